@@ -1,0 +1,210 @@
+"""The backend for arrays in host memory: launches the CPU kernels.
+
+Which twin runs
+---------------
+A parallel launch costs tens of microseconds, so small inputs run on the calling
+thread. So does every call that finds another one of ours in the parallel section: the
+threads are taken then, and numba's workqueue layer aborts the process when two threads
+launch at once. A forked child stays sequential for good, since OpenMP's threads do not
+survive the fork. Both twins give the same bits.
+"""
+
+import os
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.backends._base import EncodedTargets
+from skxent.kernels import _cpu
+from skxent.kernels._jit import Twins
+
+__all__ = [
+    "probability_grad",
+    "probability_loss",
+    "softmax_curvature",
+    "softmax_loss",
+    "softmax_loss_grad",
+]
+
+# Elements. At this size the sequential twin takes as long as a parallel launch; see
+# track_parallel_gain in asv_benchmarks/benchmarks/losses.py.
+PARALLEL_MIN_SIZE = 1 << 14
+# Elements of one chunk, the unit of scheduling and of partial sums.
+CHUNK_SIZE = 1 << 13
+
+_parallel_section = threading.Lock()
+_forked = False
+
+
+def _after_fork_in_child() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _launch(kernel: Twins, size: int, *args: Any) -> None:
+    """Run the twin that fits the size and the surroundings."""
+    if (
+        size >= PARALLEL_MIN_SIZE
+        and not _forked
+        and numba.get_num_threads() > 1
+        and _parallel_section.acquire(blocking=False)
+    ):
+        try:
+            kernel.parallel(*args)
+        finally:
+            _parallel_section.release()
+    else:
+        kernel.sequential(*args)
+
+
+class _Rewritable:
+    """Export an array's memory as writable, to view it and never to write to it."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # keeps the memory alive
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def _operand(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array in the one layout that the kernels are compiled for.
+
+    Numba gives read-only arrays a type of their own, which would compile every kernel
+    a second time; the kernels never write to an operand.
+    """
+    array = np.ascontiguousarray(array)
+    return array if array.flags.writeable else np.asarray(_Rewritable(array))
+
+
+def _partition(logits: NDArray[Any]) -> tuple[int, int]:
+    """Return rows per chunk and number of chunks; depends on the shape alone."""
+    n_rows, n_classes = logits.shape
+    rows_per_chunk = max(1, CHUNK_SIZE // max(1, n_classes))
+    return rows_per_chunk, -(-n_rows // rows_per_chunk)
+
+
+def _operands(targets: EncodedTargets) -> tuple[NDArray[Any], ...]:
+    return (
+        _operand(targets.target),
+        targets.on_value,
+        targets.off_value,
+        _operand(targets.row_weight),
+    )
+
+
+def softmax_loss(
+    logits: NDArray[Any], targets: EncodedTargets, loss_out: NDArray[Any]
+) -> float:
+    """Return the sum of the row losses; fill ``loss_out`` unless it is empty."""
+    rows_per_chunk, n_chunks = _partition(logits)
+    partial = np.empty(n_chunks)
+    _launch(
+        _cpu.softmax_loss,
+        logits.size,
+        _operand(logits),
+        *_operands(targets),
+        rows_per_chunk,
+        loss_out,
+        partial,
+    )
+    return float(partial.sum())
+
+
+def softmax_loss_grad(
+    logits: NDArray[Any],
+    targets: EncodedTargets,
+    scale: float,
+    loss_out: NDArray[Any],
+    gradient_out: NDArray[Any],
+) -> float:
+    """Do the same and write ``scale`` times the gradient of the sum."""
+    rows_per_chunk, n_chunks = _partition(logits)
+    partial = np.empty(n_chunks)
+    _launch(
+        _cpu.softmax_loss_grad,
+        logits.size,
+        _operand(logits),
+        *_operands(targets),
+        scale,
+        rows_per_chunk,
+        loss_out,
+        partial,
+        gradient_out,
+    )
+    return float(partial.sum())
+
+
+def softmax_curvature(
+    logits: NDArray[Any],
+    mass: NDArray[Any],
+    row_weight: NDArray[Any],
+    vector: NDArray[Any],
+    scale: float,
+    product_out: NDArray[Any],
+) -> None:
+    """Write ``scale`` times the Hessian of the sum times ``vector``."""
+    rows_per_chunk, n_chunks = _partition(logits)
+    _launch(
+        _cpu.softmax_curvature,
+        logits.size,
+        _operand(logits),
+        _operand(mass),
+        _operand(row_weight),
+        _operand(vector),
+        scale,
+        n_chunks,
+        rows_per_chunk,
+        product_out,
+    )
+
+
+def probability_loss(
+    probabilities: NDArray[Any],
+    targets: EncodedTargets,
+    low: float,
+    high: float,
+    loss_out: NDArray[Any],
+) -> float:
+    """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
+    rows_per_chunk, n_chunks = _partition(probabilities)
+    partial = np.empty(n_chunks)
+    _launch(
+        _cpu.probability_loss,
+        probabilities.size,
+        _operand(probabilities),
+        *_operands(targets),
+        low,
+        high,
+        rows_per_chunk,
+        loss_out,
+        partial,
+    )
+    return float(partial.sum())
+
+
+def probability_grad(
+    probabilities: NDArray[Any],
+    targets: EncodedTargets,
+    scale: float,
+    gradient_out: NDArray[Any],
+) -> None:
+    """Write ``scale`` times the gradient of the sum of ``-t log p``."""
+    rows_per_chunk, n_chunks = _partition(probabilities)
+    _launch(
+        _cpu.probability_grad,
+        probabilities.size,
+        _operand(probabilities),
+        *_operands(targets),
+        scale,
+        n_chunks,
+        rows_per_chunk,
+        gradient_out,
+    )

@@ -1,0 +1,76 @@
+"""Arithmetic on floats that LLVM can vectorise. Knows nothing of cross-entropy.
+
+The exponential
+---------------
+Numba's ``math.exp`` is one call per element. This one is arithmetic only, after the
+usual reduction (W. J. Cody and W. Waite, Software Manual for the Elementary Functions,
+1980, chapter 6): ``x = n log 2 + r`` with integer ``n`` and ``|r| <= log(2) / 2``, then
+``exp x = 2**n exp r``.
+
+- ``n`` is rounded by adding ``1.5 * 2**52``: the sum has no bits left for a fraction,
+  and its low bits are ``n`` as an integer.
+- ``n log 2`` is subtracted in two parts, the first so short that its product with ``n``
+  is exact.
+- ``exp r`` is a polynomial of degree 11 whose first two coefficients are 1, a minimax
+  fit on the interval.
+- ``2**n`` is made by writing ``n`` into the exponent field.
+
+Its error is below 1 ulp on [-708, 0] (``tests/kernels/test_vector.py``). Measured on
+one core: 1.5 ns for an element where ``math.exp`` takes 6 to 9 ns.
+
+The maximum
+-----------
+A floating-point maximum that respects nan is not vectorised. The bits of a float, with
+the magnitude bits of negative numbers flipped, are integers in the same order, and the
+maximum of integers is: 0.2 ns for an element instead of 2 ns. A positive nan comes out
+above infinity, a negative one below minus infinity.
+"""
+
+import numpy as np
+
+from skxent.kernels._jit import contracted_rule, rule
+
+LOWEST = -708.0  # 2**n would be subnormal below
+_LOG2_E = 1.4426950408889634
+_LOG_2_HIGH = 6.93147180369123816490e-01
+_LOG_2_LOW = 1.90821492927058770002e-10
+_ROUND = 1.5 * 2.0**52
+_BIAS = 1023
+_MANTISSA_BITS = 52
+_SIGN = 63
+_MAGNITUDE = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+
+
+@contracted_rule
+def exp_nonpositive(x):
+    """Return ``exp(x)`` for float64 ``x <= 0``: 0 below -708, nan for nan."""
+    t = x * _LOG2_E + _ROUND
+    n = t - _ROUND
+    r = (x - n * _LOG_2_HIGH) - n * _LOG_2_LOW
+    p = 2.5000018833187373e-08
+    p = p * r + 2.7630306250293600e-07
+    p = p * r + 2.7557586803895324e-06
+    p = p * r + 2.4801492949633869e-05
+    p = p * r + 1.9841269505773775e-04
+    p = p * r + 1.3888888943759965e-03
+    p = p * r + 8.3333333334949773e-03
+    p = p * r + 4.1666666666529728e-02
+    p = p * r + 1.6666666666666412e-01
+    p = p * r + 0.5000000000000011
+    p = p * r + 1.0
+    p = p * r + 1.0
+    exponent = (np.float64(t).view(np.int64) + _BIAS) << _MANTISSA_BITS
+    return 0.0 if x < LOWEST else p * np.int64(exponent).view(np.float64)
+
+
+@rule
+def to_ordered(x):
+    """Return the integer whose order is that of the float64 ``x``."""
+    bits = np.float64(x).view(np.int64)
+    return bits ^ ((bits >> _SIGN) & _MAGNITUDE)
+
+
+@rule
+def from_ordered(i):
+    """Undo :func:`to_ordered`."""
+    return np.int64(i ^ ((i >> _SIGN) & _MAGNITUDE)).view(np.float64)

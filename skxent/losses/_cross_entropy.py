@@ -1,0 +1,488 @@
+"""Softmax cross-entropy: the value, its gradient, its Hessian-vector product.
+
+Conventions
+-----------
+C classes, N rows. ``input`` is (C,) or (N, C); a row stands for (C,) inside. float16 is
+computed in float32, everything else in its own dtype; results come back in the dtype
+of ``input``. Values are in nats.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skxent.backends import Backend, EncodedTargets, backend_for
+from skxent.losses import _validation as check
+from skxent.losses._targets import encode_targets, row_mass
+
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_grad",
+    "cross_entropy_hvp",
+    "cross_entropy_value_and_grad",
+]
+
+REDUCTIONS = ("none", "sum", "mean")
+
+
+class Call(NamedTuple):
+    """The checked arguments of one call."""
+
+    backend: Backend
+    logits: NDArray[Any]  # (N, C) in the dtype that is computed with
+    targets: EncodedTargets
+    reduction: str
+    from_logits: bool
+    shape: tuple[int, ...]  # of input
+    dtype: np.dtype[Any]  # of the results
+
+    @property
+    def batched(self) -> bool:
+        return len(self.shape) == 2
+
+    @property
+    def scale(self) -> float:
+        """What the gradient of the sum of losses is multiplied with."""
+        if self.reduction != "mean":
+            return 1.0
+        with np.errstate(divide="ignore"):
+            return float(np.float64(1.0) / self.targets.denominator)
+
+    def reduce(self, total: float, losses: NDArray[Any]) -> Any:
+        """Return the loss in the shape and dtype that the caller expects."""
+        if self.reduction == "none":
+            losses = losses.astype(self.dtype, copy=False)
+            return losses if self.batched else losses[0]
+        if self.reduction == "mean":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                total = np.float64(total) / self.targets.denominator
+        return self.dtype.type(total)
+
+    def row_losses(self) -> NDArray[Any]:
+        """Return the array that receives the row losses, empty if nobody asks."""
+        size = len(self.logits) if self.reduction == "none" else 0
+        return np.zeros(size, dtype=self.logits.dtype)
+
+
+def prepare(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    from_logits: bool,
+    sample_weight: ArrayLike | None,
+) -> Call:
+    """Check and encode the arguments that every function of this module shares."""
+    backend = backend_for(input)
+    logits = check.check_floats(input, "input")
+    if logits.ndim not in (1, 2):
+        raise ValueError(
+            "input must have shape (C,) or (N, C); got shape "
+            f"{logits.shape}. Reshape it so that each row holds one prediction."
+        )
+    check.check_option(reduction, "reduction", REDUCTIONS)
+    shape, dtype = logits.shape, logits.dtype
+    targets = check.to_array(target, "target")
+    if targets.shape not in (shape, shape[:-1]):
+        raise ValueError(
+            f"target must have shape {shape[:-1]} (class indices) or {shape} "
+            f"(probabilities) for input of shape {shape}; got shape {targets.shape}."
+        )
+    of_probabilities = targets.ndim == logits.ndim
+    if logits.ndim == 1:
+        logits = logits[np.newaxis]
+        targets = targets[np.newaxis]
+    if dtype == np.float16:
+        logits = logits.astype(np.float32)
+    n_rows, n_classes = logits.shape
+    if sample_weight is not None:
+        sample_weight = check.check_sample_weight(sample_weight, n_rows, len(shape) > 1)
+    encoded = encode_targets(
+        targets if of_probabilities else targets.reshape(n_rows),
+        n_classes,
+        dtype=logits.dtype,
+        weight=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        sample_weight=sample_weight,
+    )
+    return Call(backend, logits, encoded, reduction, from_logits, shape, dtype)
+
+
+def _gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the (N, C) array that the kernel writes: ``out`` itself if it can."""
+    if out is not None:
+        check.check_out(out, call.shape, call.dtype)
+        # A kernel may write over the logits, row by row, but not over a shifted view.
+        in_place = out.ctypes.data == call.logits.ctypes.data
+        if (
+            out.dtype == call.logits.dtype
+            and out.flags.c_contiguous
+            and (in_place or not np.may_share_memory(out, call.logits))
+            and not np.may_share_memory(out, call.targets.target)
+        ):
+            return out.reshape(call.logits.shape)
+    return np.empty(call.logits.shape, dtype=call.logits.dtype)
+
+
+def _deliver(
+    call: Call, gradient: NDArray[Any], out: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Return the gradient in the shape and dtype of the input, in ``out`` if given."""
+    gradient = gradient.reshape(call.shape)
+    if out is None:
+        return gradient.astype(call.dtype, copy=False)
+    if not np.may_share_memory(gradient, out):
+        out[...] = gradient
+    return out
+
+
+def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
+    """Return the reduced loss; probabilities are limited to ``[low, high]``."""
+    losses = call.row_losses()
+    if not call.logits.size:
+        total = 0.0
+    elif call.from_logits:
+        total = call.backend.softmax_loss(call.logits, call.targets, losses)
+    else:
+        total = call.backend.probability_loss(
+            call.logits, call.targets, low, high, losses
+        )
+    return call.reduce(total, losses)
+
+
+def _value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, NDArray[Any]]:
+    """Return the reduced loss and its gradient, from one pass over logits."""
+    gradient = _gradient_buffer(call, out)
+    if not call.logits.size:
+        loss = value(call)
+    elif call.from_logits:
+        losses = call.row_losses()
+        total = call.backend.softmax_loss_grad(
+            call.logits, call.targets, call.scale, losses, gradient
+        )
+        loss = call.reduce(total, losses)
+    else:
+        loss = value(call)
+        call.backend.probability_grad(call.logits, call.targets, call.scale, gradient)
+    return loss, _deliver(call, gradient, out)
+
+
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    from_logits: bool = True,
+    sample_weight: ArrayLike | None = None,
+) -> Any:
+    """Cross-entropy of class scores against class indices or probabilities.
+
+    For a row of logits ``z`` and the target distribution ``q`` (one-hot for an index),
+    with class weights ``w``, smoothing ``e`` and C classes, the loss is
+    ``sum_k t_k (log sum_j exp(z_j) - z_k)`` with
+    ``t_k = w_k ((1 - e) q_k + e / C)``, in nats.
+
+    Parameters
+    ----------
+    input : array-like of shape (C,) or (N, C)
+        Logits, or probabilities with ``from_logits=False``. float16, float32 or
+        float64; integers are read as float64.
+    target : array-like of shape () or (N,), or of the shape of `input`
+        Class indices in [0, C) of any integer dtype, or, with a float dtype,
+        probabilities. Probabilities are neither checked nor normalised.
+    weight : array-like of shape (C,), default=None
+        Weight of each class; None stands for ones.
+    ignore_index : int, default=-100
+        Rows with this class index add nothing, whatever their logits are. Only for
+        class indices.
+    reduction : {"none", "sum", "mean"}, default="mean"
+        ``"mean"`` divides by ``sum(w[y] s)`` over the kept rows for class indices y
+        with sample weights s, and by ``sum(s)`` for probabilities.
+    label_smoothing : float in [0, 1], default=0.0
+        Share of the target that is spread evenly over all classes.
+    from_logits : bool, default=True
+        Whether `input` holds logits. Probabilities are neither clipped nor normalised:
+        0 where the target has mass gives inf.
+    sample_weight : array-like of shape (N,), default=None
+        Weight of each row. A row of weight 0 counts as ignored.
+
+    Returns
+    -------
+    loss : numpy scalar, or array of shape (N,) for ``reduction="none"``
+        In the dtype of `input`. Sums are accumulated in float64.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a type or dtype that cannot be meant.
+    ValueError
+        If shapes do not fit, a class index lies outside [0, C), `label_smoothing`
+        lies outside [0, 1], or `reduction` is unknown.
+
+    See Also
+    --------
+    cross_entropy_grad : The gradient with respect to `input`.
+    cross_entropy_value_and_grad : Both from one pass over the data.
+    skxent.metrics.cross_entropy_loss : The metric: labels first, any labels.
+
+    Notes
+    -----
+    The options and their order are those of ``torch.nn.functional.cross_entropy``;
+    label smoothing is that of Szegedy et al., "Rethinking the Inception Architecture
+    for Computer Vision", 2016, section 7. The mean over no rows, or over rows whose
+    weights sum to 0, is nan. A row with a logit of nan or +inf, or of -inf only, has a
+    loss of nan.
+
+    Needs no memory beyond the result and 8 bytes per row where rows are weighted.
+
+    Examples
+    --------
+    >>> from skxent.losses import cross_entropy
+    >>> logits = [[7.4, 2.8, -0.6, 6.3], [-1.9, 4.2, 3.9, 5.1], [9.3, -5.3, 7.2, -8.4]]
+    >>> print(f"{cross_entropy(logits, [3, 0, 2]):.4f}")
+    3.7154
+    >>> cross_entropy(logits, [3, 0, 2], reduction="none").round(4)
+    array([1.3951, 7.5357, 2.2155])
+    """
+    call = prepare(
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        from_logits,
+        sample_weight,
+    )
+    return value(call)
+
+
+def cross_entropy_value_and_grad(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    from_logits: bool = True,
+    sample_weight: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> tuple[Any, NDArray[Any]]:
+    """Cross-entropy and its gradient, from one pass over the data.
+
+    Parameters
+    ----------
+    input, target, weight, ignore_index, reduction, label_smoothing : see other
+        As for :func:`cross_entropy`.
+    from_logits, sample_weight : see other
+        As for :func:`cross_entropy`.
+    out : ndarray of the shape and dtype of `input`, default=None
+        Receives the gradient. It may be `input` itself.
+
+    Returns
+    -------
+    loss : numpy scalar, or array of shape (N,) for ``reduction="none"``
+        What :func:`cross_entropy` returns.
+    gradient : ndarray of the shape and dtype of `input`
+        What :func:`cross_entropy_grad` returns.
+
+    Raises
+    ------
+    TypeError
+        As :func:`cross_entropy`, and if `out` is not an array.
+    ValueError
+        As :func:`cross_entropy`, and if `out` does not fit or is read-only.
+
+    See Also
+    --------
+    cross_entropy : The value alone.
+
+    Examples
+    --------
+    >>> from skxent.losses import cross_entropy_value_and_grad
+    >>> loss, gradient = cross_entropy_value_and_grad([0.0, 1.0, 2.0], 2)
+    >>> print(f"{loss:.4f}")
+    0.4076
+    >>> gradient.round(4)
+    array([ 0.09  ,  0.2447, -0.3348])
+    """
+    call = prepare(
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        from_logits,
+        sample_weight,
+    )
+    return _value_and_grad(call, out)
+
+
+def cross_entropy_grad(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    from_logits: bool = True,
+    sample_weight: ArrayLike | None = None,
+    grad_output: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Gradient of the cross-entropy with respect to its input.
+
+    For logits it is ``a p - t`` in each row, with ``p = softmax(z)`` and the mass
+    ``a = sum_k t_k``; for probabilities it is ``-t / p``.
+
+    Parameters
+    ----------
+    input, target, weight, ignore_index, reduction, label_smoothing : see other
+        As for :func:`cross_entropy`. With ``reduction="none"`` the gradient is that of
+        the sum.
+    from_logits, sample_weight : see other
+        As for :func:`cross_entropy`.
+    grad_output : array-like of the shape of the loss, default=None
+        Gradient of something else with respect to the loss, which the result is
+        multiplied with (the chain rule); None stands for ones.
+    out : ndarray of the shape and dtype of `input`, default=None
+        Receives the gradient. It may be `input` itself.
+
+    Returns
+    -------
+    gradient : ndarray of the shape and dtype of `input`
+        Zeros in ignored rows.
+
+    Raises
+    ------
+    TypeError
+        As :func:`cross_entropy`, and if `out` is not an array.
+    ValueError
+        As :func:`cross_entropy`, and if `out` or `grad_output` does not fit.
+
+    See Also
+    --------
+    cross_entropy_value_and_grad : The value as well, for the same price.
+
+    Examples
+    --------
+    >>> from skxent.losses import cross_entropy_grad
+    >>> cross_entropy_grad([1.0, 1.0, 1.0], [0.6, 0.3, 0.1]).round(4)
+    array([-0.2667,  0.0333,  0.2333])
+    """
+    call = prepare(
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        from_logits,
+        sample_weight,
+    )
+    if grad_output is not None:
+        inflow = check.check_grad_output(
+            grad_output, reduction, len(call.logits), call.batched
+        )
+        rows = call.targets.row_weight
+        rows = np.where(rows == 0, 0.0, rows * inflow) if rows.size else inflow
+        rows = np.broadcast_to(rows, len(call.logits))
+        call = call._replace(targets=call.targets._replace(row_weight=rows))
+    return _value_and_grad(call, out)[1]
+
+
+def cross_entropy_hvp(
+    input: ArrayLike,
+    target: ArrayLike,
+    vector: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Product of the Hessian of the cross-entropy of logits with a vector.
+
+    In each row it is ``a p (v - <p, v>)`` with ``p = softmax(z)`` and the mass
+    ``a = sum_k t_k``: the Hessian is ``a (diag(p) - p p^T)``, positive semi-definite
+    for non-negative targets.
+
+    Parameters
+    ----------
+    input, target : see other
+        As for :func:`cross_entropy`; `input` holds logits.
+    vector : array-like of the shape of `input`
+        What the Hessian is multiplied with.
+    weight, ignore_index, reduction, label_smoothing, sample_weight : see other
+        As for :func:`cross_entropy`. With ``reduction="none"`` the Hessian is that of
+        the sum.
+    out : ndarray of the shape and dtype of `input`, default=None
+        Receives the product.
+
+    Returns
+    -------
+    product : ndarray of the shape and dtype of `input`
+        Zeros in ignored rows.
+
+    Raises
+    ------
+    TypeError
+        As :func:`cross_entropy`, and if `out` is not an array.
+    ValueError
+        As :func:`cross_entropy`, and if `vector` or `out` does not fit.
+
+    See Also
+    --------
+    cross_entropy_grad : The gradient.
+
+    Notes
+    -----
+    N. N. Schraudolph, "Fast Curvature Matrix-Vector Products for Second-Order Gradient
+    Descent", Neural Computation 14, 2002, section 3.
+
+    Examples
+    --------
+    >>> from skxent.losses import cross_entropy_hvp
+    >>> cross_entropy_hvp([0.0, 0.0], 1, [1.0, 0.0])
+    array([ 0.25, -0.25])
+    """
+    call = prepare(
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        True,
+        sample_weight,
+    )
+    v = check.check_floats(vector, "vector")
+    if v.shape != call.shape:
+        raise ValueError(
+            f"vector must have the shape of input, {call.shape}; got shape {v.shape}."
+        )
+    product = _gradient_buffer(call, out)
+    if call.logits.size:
+        if np.may_share_memory(product, v):
+            v = v.copy()
+        call.backend.softmax_curvature(
+            call.logits,
+            row_mass(call.targets),
+            call.targets.row_weight,
+            v.reshape(call.logits.shape).astype(call.logits.dtype, copy=False),
+            call.scale,
+            product,
+        )
+    return _deliver(call, product, out)

@@ -1,0 +1,89 @@
+"""Targets and options folded into what the kernels know: mass and target.
+
+``t_ik = w_k ((1 - e) q_ik + e / K)`` with class weights ``w``, smoothing ``e``, K
+classes and target ``q`` becomes ``on_value_k q_ik + off_value_k``; ``sample_weight``
+and ``ignore_index`` become one weight per row. The rule is that of
+``torch.nn.CrossEntropyLoss``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.backends import EncodedTargets
+from skxent.losses import _validation as check
+
+__all__ = ["encode_targets", "row_mass"]
+
+NO_ROWS = np.empty(0)
+
+
+def encode_targets(
+    target: NDArray[Any],
+    n_classes: int,
+    *,
+    dtype: np.dtype[Any],
+    weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    sample_weight: NDArray[np.float64] | None = None,
+) -> EncodedTargets:
+    """Return the record for class indices (n,) or probabilities (n, K)."""
+    class_weight = check.check_class_weight(weight, n_classes)
+    smoothing = check.check_label_smoothing(label_smoothing)
+    ignore_index = check.check_ignore_index(ignore_index)
+    row_weight = NO_ROWS if sample_weight is None else sample_weight
+    if target.ndim == 1:
+        target, ignored = check.check_indices(target, n_classes, ignore_index)
+        if ignored is not None:
+            row_weight = np.where(ignored, 0.0, row_weight if row_weight.size else 1.0)
+        denominator = _index_denominator(
+            target, None if weight is None else class_weight, row_weight
+        )
+    else:
+        if ignore_index >= 0:
+            raise ValueError(
+                "ignore_index applies to class indices only and must be negative with "
+                f"probability targets; got {ignore_index}. Ignore rows with "
+                "sample_weight=0."
+            )
+        target = check.check_probability_targets(target, dtype)
+        # torch divides by the number of elements over the number of classes: 0 / 0
+        n_rows = len(target) if n_classes else 0
+        denominator = float(row_weight.sum() if row_weight.size else n_rows)
+    return EncodedTargets(
+        target,
+        on_value=(1.0 - smoothing) * class_weight,
+        off_value=class_weight * (smoothing / max(1, n_classes)),
+        row_weight=row_weight,
+        denominator=denominator,
+    )
+
+
+def _index_denominator(
+    target: NDArray[np.int64],
+    class_weight: NDArray[np.float64] | None,
+    row_weight: NDArray[np.float64],
+) -> float:
+    """Return ``sum(w[y] s)`` over the kept rows."""
+    if class_weight is None:
+        return float(row_weight.sum() if row_weight.size else len(target))
+    if not row_weight.size:
+        return float(class_weight[target].sum())
+    kept = row_weight != 0
+    return float((class_weight[target[kept]] * row_weight[kept]).sum())
+
+
+def row_mass(targets: EncodedTargets) -> NDArray[np.float64]:
+    """Return ``a_i = sum_k t_ik`` for each row, all that curvature needs to know."""
+    target, on_value, off_value, row_weight, _ = targets
+    if target.ndim == 2:
+        mass = target @ on_value
+    elif row_weight.size:
+        mass = np.zeros(len(target))
+        kept = row_weight != 0
+        mass[kept] = on_value[target[kept]]
+    else:
+        mass = on_value[target]
+    return np.asarray(mass + off_value.sum(), dtype=np.float64)

@@ -1,0 +1,216 @@
+"""Checks of the arguments of every loss: the only raisers of input errors.
+
+Every message names the argument, the rule, what came and the remedy.
+"""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "check_class_weight",
+    "check_distributions",
+    "check_floats",
+    "check_grad_output",
+    "check_ignore_index",
+    "check_indices",
+    "check_label_smoothing",
+    "check_option",
+    "check_out",
+    "check_probability_targets",
+    "check_sample_weight",
+    "to_array",
+]
+
+FLOAT_DTYPES = ("float16", "float32", "float64")
+
+
+def to_array(value: Any, name: str) -> NDArray[Any]:
+    """Return ``value`` as an array, refusing what numpy would convert wrongly."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must not be a masked array, whose mask would be ignored. "
+            "Fill it, or drop the rows with sample_weight=0."
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(
+            f"{name} must be dense; got a sparse {type(value).__name__}. "
+            "Convert it with .toarray()."
+        )
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise ValueError(
+            f"{name} must be convertible to an array with numpy.asarray; got a "
+            f"{type(value).__name__}: {error}"
+        ) from error
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array in the machine's byte order."""
+    if array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def check_floats(value: Any, name: str) -> NDArray[Any]:
+    """Return a float16, float32 or float64 array; integers become float64."""
+    array = to_array(value, name)
+    if array.dtype.kind in "iub":
+        return array.astype(np.float64)
+    if array.dtype.kind != "f" or array.dtype.name not in FLOAT_DTYPES:
+        raise TypeError(
+            f"{name} must hold real numbers of dtype float16, float32 or float64; "
+            f"got dtype {array.dtype}. Convert it with .astype('float64')."
+        )
+    return _native(array)
+
+
+def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
+    """Raise unless ``value`` is one of the options."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}; got {value!r}.")
+
+
+def check_label_smoothing(value: Any) -> float:
+    """Return the smoothing as a float in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            "label_smoothing must be a number in [0, 1]; got "
+            f"{value!r} of type {type(value).__name__}."
+        )
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1]; got {value!r}.")
+    return float(value)
+
+
+def check_ignore_index(value: Any) -> int:
+    """Return the class index that marks ignored rows."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"ignore_index must be an integer; got {value!r} of type "
+            f"{type(value).__name__}. Use a value no class has, such as -100, "
+            "to ignore nothing."
+        )
+    return int(value)
+
+
+def _check_vector(value: Any, name: str, size: int, rule: str) -> NDArray[np.float64]:
+    """Return a float64 vector of the given size."""
+    array = check_floats(value, name)
+    if array.shape != (size,):
+        raise ValueError(
+            f"{name} must have shape ({size},), {rule}; got shape {array.shape}."
+        )
+    return array.astype(np.float64, copy=False)
+
+
+def check_class_weight(value: Any, n_classes: int) -> NDArray[np.float64]:
+    """Return one weight per class; ones for None."""
+    if value is None:
+        return np.ones(n_classes)
+    return _check_vector(value, "weight", n_classes, "one entry per class")
+
+
+def check_sample_weight(value: Any, n_rows: int, batched: bool) -> NDArray[np.float64]:
+    """Return one weight per row."""
+    if not batched and np.ndim(value) == 0:
+        value = [value]
+    return _check_vector(value, "sample_weight", n_rows, "one entry per row")
+
+
+def check_indices(
+    target: NDArray[Any], n_classes: int, ignore_index: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Return the class indices and a mask of ignored rows, None if there are none."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(
+            "target of class indices must have an integer dtype; got dtype "
+            f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
+            "probabilities for each row of input."
+        )
+    if target.size == 0 or (target.min() >= 0 and target.max() < n_classes):
+        indices = target.astype(np.int64, copy=False)
+        if not 0 <= ignore_index < n_classes:
+            return indices, None
+        ignored = indices == ignore_index
+        return indices, ignored if ignored.any() else None
+    ignored = target == ignore_index
+    bad = ((target < 0) | (target >= n_classes)) & ~ignored
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"target must lie in [0, {n_classes}); got {target[row]} at row {row}. "
+            "Mask rows with ignore_index."
+        )
+    return target.astype(np.int64, copy=False), ignored
+
+
+def check_probability_targets(
+    target: NDArray[Any], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return probability targets in the dtype that is computed with."""
+    if target.dtype.kind in "iub":
+        raise TypeError(
+            "target of the input's shape must hold probabilities in a float dtype; "
+            f"got dtype {target.dtype}. Convert it with .astype('float64'), or pass "
+            "class indices of the input's shape without the class axis."
+        )
+    return check_floats(target, "target").astype(dtype, copy=False)
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise unless ``out`` can receive a gradient of this shape and dtype."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array; got a {type(out).__name__}.")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(
+            f"out must have the input's shape {shape} and dtype {dtype}; got shape "
+            f"{out.shape} and dtype {out.dtype}."
+        )
+    if not out.flags.writeable:
+        raise ValueError("out must be writable; got a read-only array.")
+
+
+def check_grad_output(
+    value: Any, reduction: str, n_rows: int, batched: bool
+) -> NDArray[np.float64]:
+    """Return the gradient that flows into the loss: a scalar or one entry per row."""
+    array = check_floats(value, "grad_output")
+    shape = (n_rows,) if reduction == "none" and batched else ()
+    if array.shape != shape:
+        raise ValueError(
+            f"grad_output must have the shape of the loss, {shape}; got shape "
+            f"{array.shape}."
+        )
+    return array.astype(np.float64, copy=False).reshape(-1)
+
+
+def check_distributions(value: Any, name: str, n_classes: int | None) -> NDArray[Any]:
+    """Return soft labels: float rows that are distributions over the classes."""
+    array = to_array(value, name)
+    if array.dtype.kind != "f":
+        raise ValueError(
+            f"{name} of two dimensions must hold soft labels in a float dtype; got "
+            f"dtype {array.dtype}. Pass labels of shape (n_samples,), or convert rows "
+            "that sum to 1 with .astype(float)."
+        )
+    array = check_floats(array, name)
+    if array.ndim != 2 or n_classes not in (None, array.shape[1]):
+        raise ValueError(
+            f"{name} must have one row per sample and one column per class, "
+            f"{'n_classes' if n_classes is None else n_classes} columns; got shape "
+            f"{array.shape}."
+        )
+    tolerance = np.sqrt(np.finfo(array.dtype).eps)
+    # not <= rather than >, so that nan is refused as well
+    off = ~((array >= 0).all(axis=1) & (np.abs(array.sum(axis=1) - 1) <= tolerance))
+    if off.any():
+        row = int(off.argmax())
+        raise ValueError(
+            f"{name} must hold non-negative rows that sum to 1; got "
+            f"{array[row].tolist()} at row {row}. Divide each row by its sum."
+        )
+    return array

@@ -1,0 +1,16 @@
+"""Metrics and scorers with scikit-learn's conventions."""
+
+from skxent.metrics._classification import cross_entropy_loss, log_loss
+from skxent.metrics._scorer import (
+    get_scorer,
+    get_scorer_names,
+    make_cross_entropy_scorer,
+)
+
+__all__ = [
+    "cross_entropy_loss",
+    "get_scorer",
+    "get_scorer_names",
+    "log_loss",
+    "make_cross_entropy_scorer",
+]

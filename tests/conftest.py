@@ -1,0 +1,15 @@
+"""Settings that every test runs under."""
+
+import os
+import shutil
+import tempfile
+
+# Before numba is imported: a cache that no earlier run has written to.
+_CACHE = tempfile.mkdtemp(prefix="skxent-numba-")
+os.environ["NUMBA_CACHE_DIR"] = _CACHE
+
+import pytest
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(_CACHE, ignore_errors=True)
