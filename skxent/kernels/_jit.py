@@ -52,8 +52,8 @@ _DIGEST = _sources_digest()
 class Twins(NamedTuple):
     """One kernel, compiled for all threads and for the calling thread alone."""
 
-    parallel: Callable[..., Any]
-    sequential: Callable[..., Any]
+    parallel: Any
+    sequential: Any
 
 
 def _compile(function: Any, name: str, **options: Any) -> Any:

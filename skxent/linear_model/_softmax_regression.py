@@ -157,8 +157,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         targets = self._encode(target, classes, weights, data.dtype)
         if not targets.denominator > 0:
             raise ValueError(
-                "sample_weight and class_weight must leave a positive total weight; "
-                f"got {targets.denominator}."
+                "sample_weight times class_weight must be positive for some sample; "
+                "got zero for all of them. Drop the argument to weigh all alike."
             )
         objective = LinearCrossEntropy(
             data,
@@ -232,6 +232,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         sample_weight: NDArray[np.float64] | None,
     ) -> NDArray[np.float64]:
         """Return one weight per class; soft labels are counted by their mass."""
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            _check_balance(target, classes, sample_weight)
         if target.ndim == 1:
             return class_weights(
                 self.class_weight,
@@ -370,6 +372,25 @@ def _check_weights(value: Any, n_samples: int) -> NDArray[np.float64] | None:
             f"sample_weight must not be negative; got {weights[row]} at row {row}."
         )
     return np.asarray(weights)
+
+
+def _check_balance(
+    target: NDArray[Any],
+    classes: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+) -> None:
+    """Raise if a class has no weight to be balanced with."""
+    if target.ndim == 1:
+        counts = np.bincount(target, sample_weight, minlength=len(classes))
+    else:
+        counts = target.sum(axis=0) if sample_weight is None else sample_weight @ target
+    if (counts == 0).any() and counts.any():
+        empty = classes[counts == 0].tolist()
+        raise ValueError(
+            "class_weight='balanced' needs a positive total weight in every class; got "
+            f"zero for the classes {empty}. Drop their samples, or give the weights as "
+            "a dict."
+        )
 
 
 def _check_targets(

@@ -53,6 +53,8 @@ def minimize_lbfgs(
 ) -> SolverResult:
     """Minimise with scipy's L-BFGS until every entry of the gradient is below ``tol``.
 
+    It also ends as converged when a step lowers the objective by less than rounding.
+
     R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A Limited Memory Algorithm for Bound
     Constrained Optimization", SIAM Journal on Scientific Computing 16, 1995.
     """
@@ -86,16 +88,19 @@ def minimize_lbfgs(
             "ftol": 64 * np.finfo(np.float64).eps,
         },
     )
-    if result.success:
-        status = SolverStatus.CONVERGED
-    elif result.status == _ABNORMAL:
+    gradient_norm = float(np.abs(result.jac).max(initial=0.0))
+    # scipy calls it success as well when the last step raised the objective
+    raised = len(values) > 1 and values[-1] > values[-2] and gradient_norm > tol
+    if result.status == _ABNORMAL or raised:
         status = SolverStatus.LINE_SEARCH
+    elif result.success:
+        status = SolverStatus.CONVERGED
     else:
         status = SolverStatus.MAX_ITER
     return SolverResult(
         coef=result.x.reshape(coef.shape),
         value=float(result.fun),
-        gradient_norm=float(np.abs(result.jac).max(initial=0.0)),
+        gradient_norm=gradient_norm,
         n_iter=int(result.nit),
         status=status,
         history={"loss": np.array(values), "gradient_norm": np.array(norms)},

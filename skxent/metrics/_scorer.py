@@ -167,6 +167,10 @@ def get_scorer_names() -> list[str]:
     names : list of str
         In alphabetical order.
 
+    See Also
+    --------
+    get_scorer : The scorer of a name.
+
     Examples
     --------
     >>> from skxent.metrics import get_scorer_names
@@ -194,6 +198,10 @@ def get_scorer(name: str) -> CrossEntropyScorer:
     ------
     ValueError
         If there is no scorer of that name.
+
+    See Also
+    --------
+    make_cross_entropy_scorer : A scorer with options.
 
     Examples
     --------

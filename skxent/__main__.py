@@ -1,0 +1,31 @@
+"""The command line: ``python -m skxent demo``."""
+
+import argparse
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skxent", description="Cross-entropy for scikit-learn."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="cross-validate and fit SoftmaxRegression beside LogisticRegression",
+    )
+    demo.add_argument(
+        "--picture",
+        type=Path,
+        default=Path("skxent-demo.png"),
+        help="where to save the picture (default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+
+    from skxent._demo import run  # scikit-learn is not loaded for --help
+
+    run(arguments.picture)
+
+
+if __name__ == "__main__":
+    main()

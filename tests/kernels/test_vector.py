@@ -1,0 +1,72 @@
+"""The vectorisable arithmetic, as plain Python and compiled."""
+
+import math
+
+import mpmath
+import numba
+import numpy as np
+import pytest
+
+from skxent.kernels._vector import exp_nonpositive, from_ordered, to_ordered
+
+
+@numba.njit
+def exp_all(x, out):
+    for i in range(x.size):
+        out[i] = exp_nonpositive(x[i])
+
+
+@pytest.fixture
+def arguments():
+    rng = np.random.default_rng(0)
+    return np.concatenate(
+        [
+            -rng.exponential(1.0, 20_000),
+            -rng.uniform(0, 708, 20_000),
+            -np.logspace(-300, 0, 1000),
+            # around the halves of log 2, where the rounding of n changes
+            -(np.arange(1000) + 0.5) * math.log(2) * np.repeat([1 - 1e-15, 1], 500),
+            [0.0, -0.0, -708.0],
+        ]
+    )
+
+
+def test_exp_is_within_one_ulp(arguments):
+    got = np.empty_like(arguments)
+    exp_all(arguments, got)
+    with mpmath.workprec(120):
+        for x, value in zip(arguments[::7].tolist(), got[::7].tolist(), strict=True):
+            exact = mpmath.exp(x)
+            assert abs(value - exact) <= mpmath.mpf(math.ulp(float(exact))), x
+
+
+def test_exp_of_python_and_of_machine_code_differ_by_fused_products_only(arguments):
+    # the machine code may keep the unrounded product in a fused multiply-add
+    got = np.empty_like(arguments)
+    exp_all(arguments, got)
+    plain = np.array([exp_nonpositive(x) for x in arguments.tolist()])
+    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("x", [-708.1, -1000.0, -1e300, -math.inf])
+def test_exp_below_the_range_is_zero(x):
+    got = np.empty(1)
+    exp_all(np.array([x]), got)
+    assert got[0] == exp_nonpositive(x) == 0.0
+
+
+def test_exp_of_zero_is_one_and_of_nan_is_nan():
+    got = np.empty(2)
+    exp_all(np.array([0.0, math.nan]), got)
+    assert got[0] == exp_nonpositive(0.0) == 1.0
+    assert math.isnan(got[1])
+    assert math.isnan(exp_nonpositive(math.nan))
+
+
+def test_ordered_integers_have_the_order_of_the_floats():
+    values = [-math.inf, -1e300, -1.5, -1.0, -5e-324, 0.0, 5e-324, 1.0, 2.0, math.inf]
+    codes = [int(to_ordered(v)) for v in values]
+    assert codes == sorted(codes)
+    assert len(set(codes)) == len(codes)
+    assert [float(from_ordered(c)) for c in codes] == values
+    assert int(to_ordered(math.nan)) > codes[-1]

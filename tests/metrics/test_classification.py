@@ -1,0 +1,210 @@
+"""Metrics beside scikit-learn's log_loss and the oracle."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from skxent.metrics import cross_entropy_loss, log_loss
+from tests import reference
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(4), size=50)
+    return rng.integers(0, 4, 50), proba, rng.uniform(0.1, 2.0, 50)
+
+
+NAMES = {
+    "integers": np.array([3, 5, 8, 11]),
+    "strings": np.array(["a", "bb", "c", "dd"]),
+    "objects": np.array(["a", "bb", "c", "dd"], dtype=object),
+    "floats": np.array([-1.0, 0.0, 1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES.keys())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_log_loss_is_scikit_learns_number(data, names, dtype, weighted, normalize):
+    y, proba, weight = data
+    proba = proba.astype(dtype)
+    proba[:3] = np.eye(4, dtype=dtype)[[0, 1, 2]]  # clipped rows
+    options = {
+        "normalize": normalize,
+        "sample_weight": weight if weighted else None,
+        "labels": names,
+    }
+    expected = sklearn.metrics.log_loss(names[y], proba, **options)
+    got = log_loss(names[y], proba, **options)
+    assert type(got) is float
+    assert got == pytest.approx(expected, rel=1e-12 if dtype == np.float64 else 2e-6)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_log_loss_of_the_second_of_two_classes(data, shape):
+    y, proba, _ = data
+    y, p = y % 2, proba[:, 0]
+    expected = sklearn.metrics.log_loss(y, p)
+    assert log_loss(y, p.reshape(shape)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_log_loss_of_label_indicators(data):
+    y, proba, _ = data
+    indicators = np.eye(4, dtype=int)[y]
+    expected = sklearn.metrics.log_loss(indicators, proba)
+    assert log_loss(indicators, proba) == pytest.approx(expected, rel=1e-12)
+
+
+def test_log_loss_sorts_the_labels_as_scikit_learn_does(data):
+    y, proba, _ = data
+    names = NAMES["strings"]
+    expected = log_loss(names[y], proba)
+    assert log_loss(names[y], proba, labels=names[::-1]) == expected
+
+
+def test_cross_entropy_loss_is_exact_where_log_loss_clips():
+    proba = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert cross_entropy_loss([0, 0], proba, labels=[0, 1]) == 0.0
+    assert cross_entropy_loss([0, 1], proba) == np.inf
+    assert log_loss([0, 1], proba) == pytest.approx(36.04 / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_cross_entropy_loss_beside_the_oracle(data, from_logits, smoothing, normalize):
+    y, proba, weight = data
+    class_weight = np.array([0.5, 1.0, 2.0, 3.0])
+    expected = reference.cross_entropy(
+        np.log(proba) if from_logits else proba,
+        y,
+        weight=class_weight,
+        sample_weight=weight,
+        label_smoothing=smoothing,
+        reduction="mean" if normalize else "sum",
+        from_logits=from_logits,
+    )
+    names = NAMES["strings"]
+    for weights in (class_weight, dict(zip(names, class_weight, strict=True))):
+        got = cross_entropy_loss(
+            names[y],
+            np.log(proba) if from_logits else proba,
+            labels=names,
+            class_weight=weights,
+            sample_weight=weight,
+            label_smoothing=smoothing,
+            normalize=normalize,
+            from_logits=from_logits,
+        )
+        assert got == pytest.approx(expected, rel=1e-12)
+
+
+def test_columns_follow_the_order_of_labels(data):
+    y, proba, _ = data
+    names, order = NAMES["strings"], [2, 0, 3, 1]
+    expected = cross_entropy_loss(names[y], proba)
+    got = cross_entropy_loss(names[y], proba[:, order], labels=names[order])
+    assert got == pytest.approx(expected, rel=1e-14)
+
+
+def test_soft_labels_beside_one_hot_rows(data):
+    y, proba, weight = data
+    expected = cross_entropy_loss(y, proba, sample_weight=weight)
+    got = cross_entropy_loss(np.eye(4)[y], proba, sample_weight=weight)
+    assert got == pytest.approx(expected, rel=1e-14)
+
+
+def test_binary_logits_are_the_log_odds_of_the_second_class(data):
+    y, proba, _ = data
+    x = np.log(proba[:, 0]) - np.log(proba[:, 1])
+    p = 1 / (1 + np.exp(-x))
+    got = cross_entropy_loss(y % 2, x, from_logits=True)
+    assert got == pytest.approx(cross_entropy_loss(y % 2, p), rel=1e-12)
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES.keys())
+def test_rows_with_the_ignored_label_are_left_out(data, names):
+    y, proba, _ = data
+    kept = y != 1
+    got = cross_entropy_loss(names[y], proba, labels=names, ignore_label=names[1])
+    expected = cross_entropy_loss(names[y[kept]], proba[kept], labels=names)
+    assert got == pytest.approx(expected, rel=1e-14)
+
+
+def test_an_ignored_label_without_a_column(data):
+    y, proba, _ = data
+    y = np.where(np.arange(50) < 10, -1, y)
+    got = cross_entropy_loss(y, proba, ignore_label=-1)
+    assert got == pytest.approx(cross_entropy_loss(y[10:], proba[10:]), rel=1e-14)
+
+
+def test_balanced_classes_count_alike(data):
+    y, proba, _ = data
+    per_class = [
+        cross_entropy_loss(y[y == k], proba[y == k], labels=range(4)) for k in range(4)
+    ]
+    got = cross_entropy_loss(y, proba, class_weight="balanced")
+    assert got == pytest.approx(np.mean(per_class), rel=1e-12)
+
+
+BAD = {
+    "a label without a column": (
+        lambda y, p: cross_entropy_loss(y + 1, p, labels=range(4)),
+        "y_true must hold labels in .* got .*4.* at row",
+    ),
+    "too few labels": (
+        lambda y, p: cross_entropy_loss(y % 3, p),
+        "y_score must have one column per class; got 4 columns, and y_true holds 3",
+    ),
+    "repeated labels": (
+        lambda y, p: cross_entropy_loss(y, p, labels=[0, 1, 2, 2]),
+        "labels must not repeat",
+    ),
+    "lengths": (lambda y, p: cross_entropy_loss(y[1:], p), "inconsistent numbers"),
+    "negative": (lambda y, p: cross_entropy_loss(y, p - 0.5), "probabilities, all in"),
+    "logits": (lambda y, p: cross_entropy_loss(y, p * 9), "from_logits=True"),
+    "nan": (lambda y, p: cross_entropy_loss(y, p * np.nan), "NaN"),
+    "nan logits": (
+        lambda y, p: cross_entropy_loss(y, p * np.nan, from_logits=True),
+        "NaN",
+    ),
+    "integer rows": (
+        lambda y, p: cross_entropy_loss(np.eye(4, dtype=int)[y], p),
+        "soft labels in a float dtype",
+    ),
+    "rows off 1": (
+        lambda y, p: cross_entropy_loss(np.eye(4)[y] * 1.1, p),
+        "sum to 1; got .* at row 0",
+    ),
+    "negative soft labels": (
+        lambda y, p: cross_entropy_loss(np.eye(4)[y] * 2 - 0.25, p),
+        "non-negative rows",
+    ),
+    "balanced soft labels": (
+        lambda y, p: cross_entropy_loss(np.eye(4)[y], p, class_weight="balanced"),
+        "class_weight must be",
+    ),
+    "log_loss out of range": (lambda y, p: log_loss(y, p * 9), "probabilities"),
+    "log_loss columns": (lambda y, p: log_loss(y % 3, p), "one column per class"),
+    "weights": (
+        lambda y, p: cross_entropy_loss(y, p, sample_weight=np.ones((50, 2))),
+        "sample_weight must have shape",
+    ),
+    "empty": (lambda y, p: cross_entropy_loss([], np.empty((0, 4))), "0 sample"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_refused(data, call, message):
+    y, proba, _ = data
+    with pytest.raises(ValueError, match=message):
+        call(y, proba)
+
+
+@pytest.mark.parametrize("metric", [cross_entropy_loss, log_loss])
+def test_rows_that_do_not_sum_to_one_are_warned_about(data, metric):
+    y, proba, _ = data
+    with pytest.warns(UserWarning, match="do not sum to one"):
+        metric(y, proba * 0.9)
