@@ -8,7 +8,7 @@ import tempfile
 _CACHE = tempfile.mkdtemp(prefix="skxent-numba-")
 os.environ["NUMBA_CACHE_DIR"] = _CACHE
 
-import pytest
+import pytest  # noqa: E402
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
