@@ -25,10 +25,11 @@ import math
 
 from numba import float64, prange
 
-from skxent.kernels._jit import inner, twins
+from skxent.kernels._jit import inner, own_function, twins
 from skxent.kernels._rules import (
     clip,
     curvature,
+    reciprocal,
     residual,
     surprise,
     target_at,
@@ -37,72 +38,93 @@ from skxent.kernels._rules import (
 from skxent.kernels._vector import exp_nonpositive, from_ordered, to_ordered
 
 # ---------------------------------------------------------------- one softmax row
+# Rows are addressed as (array, i): a slice is reference-counted, which costs more than
+# the arithmetic of ten classes.
 
 
 @inner
-def row_max(row):
+def row_max(logits, i):
     """Return the largest logit, not finite if there is no largest finite one."""
     largest = to_ordered(-math.inf)
-    for k in range(row.size):
-        largest = max(largest, to_ordered(row[k]))
+    for k in range(logits.shape[1]):
+        largest = max(largest, to_ordered(logits[i, k]))
     return from_ordered(largest)
 
 
 @inner
-def exp_rest(row, m, exp_out):
-    """Return ``d - 1``, nan if a logit is nan; store each exponential if asked for."""
-    store = exp_out.size > 0
+def exp_rest(logits, i, m):
+    """Return ``d - 1``, nan if a logit is nan."""
     rest = 0.0
     at_max = 0
-    for k in range(row.size):
-        z = float64(row[k])
+    for k in range(logits.shape[1]):
+        z = float64(logits[i, k])
+        at_max += z == m
+        rest += 0.0 if z == m else exp_nonpositive(z - m)
+    return rest + (at_max - 1)
+
+
+@inner
+def write_exp(logits, i, m, exp_out):
+    """Return ``d - 1`` and write the exponentials to row ``i`` of ``exp_out``."""
+    rest = 0.0
+    at_max = 0
+    for k in range(logits.shape[1]):
+        z = float64(logits[i, k])
         e = exp_nonpositive(z - m)
-        if store:
-            exp_out[k] = e
+        exp_out[i, k] = e
         at_max += z == m
         rest += 0.0 if z == m else e
     return rest + (at_max - 1)
 
 
 @inner
-def linear_terms(row, target, on_value, off_value, smooth, i, m):
+def linear_terms(logits, target, on_value, off_value, smooth, i, m):
     """Return ``sum_k t_k (m - z_k)`` and the mass ``sum_k t_k`` of row ``i``."""
-    if target.ndim == 1:
-        if not smooth:
-            y = target[i]
-            return weighted(on_value[y], m - row[y]), on_value[y]
     linear = mass = 0.0
-    for k in range(row.size):
-        t = target_at(target, on_value, off_value, i, k)
-        linear += weighted(t, m - row[k])
-        mass += t
+    if target.ndim == 1 and not smooth:
+        y = target[i]
+        mass = on_value[y]
+        linear = weighted(mass, m - logits[i, y])
+    else:
+        for k in range(logits.shape[1]):
+            t = target_at(target, on_value, off_value, i, k)
+            linear += weighted(t, m - logits[i, k])
+            mass += t
     return linear, mass
 
 
 @inner
-def residual_row(target, on_value, off_value, smooth, i, mass, d, scale, gradient_out):
-    """Turn the row of exponentials in ``gradient_out`` into its gradient."""
-    if target.ndim == 1:
-        if not smooth:
-            y = target[i]
-            p_y = gradient_out[y] / d
-            factor = scale * mass / d
-            for k in range(gradient_out.size):
-                gradient_out[k] = factor * gradient_out[k]
-            gradient_out[y] = scale * residual(mass, p_y, on_value[y])
-            return
-    for k in range(gradient_out.size):
-        t = target_at(target, on_value, off_value, i, k)
-        gradient_out[k] = scale * residual(mass, gradient_out[k] / d, t)
+def write_residual(
+    target, on_value, off_value, smooth, i, mass, d, scale, gradient_out
+):
+    """Turn row ``i`` of exponentials in ``gradient_out`` into its gradient."""
+    if target.ndim == 1 and not smooth:
+        y = target[i]
+        at_target = scale * residual(mass, gradient_out[i, y] / d, on_value[y])
+        factor = scale * mass / d
+        for k in range(gradient_out.shape[1]):
+            gradient_out[i, k] *= factor
+        gradient_out[i, y] = at_target
+    else:
+        for k in range(gradient_out.shape[1]):
+            t = target_at(target, on_value, off_value, i, k)
+            gradient_out[i, k] = scale * residual(mass, gradient_out[i, k] / d, t)
+
+
+@inner
+def fill_row(array_out, i, value):
+    """Write one value to all of row ``i``."""
+    for k in range(array_out.shape[1]):
+        array_out[i, k] = value
 
 
 @inner
 def any_nonzero(values):
     """Return whether one of the values is not 0."""
-    for k in range(values.size):  # noqa: SIM110 - numba compiles no generator
-        if values[k] != 0:
-            return True
-    return False
+    found = False
+    for k in range(values.size):
+        found |= values[k] != 0
+    return found
 
 
 # ------------------------------------------------------------ chunks of softmax rows
@@ -113,21 +135,21 @@ def softmax_loss_chunk(
     logits, target, on_value, off_value, row_weight, begin, end, loss_out
 ):
     """Return the sum of the losses of rows ``begin:end``."""
+    own_function()
     smooth = any_nonzero(off_value)
     total = 0.0
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
         loss = 0.0
         if weight != 0:
-            row = logits[i]
-            m = row_max(row)
+            m = row_max(logits, i)
             if math.isinf(m) or math.isnan(m):
                 loss = math.nan
             else:
                 linear, mass = linear_terms(
-                    row, target, on_value, off_value, smooth, i, m
+                    logits, target, on_value, off_value, smooth, i, m
                 )
-                log_d = math.log1p(exp_rest(row, m, row[:0]))
+                log_d = math.log1p(exp_rest(logits, i, m))
                 loss = weight * (linear + mass * log_d)
         if loss_out.size:
             loss_out[i] = loss
@@ -149,27 +171,26 @@ def softmax_loss_grad_chunk(
     gradient_out,
 ):
     """Write the gradient of rows ``begin:end``; return the sum of their losses."""
+    own_function()
     smooth = any_nonzero(off_value)
     total = 0.0
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
-        row_out = gradient_out[i]
         loss = 0.0
         if weight == 0:
-            row_out[:] = 0
+            fill_row(gradient_out, i, 0.0)
         else:
-            row = logits[i]
-            m = row_max(row)
+            m = row_max(logits, i)
             if math.isinf(m) or math.isnan(m):
                 loss = math.nan
-                row_out[:] = math.nan
+                fill_row(gradient_out, i, math.nan)
             else:
                 linear, mass = linear_terms(
-                    row, target, on_value, off_value, smooth, i, m
+                    logits, target, on_value, off_value, smooth, i, m
                 )
-                rest = exp_rest(row, m, row_out)
+                rest = write_exp(logits, i, m, gradient_out)
                 loss = weight * (linear + mass * math.log1p(rest))
-                residual_row(
+                write_residual(
                     target,
                     on_value,
                     off_value,
@@ -178,7 +199,7 @@ def softmax_loss_grad_chunk(
                     mass,
                     1.0 + rest,
                     scale * weight,
-                    row_out,
+                    gradient_out,
                 )
         if loss_out.size:
             loss_out[i] = loss
@@ -191,40 +212,43 @@ def softmax_curvature_chunk(
     logits, mass, row_weight, vector, scale, begin, end, product_out
 ):
     """Write ``scale * weight * a * p * (v - <p, v>)`` for rows ``begin:end``."""
+    own_function()
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
-        row_out = product_out[i]
         if weight == 0:
-            row_out[:] = 0
+            fill_row(product_out, i, 0.0)
             continue
-        row = logits[i]
-        m = row_max(row)
+        m = row_max(logits, i)
         if math.isinf(m) or math.isnan(m):
-            row_out[:] = math.nan
+            fill_row(product_out, i, math.nan)
             continue
-        d = 1.0 + exp_rest(row, m, row_out)
+        d = 1.0 + write_exp(logits, i, m, product_out)
         mean_v = 0.0
-        for k in range(row_out.size):
-            mean_v += row_out[k] / d * vector[i, k]
+        for k in range(vector.shape[1]):
+            mean_v += product_out[i, k] / d * vector[i, k]
         factor = scale * weight * mass[i]
-        for k in range(row_out.size):
-            row_out[k] = curvature(factor, row_out[k] / d, vector[i, k], mean_v)
+        for k in range(vector.shape[1]):
+            product_out[i, k] = curvature(
+                factor, product_out[i, k] / d, vector[i, k], mean_v
+            )
 
 
 # ------------------------------------------------------- chunks of probability rows
 
 
 @inner
-def log_loss_of_row(row, target, on_value, off_value, smooth, i, low, high):
-    """Return ``sum_k -t_k log p_k`` with ``p`` limited to ``[low, high]``."""
-    if target.ndim == 1:
-        if not smooth:
-            y = target[i]
-            return weighted(on_value[y], surprise(clip(float64(row[y]), low, high)))
+def log_loss_of_row(probabilities, target, on_value, off_value, smooth, i, low, high):
+    """Return ``sum_k -t_k log p_k`` of row ``i``, ``p`` limited to ``[low, high]``."""
     loss = 0.0
-    for k in range(row.size):
-        t = target_at(target, on_value, off_value, i, k)
-        loss += weighted(t, surprise(clip(float64(row[k]), low, high)))
+    if target.ndim == 1 and not smooth:
+        y = target[i]
+        p = clip(float64(probabilities[i, y]), low, high)
+        loss = weighted(on_value[y], surprise(p))
+    else:
+        for k in range(probabilities.shape[1]):
+            t = target_at(target, on_value, off_value, i, k)
+            p = clip(float64(probabilities[i, k]), low, high)
+            loss += weighted(t, surprise(p))
     return loss
 
 
@@ -242,6 +266,7 @@ def probability_loss_chunk(
     loss_out,
 ):
     """Return the sum of the losses of rows ``begin:end`` of probabilities."""
+    own_function()
     smooth = any_nonzero(off_value)
     total = 0.0
     for i in range(begin, end):
@@ -249,7 +274,7 @@ def probability_loss_chunk(
         loss = 0.0
         if weight != 0:
             loss = weight * log_loss_of_row(
-                probabilities[i], target, on_value, off_value, smooth, i, low, high
+                probabilities, target, on_value, off_value, smooth, i, low, high
             )
         if loss_out.size:
             loss_out[i] = loss
@@ -270,16 +295,16 @@ def probability_grad_chunk(
     gradient_out,
 ):
     """Write ``-t / p`` of rows ``begin:end``, times scale and row weight."""
+    own_function()
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
-        row_out = gradient_out[i]
-        if weight == 0:
-            row_out[:] = 0
-            continue
         factor = -scale * weight
-        for k in range(row_out.size):
-            t = factor * target_at(target, on_value, off_value, i, k)
-            row_out[k] = weighted(t, 1.0 / probabilities[i, k])
+        for k in range(gradient_out.shape[1]):
+            slope = 0.0
+            if weight != 0:
+                t = factor * target_at(target, on_value, off_value, i, k)
+                slope = weighted(t, reciprocal(float64(probabilities[i, k])))
+            gradient_out[i, k] = slope
 
 
 # -------------------------------------------------------------------------- kernels

@@ -65,3 +65,11 @@ def clip(p, low, high):
 def surprise(p):
     """Return ``-log p``: exactly 0 for 1, inf for 0."""
     return type(p)(0) - math.log(p)
+
+
+@rule
+def reciprocal(p):
+    """Return ``1 / p``, the slope of ``log p``: nan where that has no value."""
+    if p < 0:
+        return type(p)(math.nan)
+    return type(p)(1) / p

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from skxent._compat import class_weights
 from skxent.backends import EncodedTargets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._solvers import SolverStatus, minimize_lbfgs
@@ -68,7 +68,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         iteration.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had string column names.
 
     See Also
@@ -78,8 +78,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     Notes
     -----
     The loss and its gradient are evaluated over blocks of rows, in the dtype of X, by
-    the kernels of :mod:`skxent.losses`; no copy of X and no array of shape
-    (n_samples, n_classes) is made.
+    the kernels of :mod:`skxent.losses`. Floating-point X is not copied, and beyond the
+    soft labels no array of shape (n_samples, n_classes) is made.
 
     Examples
     --------
@@ -132,7 +132,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         soft_labels : array-like of shape (n_samples, n_classes), default=None
             Class probabilities of each sample, in the sorted order of the labels in
             `y`. They are trained on, and `y` gives the labels and whatever a splitter
-            stratifies by.
+            stratifies by. Every class must occur in `y`.
 
         Returns
         -------
@@ -231,22 +231,15 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         classes: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
     ) -> NDArray[np.float64]:
-        """Return one weight per class; soft labels are counted by their mass."""
+        """Return one weight per class; "balanced" counts samples by their weight."""
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            _check_balance(target, classes, sample_weight)
-        if target.ndim == 1:
-            return class_weights(
-                self.class_weight,
-                classes=classes,
-                y=classes[target],
-                sample_weight=sample_weight,
-            )
-        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            counts = np.average(target, axis=0, weights=sample_weight)
-            return np.asarray(1.0 / (len(classes) * counts), dtype=np.float64)
-        return class_weights(
-            self.class_weight, classes=classes, y=classes, sample_weight=None
+            return _balanced_weights(target, classes, sample_weight)
+        weights = compute_class_weight(
+            self.class_weight,
+            classes=classes,
+            y=classes[target] if target.ndim == 1 else classes,
         )
+        return np.asarray(weights, dtype=np.float64)
 
     def _starting_point(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """Return zeros, or the coefficients of the previous fit for a warm start."""
@@ -374,23 +367,26 @@ def _check_weights(value: Any, n_samples: int) -> NDArray[np.float64] | None:
     return np.asarray(weights)
 
 
-def _check_balance(
+def _balanced_weights(
     target: NDArray[Any],
     classes: NDArray[Any],
     sample_weight: NDArray[np.float64] | None,
-) -> None:
-    """Raise if a class has no weight to be balanced with."""
+) -> NDArray[np.float64]:
+    """Return weights that give every class the same total."""
     if target.ndim == 1:
         counts = np.bincount(target, sample_weight, minlength=len(classes))
     else:
         counts = target.sum(axis=0) if sample_weight is None else sample_weight @ target
-    if (counts == 0).any() and counts.any():
+    if not counts.any():
+        return np.ones(len(classes))
+    if (counts == 0).any():
         empty = classes[counts == 0].tolist()
         raise ValueError(
             "class_weight='balanced' needs a positive total weight in every class; got "
             f"zero for the classes {empty}. Drop their samples, or give the weights as "
             "a dict."
         )
+    return np.asarray(counts.sum() / (len(classes) * counts), dtype=np.float64)
 
 
 def _check_targets(

@@ -7,6 +7,7 @@ computed in float32, everything else in its own dtype; results come back in the 
 of ``input``. Values are in nats.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,26 +44,29 @@ class Call(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """What the gradient of the sum of losses is multiplied with."""
+        """What the sum of losses and its gradient are multiplied with."""
         if self.reduction != "mean":
             return 1.0
-        with np.errstate(divide="ignore"):
-            return float(np.float64(1.0) / self.targets.denominator)
+        denominator = self.targets.denominator
+        return 1.0 / denominator if denominator else math.nan
 
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
         """Return the loss in the shape and dtype that the caller expects."""
         if self.reduction == "none":
-            losses = losses.astype(self.dtype, copy=False)
+            losses = _cast(losses, self.dtype)
             return losses if self.batched else losses[0]
-        if self.reduction == "mean":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                total = np.float64(total) / self.targets.denominator
-        return self.dtype.type(total)
+        return _cast(np.float64(total * self.scale), self.dtype)
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
         size = len(self.logits) if self.reduction == "none" else 0
         return np.zeros(size, dtype=self.logits.dtype)
+
+
+def _cast(values: Any, dtype: np.dtype[Any]) -> Any:
+    """Return the values in the dtype; what it cannot hold becomes inf, as in torch."""
+    with np.errstate(over="ignore"):
+        return values.astype(dtype, copy=False)
 
 
 def prepare(
@@ -123,6 +127,7 @@ def _gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
             and out.flags.c_contiguous
             and (in_place or not np.may_share_memory(out, call.logits))
             and not np.may_share_memory(out, call.targets.target)
+            and not np.may_share_memory(out, call.targets.row_weight)
         ):
             return out.reshape(call.logits.shape)
     return np.empty(call.logits.shape, dtype=call.logits.dtype)
@@ -134,9 +139,9 @@ def _deliver(
     """Return the gradient in the shape and dtype of the input, in ``out`` if given."""
     gradient = gradient.reshape(call.shape)
     if out is None:
-        return gradient.astype(call.dtype, copy=False)
+        return np.asarray(_cast(gradient, call.dtype))
     if not np.may_share_memory(gradient, out):
-        out[...] = gradient
+        out[...] = _cast(gradient, call.dtype)
     return out
 
 
@@ -221,10 +226,12 @@ def cross_entropy(
     Raises
     ------
     TypeError
-        If an argument is of a type or dtype that cannot be meant.
+        If an array is masked, sparse, complex or of objects, class indices are no
+        integers, probabilities are integers, or an option is of another type.
     ValueError
-        If shapes do not fit, a class index lies outside [0, C), `label_smoothing`
-        lies outside [0, 1], or `reduction` is unknown.
+        If shapes do not fit, a class index lies outside [0, C), `ignore_index` is not
+        negative beside probabilities, `label_smoothing` lies outside [0, 1], or
+        `reduction` is unknown.
 
     See Also
     --------
@@ -238,9 +245,12 @@ def cross_entropy(
     label smoothing is that of Szegedy et al., "Rethinking the Inception Architecture
     for Computer Vision", 2016, section 7. The mean over no rows, or over rows whose
     weights sum to 0, is nan. A row with a logit of nan or +inf, or of -inf only, has a
-    loss of nan.
+    loss of nan. A class without weight or target adds 0 even at a logit of -inf, where
+    torch gives nan.
 
-    Needs no memory beyond the result and 8 bytes per row where rows are weighted.
+    Needs 8 bytes per row where rows are weighted or ignored. Arrays of another dtype
+    than the kernels' (float16 and integer logits, targets that are not int64 or of the
+    dtype of `input`) or not C-contiguous are copied.
 
     Examples
     --------
@@ -280,9 +290,9 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    input, target, weight, ignore_index, reduction, label_smoothing : see other
+    input, target, weight, ignore_index, reduction : see `cross_entropy`
         As for :func:`cross_entropy`.
-    from_logits, sample_weight : see other
+    label_smoothing, from_logits, sample_weight : see `cross_entropy`
         As for :func:`cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself.
@@ -347,10 +357,10 @@ def cross_entropy_grad(
 
     Parameters
     ----------
-    input, target, weight, ignore_index, reduction, label_smoothing : see other
+    input, target, weight, ignore_index, reduction : see `cross_entropy`
         As for :func:`cross_entropy`. With ``reduction="none"`` the gradient is that of
         the sum.
-    from_logits, sample_weight : see other
+    label_smoothing, from_logits, sample_weight : see `cross_entropy`
         As for :func:`cross_entropy`.
     grad_output : array-like of the shape of the loss, default=None
         Gradient of something else with respect to the loss, which the result is
@@ -421,13 +431,15 @@ def cross_entropy_hvp(
 
     Parameters
     ----------
-    input, target : see other
+    input, target : see `cross_entropy`
         As for :func:`cross_entropy`; `input` holds logits.
     vector : array-like of the shape of `input`
         What the Hessian is multiplied with.
-    weight, ignore_index, reduction, label_smoothing, sample_weight : see other
+    weight, ignore_index, reduction : see `cross_entropy`
         As for :func:`cross_entropy`. With ``reduction="none"`` the Hessian is that of
         the sum.
+    label_smoothing, sample_weight : see `cross_entropy`
+        As for :func:`cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the product.
 

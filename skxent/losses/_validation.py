@@ -125,13 +125,15 @@ def check_indices(
     target: NDArray[Any], n_classes: int, ignore_index: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """Return the class indices and a mask of ignored rows, None if there are none."""
+    if target.size == 0:  # an empty list comes as float64
+        return target.astype(np.int64), None
     if target.dtype.kind not in "iu":
         raise TypeError(
             "target of class indices must have an integer dtype; got dtype "
             f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
             "probabilities for each row of input."
         )
-    if target.size == 0 or (target.min() >= 0 and target.max() < n_classes):
+    if target.min() >= 0 and target.max() < n_classes:
         indices = target.astype(np.int64, copy=False)
         if not 0 <= ignore_index < n_classes:
             return indices, None
@@ -151,14 +153,15 @@ def check_indices(
 def check_probability_targets(
     target: NDArray[Any], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Return probability targets in the dtype that is computed with."""
+    """Return probability targets in the dtype and the layout of the kernels."""
     if target.dtype.kind in "iub":
         raise TypeError(
             "target of the input's shape must hold probabilities in a float dtype; "
             f"got dtype {target.dtype}. Convert it with .astype('float64'), or pass "
             "class indices of the input's shape without the class axis."
         )
-    return check_floats(target, "target").astype(dtype, copy=False)
+    probabilities = check_floats(target, "target")
+    return np.ascontiguousarray(probabilities, dtype=dtype)
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

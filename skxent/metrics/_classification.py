@@ -20,12 +20,12 @@ from skxent.metrics._encoding import (
 __all__ = ["cross_entropy_loss", "log_loss"]
 
 
-def _warn_unless_normalised(probabilities: NDArray[Any]) -> None:
+def _warn_unless_normalised(probabilities: NDArray[Any], name: str) -> None:
     """Warn as scikit-learn does if the rows do not sum to 1."""
     tolerance = np.sqrt(np.finfo(probabilities.dtype).eps)
     if not np.allclose(probabilities.sum(axis=1), 1, rtol=tolerance):
         warnings.warn(
-            "The y_prob values do not sum to one. Make sure to pass probabilities.",
+            f"The {name} values do not sum to one. Make sure to pass probabilities.",
             UserWarning,
             stacklevel=3,
         )
@@ -108,6 +108,11 @@ def cross_entropy_loss(
         If lengths or columns do not fit, a label has no column, a probability lies
         outside [0, 1], or soft labels are no distributions.
 
+    Warns
+    -----
+    UserWarning
+        If rows of probabilities do not sum to 1.
+
     See Also
     --------
     log_loss : Clipped, the same number as scikit-learn's.
@@ -122,14 +127,14 @@ def cross_entropy_loss(
     0.21616
     >>> soft = [[0.2, 0.8], [0.9, 0.1], [0.7, 0.3], [0.4, 0.6]]
     >>> print(f"{cross_entropy_loss(soft, proba):.5f}")
-    0.52009
+    0.54683
     """
     scores = check_scores(y_score, "y_score", from_logits)
     scores = two_columns(scores, from_logits)
     check_consistent_length(y_true, scores, sample_weight)
-    encoded = encode_labels(y_true, labels, scores.shape[1], ignore_label)
+    encoded = encode_labels(y_true, labels, scores, ignore_label, name="y_score")
     if not from_logits:
-        _warn_unless_normalised(scores)
+        _warn_unless_normalised(scores, "y_score")
     call = prepare(
         scores,
         encoded.target,
@@ -178,6 +183,11 @@ def log_loss(
         If lengths or columns do not fit, a label has no column, or a probability lies
         outside [0, 1].
 
+    Warns
+    -----
+    UserWarning
+        If rows of probabilities do not sum to 1.
+
     See Also
     --------
     cross_entropy_loss : Exact, and with more options.
@@ -204,8 +214,8 @@ def log_loss(
         target = y.astype(scores.dtype)
     else:
         known = None if labels is None else np.unique(np.asarray(labels))
-        target = encode_labels(y, known, scores.shape[1], None).target
-    _warn_unless_normalised(scores)
+        target = encode_labels(y, known, scores, None, name="y_proba").target
+    _warn_unless_normalised(scores, "y_proba")
     call = prepare(
         scores,
         target,

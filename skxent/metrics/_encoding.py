@@ -55,9 +55,18 @@ def two_columns(scores: NDArray[Any], from_logits: bool) -> NDArray[Any]:
 
 
 def encode_labels(
-    y_true: ArrayLike, labels: ArrayLike | None, n_columns: int, ignore_label: Any
+    y_true: ArrayLike,
+    labels: ArrayLike | None,
+    scores: NDArray[Any],
+    ignore_label: Any,
+    *,
+    name: str,
 ) -> EncodedLabels:
-    """Return class indices for labels of any type, or checked soft labels."""
+    """Return class indices for labels of any type, or checked soft labels.
+
+    ``name`` is what the caller's signature calls the scores.
+    """
+    n_columns = scores.shape[1]
     y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
     if y.ndim == 2 and y.shape[1] > 1:
         return EncodedLabels(check_distributions(y, "y_true", n_columns), None)
@@ -65,13 +74,11 @@ def encode_labels(
     ignored = _is_ignored(y, ignore_label)
     classes = np.unique(y[~ignored]) if labels is None else column_or_1d(labels)
     if len(classes) != n_columns:
-        came = f"y_true holds {len(classes)} classes, {classes.tolist()}"
-        if labels is not None:
-            came = f"labels holds {len(classes)} classes"
+        where = "y_true" if labels is None else "labels"
         raise ValueError(
-            f"y_score must have one column per class; got {n_columns} columns, and "
-            f"{came}. Pass the label of each column as labels, such as "
-            "labels=estimator.classes_."
+            f"{name} must have one column per class; got {n_columns} columns beside "
+            f"the classes {classes.tolist()} of {where}. Pass the label of each column "
+            "as labels, such as labels=estimator.classes_."
         )
     order = np.argsort(classes, kind="stable")
     ordered = classes[order]
@@ -81,8 +88,9 @@ def encode_labels(
     unknown = (ordered[place] != y) & ~ignored
     if unknown.any():
         row = int(unknown.argmax())
+        label = y.tolist()[row]
         raise ValueError(
-            f"y_true must hold labels in {classes.tolist()}; got {y[row]!r} at row "
+            f"y_true must hold labels in {classes.tolist()}; got {label!r} at row "
             f"{row}. A class that the classifier has never seen has no probability: "
             "drop such rows with ignore_label, or pass all labels."
         )

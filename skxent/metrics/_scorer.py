@@ -108,7 +108,8 @@ def make_cross_entropy_scorer(
         are and those of, say, a support vector machine are not.
     **options : dict
         Further keyword arguments of :func:`cross_entropy_loss`, such as
-        `label_smoothing` or `class_weight`.
+        `label_smoothing`, `class_weight`, or `labels` for an estimator without
+        ``classes_``.
 
     Returns
     -------

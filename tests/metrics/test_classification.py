@@ -156,7 +156,7 @@ BAD = {
     ),
     "too few labels": (
         lambda y, p: cross_entropy_loss(y % 3, p),
-        "y_score must have one column per class; got 4 columns, and y_true holds 3",
+        r"y_score must have .* got 4 columns beside the classes \[0, 1, 2\] of y_true",
     ),
     "repeated labels": (
         lambda y, p: cross_entropy_loss(y, p, labels=[0, 1, 2, 2]),
@@ -187,7 +187,10 @@ BAD = {
         "class_weight must be",
     ),
     "log_loss out of range": (lambda y, p: log_loss(y, p * 9), "probabilities"),
-    "log_loss columns": (lambda y, p: log_loss(y % 3, p), "one column per class"),
+    "log_loss columns": (
+        lambda y, p: log_loss(y % 3, p),
+        "y_proba must have one",
+    ),
     "weights": (
         lambda y, p: cross_entropy_loss(y, p, sample_weight=np.ones((50, 2))),
         "sample_weight must have shape",
