@@ -145,9 +145,6 @@ def test_metadata_routing(iris):
         )
         params = {"sample_weight": weight, "soft_labels": soft}
         routed = cross_val_score(model, X, y, scoring=scorer, params=params)
-        unweighted = cross_val_score(
-            SoftmaxRegression(), X, y, scoring=make_cross_entropy_scorer()
-        )
         with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError):
             cross_val_score(
                 SoftmaxRegression(),
@@ -157,6 +154,9 @@ def test_metadata_routing(iris):
                 params={"sample_weight": weight},
                 error_score="raise",
             )
+    unweighted = cross_val_score(
+        SoftmaxRegression(), X, y, scoring=make_cross_entropy_scorer()
+    )
     assert np.isfinite(routed).all()
     assert (routed != unweighted).all()
 
