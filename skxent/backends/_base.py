@@ -37,19 +37,18 @@ class Backend(Protocol):
     """Allocation and kernel launches for the arrays of one library and device."""
 
     def softmax_loss(
-        self, logits: Any, targets: EncodedTargets, loss_out: Any
-    ) -> float:
-        """Return the sum of the row losses; fill ``loss_out`` unless it is empty."""
-
-    def softmax_loss_grad(
         self,
         logits: Any,
         targets: EncodedTargets,
-        scale: float,
         loss_out: Any,
         gradient_out: Any,
+        scale: float,
     ) -> float:
-        """Do the same and write ``scale`` times the gradient of the sum."""
+        """Return the sum of the row losses.
+
+        Fills ``loss_out`` (n,) with the row losses and ``gradient_out`` (n, K) with
+        ``scale`` times the gradient of the sum, unless they have no rows.
+        """
 
     def softmax_curvature(
         self,

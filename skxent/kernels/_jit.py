@@ -6,17 +6,15 @@
 ``contracted_rule``
     A rule whose products and sums may be fused, never reordered.
 ``inner``
-    A loop that other compiled code calls. Its sums may be reordered, which lets LLVM
-    vectorise them. Not cached: its machine code travels with the kernel.
-``own_function``
-    A statement inside an ``inner`` that keeps LLVM from inlining it, so that both twins
-    run the same machine code. Inlined into two different callers its sums would be
-    reordered in two ways, and the bits would depend on the twin.
+    A loop that other compiled code calls. Not cached: its machine code travels with
+    the kernel that it is linked into.
 ``twins``
     A kernel that Python calls, compiled twice from one source: on all threads and on
     the calling thread alone.
 
-The fast-math flags ``nnan`` and ``ninf`` are never set: they make ``isnan`` lie.
+Apart from those fused products no fast-math flag is set. ``nnan`` and ``ninf`` would
+make ``isnan`` lie; ``reassoc`` would let LLVM order a sum in another way in each place
+that it is inlined into, and the twins would differ in the last bits.
 """
 
 import hashlib
@@ -26,31 +24,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
-from numba.core import types as numba_types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
 
-__all__ = ["Twins", "contracted_rule", "inner", "own_function", "rule", "twins"]
+__all__ = ["Twins", "contracted_rule", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 rule = register_jitable(**_OPTIONS)
 contracted_rule = register_jitable(fastmath={"contract"}, **_OPTIONS)
-inner = numba.njit(fastmath={"contract", "nsz", "reassoc"}, **_OPTIONS)
-
-
-@intrinsic
-def _own_function(typing_context):
-    """Mark the function that calls this as one that LLVM must not inline."""
-
-    def generate(context, builder, signature, arguments):
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return numba_types.void(), generate
-
-
-own_function: Any = _own_function
+inner = numba.njit(**_OPTIONS)
 
 
 def _sources_digest() -> str:

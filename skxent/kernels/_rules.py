@@ -21,14 +21,9 @@ from skxent.kernels._jit import rule
 
 
 @rule
-def target_at(target, on_value, off_value, i, k):
-    """Return ``t_k`` of row ``i``: class indices if 1-D, probabilities if 2-D."""
-    if target.ndim == 1:
-        if target[i] == k:
-            return on_value[k] + off_value[k]
-        return off_value[k]
-    else:
-        return on_value[k] * target[i, k] + off_value[k]
+def blend(on_value, q, off_value):
+    """Return ``t_k`` for the target ``q_k``, class weight and smoothing folded in."""
+    return on_value * q + off_value
 
 
 @rule

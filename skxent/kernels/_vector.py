@@ -18,6 +18,13 @@ usual reduction (W. J. Cody and W. Waite, Software Manual for the Elementary Fun
 Its error is below 1 ulp on [-708, 0] (``tests/kernels/test_vector.py``). Measured on
 one core: 1.5 ns for an element where ``math.exp`` takes 6 to 9 ns.
 
+The logarithm of 1 + x
+----------------------
+``u = 1 + x`` is split into ``2**n`` and ``1 + f`` with ``1 + f`` in [sqrt 1/2, sqrt 2),
+``log(1 + f)`` is the series of ``2 atanh(f / (2 + f))``, and what rounding took from
+``u`` comes back as ``(x - (u - 1)) / u`` (the method and the polynomial of log1p in
+Sun's fdlibm). Its error is below 1 ulp.
+
 The maximum
 -----------
 A floating-point maximum that respects nan is not vectorised. The bits of a float, with
@@ -38,6 +45,7 @@ _ROUND = 1.5 * 2.0**52
 _BIAS = 1023
 _MANTISSA_BITS = 52
 _SIGN = 63
+_SQRT_HALF = np.int64(0x3FE6_A09E_667F_3BCD)  # the bits of sqrt(1/2), rounded up
 _MAGNITUDE = np.int64(0x7FFF_FFFF_FFFF_FFFF)
 
 
@@ -61,6 +69,28 @@ def exp_nonpositive(x):
     p = p * r + 1.0
     exponent = (np.float64(t).view(np.int64) + _BIAS) << _MANTISSA_BITS
     return 0.0 if x < LOWEST else p * np.int64(exponent).view(np.float64)
+
+
+@contracted_rule
+def log1p_nonnegative(x):
+    """Return ``log(1 + x)`` for float64 ``x >= 0`` below 2**1000; nan for nan."""
+    u = 1.0 + x
+    lost = (x - (u - 1.0)) / u
+    bits = np.float64(u).view(np.int64)
+    n = (bits - _SQRT_HALF) >> _MANTISSA_BITS
+    f = np.int64(bits - (n << _MANTISSA_BITS)).view(np.float64) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    p = 1.479819860511658591e-01
+    p = p * z + 1.531383769920937332e-01
+    p = p * z + 1.818357216161805012e-01
+    p = p * z + 2.222219843214978396e-01
+    p = p * z + 2.857142874366239149e-01
+    p = p * z + 3.999999999940941908e-01
+    p = p * z + 6.666666666666735130e-01
+    half = 0.5 * f * f
+    low = n * _LOG_2_LOW + lost
+    return n * _LOG_2_HIGH - ((half - (s * (half + z * p) + low)) - f)
 
 
 @rule

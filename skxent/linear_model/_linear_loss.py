@@ -26,8 +26,6 @@ __all__ = ["LinearCrossEntropy"]
 BLOCK_SIZE = 1 << 17
 MIN_BLOCK_ROWS = 256
 
-NO_ROWS = np.empty(0)
-
 
 class LinearCrossEntropy:
     """Mean cross-entropy of a linear model plus a ridge, with its derivatives.
@@ -107,11 +105,12 @@ class LinearCrossEntropy:
         scale = 1.0 / self.targets.denominator
         cast = coef.astype(self.X.dtype, copy=False)
         gradient = np.zeros(self.shape)
+        no_losses = np.empty(0, dtype=self.X.dtype)
         total = 0.0
         for rows in self._blocks():
             z = self._linear_map(rows, cast)
-            total += self.backend.softmax_loss_grad(
-                z, self.targets.rows(rows), scale, NO_ROWS.astype(z.dtype), z
+            total += self.backend.softmax_loss(
+                z, self.targets.rows(rows), no_losses, z, scale
             )
             self._pull_back(rows, z, gradient)
         weights = self._weights(coef)

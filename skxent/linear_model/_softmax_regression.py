@@ -1,5 +1,6 @@
 """SoftmaxRegression: the classifier that trains on the package's loss and gradient."""
 
+import functools
 import warnings
 from numbers import Integral, Real
 from typing import Any, Self
@@ -13,7 +14,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from skxent.backends import EncodedTargets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
@@ -24,6 +25,9 @@ from skxent.losses._validation import check_distributions, check_label_smoothing
 __all__ = ["SoftmaxRegression"]
 
 FLOATS = (np.float64, np.float32)
+
+# Finding the libraries takes 4 ms, as long as a small fit.
+_thread_pools = functools.cache(ThreadpoolController)
 
 
 class SoftmaxRegression(ClassifierMixin, BaseEstimator):
@@ -169,7 +173,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         )
         # The products of one block are too small for several BLAS threads, which would
         # also fight with those of the kernels: 20 times slower on a busy machine.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with _thread_pools().limit(limits=1, user_api="blas"):
             result = minimize_lbfgs(
                 objective,
                 self._starting_point(objective.shape),

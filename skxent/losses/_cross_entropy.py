@@ -151,7 +151,10 @@ def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
     if not call.logits.size:
         total = 0.0
     elif call.from_logits:
-        total = call.backend.softmax_loss(call.logits, call.targets, losses)
+        no_gradient = np.empty((0, 0), dtype=call.logits.dtype)
+        total = call.backend.softmax_loss(
+            call.logits, call.targets, losses, no_gradient, call.scale
+        )
     else:
         total = call.backend.probability_loss(
             call.logits, call.targets, low, high, losses
@@ -166,8 +169,8 @@ def _value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, NDArray[
         loss = value(call)
     elif call.from_logits:
         losses = call.row_losses()
-        total = call.backend.softmax_loss_grad(
-            call.logits, call.targets, call.scale, losses, gradient
+        total = call.backend.softmax_loss(
+            call.logits, call.targets, losses, gradient, call.scale
         )
         loss = call.reduce(total, losses)
     else:

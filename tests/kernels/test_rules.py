@@ -13,13 +13,10 @@ def test_zero_target_adds_nothing_whatever_the_loss(x):
     assert _rules.weighted(0.0, x) == 0.0
 
 
-def test_target_at_reads_indices_and_probabilities_alike():
-    on, off = np.array([0.9, 1.8, 2.7]), np.array([0.03, 0.06, 0.09])
-    index, one_hot = np.array([2]), np.array([[0.0, 0.0, 1.0]])
-    for k in range(3):
-        expected = on[k] * one_hot[0, k] + off[k]
-        assert _rules.target_at(index, on, off, 0, k) == pytest.approx(expected)
-        assert _rules.target_at(one_hot, on, off, 0, k) == pytest.approx(expected)
+def test_blend_folds_class_weight_and_smoothing_into_the_target():
+    weight, q, smoothing, n_classes = 1.8, 0.3, 0.1, 3
+    got = _rules.blend((1 - smoothing) * weight, q, smoothing * weight / n_classes)
+    assert got == pytest.approx(weight * ((1 - smoothing) * q + smoothing / n_classes))
 
 
 def test_residual_and_curvature_are_the_derivatives_of_the_loss():

@@ -7,13 +7,24 @@ import numba
 import numpy as np
 import pytest
 
-from skxent.kernels._vector import exp_nonpositive, from_ordered, to_ordered
+from skxent.kernels._vector import (
+    exp_nonpositive,
+    from_ordered,
+    log1p_nonnegative,
+    to_ordered,
+)
 
 
 @numba.njit
 def exp_all(x, out):
     for i in range(x.size):
         out[i] = exp_nonpositive(x[i])
+
+
+@numba.njit
+def log1p_all(x, out):
+    for i in range(x.size):
+        out[i] = log1p_nonnegative(x[i])
 
 
 @pytest.fixture
@@ -70,3 +81,29 @@ def test_ordered_integers_have_the_order_of_the_floats():
     assert len(set(codes)) == len(codes)
     assert [float(from_ordered(c)) for c in codes] == values
     assert int(to_ordered(math.nan)) > codes[-1]
+
+
+def test_log1p_is_within_one_ulp():
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            np.exp(rng.uniform(-40, 15, 5000)),
+            rng.uniform(0, 3, 5000),
+            [0.0, 5e-324, 1e-300, 2.0**-53, 1.0, 2.0**52, 1e300],
+        ]
+    )
+    got = np.empty_like(x)
+    log1p_all(x, got)
+    with mpmath.workprec(120):
+        for argument, value in zip(x.tolist(), got.tolist(), strict=True):
+            exact = mpmath.log1p(argument)
+            assert abs(value - exact) <= mpmath.mpf(math.ulp(float(exact))), argument
+    plain = np.array([log1p_nonnegative(v) for v in x.tolist()])
+    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(float).eps)
+
+
+def test_log1p_of_nan_is_nan():
+    got = np.empty(1)
+    log1p_all(np.array([math.nan]), got)
+    assert math.isnan(got[0])
+    assert math.isnan(log1p_nonnegative(math.nan))
