@@ -2,10 +2,11 @@
 
 Which twin runs
 ---------------
-Small inputs run on the calling thread: a launch on all threads gains nothing. So does every call that finds another one of ours in the parallel section: the
-threads are taken then, and numba's workqueue layer aborts the process when two threads
-launch at once. A forked child stays sequential for good, since OpenMP's threads do not
-survive the fork. Both twins give the same bits.
+Small inputs run on the calling thread: two threads gain nothing there. So does every
+call that finds another one of ours in the parallel section: the threads are taken then,
+and numba's workqueue layer aborts the process when two threads launch at once. A forked
+child stays sequential for good, since OpenMP's threads do not survive the fork. Both
+twins give the same bits.
 """
 
 import os
