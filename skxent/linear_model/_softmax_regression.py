@@ -10,17 +10,21 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from skxent.backends import EncodedTargets
+from skxent.linear_model._checks import (
+    balanced_weights,
+    check_number,
+    check_targets,
+    check_weights,
+)
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._solvers import SolverStatus, minimize_lbfgs
 from skxent.losses._targets import encode_targets
-from skxent.losses._validation import check_distributions, check_label_smoothing
+from skxent.losses._validation import check_label_smoothing
 
 __all__ = ["SoftmaxRegression"]
 
@@ -156,8 +160,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         """
         self._check_parameters()
         data, labels = validate_data(self, X, y, dtype=FLOATS, multi_output=True)
-        weights = _check_weights(sample_weight, len(data))
-        classes, target = _check_targets(labels, soft_labels)
+        weights = check_weights(sample_weight, len(data))
+        classes, target = check_targets(labels, soft_labels)
         targets = self._encode(target, classes, weights, data.dtype)
         if not targets.denominator > 0:
             raise ValueError(
@@ -196,9 +200,9 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise unless every parameter is in its range."""
-        _check_number("C", self.C, Real, "positive", self.C > 0)
-        _check_number("tol", self.tol, Real, "positive", self.tol > 0)
-        _check_number(
+        check_number("C", self.C, Real, "positive", self.C > 0)
+        check_number("tol", self.tol, Real, "positive", self.tol > 0)
+        check_number(
             "max_iter", self.max_iter, Integral, "at least 1", self.max_iter >= 1
         )
         check_label_smoothing(self.label_smoothing)
@@ -237,7 +241,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return one weight per class; "balanced" counts samples by their weight."""
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            return _balanced_weights(target, classes, sample_weight)
+            return balanced_weights(target, classes, sample_weight)
         weights = compute_class_weight(
             self.class_weight,
             classes=classes,
@@ -339,81 +343,3 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         if logits.ndim == 2:
             return logits
         return np.column_stack([np.zeros_like(logits), logits])
-
-
-def _check_number(name: str, value: Any, kind: type, rule: str, holds: bool) -> None:
-    """Raise unless a parameter is a number for which the rule holds."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not holds:
-        raise ValueError(
-            f"{name} must be {rule} and of type {kind.__name__}; got {value!r}."
-        )
-
-
-def _check_weights(value: Any, n_samples: int) -> NDArray[np.float64] | None:
-    """Return the sample weights, None for ones."""
-    if value is None:
-        return None
-    if isinstance(value, Real):
-        value = np.full(n_samples, float(value))
-    weights = check_array(
-        value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight must have shape ({n_samples},), one entry per sample; got "
-            f"shape {weights.shape}."
-        )
-    if (weights < 0).any():
-        row = int((weights < 0).argmax())
-        raise ValueError(
-            f"sample_weight must not be negative; got {weights[row]} at row {row}."
-        )
-    return np.asarray(weights)
-
-
-def _balanced_weights(
-    target: NDArray[Any],
-    classes: NDArray[Any],
-    sample_weight: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    """Return weights that give every class the same total."""
-    if target.ndim == 1:
-        counts = np.bincount(target, sample_weight, minlength=len(classes))
-    else:
-        counts = target.sum(axis=0) if sample_weight is None else sample_weight @ target
-    if not counts.any():
-        return np.ones(len(classes))
-    if (counts == 0).any():
-        empty = classes[counts == 0].tolist()
-        raise ValueError(
-            "class_weight='balanced' needs a positive total weight in every class; got "
-            f"zero for the classes {empty}. Drop their samples, or give the weights as "
-            "a dict."
-        )
-    return np.asarray(counts.sum() / (len(classes) * counts), dtype=np.float64)
-
-
-def _check_targets(
-    y: NDArray[Any], soft_labels: ArrayLike | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the classes and the target: class indices or probabilities."""
-    if y.ndim == 2 and y.shape[1] > 1:
-        if soft_labels is not None:
-            raise ValueError(
-                "y must hold labels of shape (n_samples,) beside soft_labels; got "
-                f"shape {y.shape}. Pass the soft labels by one of the two only."
-            )
-        target = check_distributions(y, "y", None)
-        return np.arange(target.shape[1]), target
-    y = column_or_1d(y, warn=True)
-    check_classification_targets(y)
-    classes, indices = np.unique(y, return_inverse=True)
-    if soft_labels is not None:
-        check_consistent_length(y, soft_labels)
-        return classes, check_distributions(soft_labels, "soft_labels", len(classes))
-    if len(classes) < 2:
-        raise ValueError(
-            "y must hold at least two classes; got only one class: "
-            f"{classes.tolist()[0]!r}."
-        )
-    return classes, indices

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
-from skxent.losses._cross_entropy import prepare, value
+from skxent.losses._call import prepare, value
 from skxent.metrics._encoding import (
     IGNORED,
     EncodedLabels,

@@ -1,0 +1,91 @@
+"""Parameters, weights and targets of a classifier, checked before it is fitted."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from skxent.losses._validation import check_distributions
+
+__all__ = ["balanced_weights", "check_number", "check_targets", "check_weights"]
+
+
+def check_number(name: str, value: Any, kind: type, rule: str, holds: bool) -> None:
+    """Raise unless a parameter is a number for which the rule holds."""
+    if isinstance(value, bool) or not isinstance(value, kind) or not holds:
+        raise ValueError(
+            f"{name} must be {rule} and of type {kind.__name__}; got {value!r}."
+        )
+
+
+def check_weights(value: Any, n_samples: int) -> NDArray[np.float64] | None:
+    """Return the sample weights, None for ones."""
+    if value is None:
+        return None
+    if isinstance(value, Real):
+        value = np.full(n_samples, float(value))
+    weights = check_array(
+        value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), one entry per sample; got "
+            f"shape {weights.shape}."
+        )
+    if (weights < 0).any():
+        row = int((weights < 0).argmax())
+        raise ValueError(
+            f"sample_weight must not be negative; got {weights[row]} at row {row}."
+        )
+    return np.asarray(weights)
+
+
+def balanced_weights(
+    target: NDArray[Any],
+    classes: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Return weights that give every class the same total."""
+    if target.ndim == 1:
+        counts = np.bincount(target, sample_weight, minlength=len(classes))
+    else:
+        counts = target.sum(axis=0) if sample_weight is None else sample_weight @ target
+    if not counts.any():
+        return np.ones(len(classes))
+    if (counts == 0).any():
+        empty = classes[counts == 0].tolist()
+        raise ValueError(
+            "class_weight='balanced' needs a positive total weight in every class; got "
+            f"zero for the classes {empty}. Drop their samples, or give the weights as "
+            "a dict."
+        )
+    return np.asarray(counts.sum() / (len(classes) * counts), dtype=np.float64)
+
+
+def check_targets(
+    y: NDArray[Any], soft_labels: ArrayLike | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the classes and the target: class indices or probabilities."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        if soft_labels is not None:
+            raise ValueError(
+                "y must hold labels of shape (n_samples,) beside soft_labels; got "
+                f"shape {y.shape}. Pass the soft labels by one of the two only."
+            )
+        target = check_distributions(y, "y", None)
+        return np.arange(target.shape[1]), target
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    classes, indices = np.unique(y, return_inverse=True)
+    if soft_labels is not None:
+        check_consistent_length(y, soft_labels)
+        return classes, check_distributions(soft_labels, "soft_labels", len(classes))
+    if len(classes) < 2:
+        raise ValueError(
+            "y must hold at least two classes; got only one class: "
+            f"{classes.tolist()[0]!r}."
+        )
+    return classes, indices
