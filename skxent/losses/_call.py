@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-C classes, N rows. ``input`` is (C,) or (N, C); a row stands for (C,) inside. float16 is
-computed in float32, everything else in its own dtype; results come back in the dtype
-of ``input``. Values are in nats.
+C classes, n rows, however the input is laid out. float16 is computed in float32,
+everything else in its own dtype; results come back in the dtype of ``input``. Values
+are in nats.
 """
 
 import math
@@ -15,27 +15,33 @@ from numpy.typing import ArrayLike, NDArray
 
 from skxent.backends import Backend, EncodedTargets, backend_for
 from skxent.losses import _validation as check
-from skxent.losses._targets import encode_targets
+from skxent.losses._layout import Layout, layout_of
+from skxent.losses._targets import encode_targets, row_shares
 
-__all__ = ["Call", "deliver", "gradient_buffer", "prepare", "value", "value_and_grad"]
+__all__ = [
+    "Call",
+    "deliver",
+    "gradient_buffer",
+    "prepare",
+    "value",
+    "value_and_grad",
+    "write_gradient",
+]
 
-REDUCTIONS = ("none", "sum", "mean")
+REDUCTIONS = ("none", "sum", "mean", "sample")
 
 
 class Call(NamedTuple):
     """The checked arguments of one call."""
 
     backend: Backend
-    logits: NDArray[Any]  # (N, C) in the dtype that is computed with
+    logits: NDArray[Any]  # (n, C) in the dtype that is computed with
     targets: EncodedTargets
+    sample_denominator: NDArray[np.float64] | None  # for the mean of each sample
     reduction: str
     from_logits: bool
-    shape: tuple[int, ...]  # of input
+    layout: Layout
     dtype: np.dtype[Any]  # of the results
-
-    @property
-    def batched(self) -> bool:
-        return len(self.shape) == 2
 
     @property
     def scale(self) -> float:
@@ -45,17 +51,49 @@ class Call(NamedTuple):
         denominator = self.targets.denominator
         return 1.0 / denominator if denominator else math.nan
 
+    @property
+    def loss_shape(self) -> tuple[int, ...]:
+        """Shape of the reduced loss."""
+        if self.reduction == "none":
+            return self.layout.row_shape
+        return self.layout.row_shape[:1] if self.reduction == "sample" else ()
+
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
         """Return the loss in the shape and dtype that the caller expects."""
         if self.reduction == "none":
-            losses = _cast(losses, self.dtype)
-            return losses if self.batched else losses[0]
-        return _cast(np.float64(total * self.scale), self.dtype)
+            result = losses
+        elif self.sample_denominator is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                sums = self.layout.sample_sums(losses)
+                result = np.where(
+                    self.sample_denominator == 0,
+                    math.nan,
+                    sums / self.sample_denominator,
+                )
+        else:
+            result = np.asarray(total * self.scale)
+        return _cast(result, self.dtype).reshape(self.loss_shape)[()]
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
-        size = len(self.logits) if self.reduction == "none" else 0
+        size = len(self.logits) if self.reduction in ("none", "sample") else 0
         return np.zeros(size, dtype=self.logits.dtype)
+
+    def weighted_by(self, inflow: NDArray[np.float64]) -> "Call":
+        """Return the call with the gradient of each row multiplied with a number."""
+        rows = self.targets.row_weight
+        rows = np.where(rows == 0, 0.0, rows * inflow) if rows.size else inflow
+        return self._replace(targets=self.targets._replace(row_weight=rows))
+
+    def for_gradient(self) -> "Call":
+        """Return the call whose sum of losses has the gradient of the reduced loss."""
+        if self.sample_denominator is None:
+            return self
+        with np.errstate(divide="ignore"):
+            share = np.where(
+                self.sample_denominator == 0, math.nan, 1.0 / self.sample_denominator
+            )
+        return self.weighted_by(self.layout.per_row(share.reshape(self.loss_shape)))
 
 
 def _cast(values: Any, dtype: np.dtype[Any]) -> Any:
@@ -72,54 +110,66 @@ def prepare(
     reduction: str,
     label_smoothing: float,
     from_logits: bool,
+    class_axis: int | None,
     sample_weight: ArrayLike | None,
 ) -> Call:
     """Check and encode the arguments that every function of this module shares."""
     backend = backend_for(input)
     logits = check.check_floats(input, "input")
-    if logits.ndim not in (1, 2):
-        raise ValueError(
-            "input must have shape (C,) or (N, C); got shape "
-            f"{logits.shape}. Reshape it so that each row holds one prediction."
-        )
+    layout = layout_of(logits.shape, class_axis)
     check.check_option(reduction, "reduction", REDUCTIONS)
-    shape, dtype = logits.shape, logits.dtype
     targets = check.to_array(target, "target")
-    if targets.shape not in (shape, shape[:-1]):
+    if targets.shape == layout.shape:
+        targets = layout.to_rows(targets)
+    elif targets.shape == layout.row_shape:
+        targets = targets.reshape(layout.n_rows)
+    else:
         raise ValueError(
-            f"target must have shape {shape[:-1]} (class indices) or {shape} "
-            f"(probabilities) for input of shape {shape}; got shape {targets.shape}."
+            f"target must have shape {layout.row_shape} (class indices) or "
+            f"{layout.shape} (probabilities) for input of shape {layout.shape} with "
+            f"classes on axis {layout.axis}; got shape {targets.shape}."
         )
-    of_probabilities = targets.ndim == logits.ndim
-    if logits.ndim == 1:
-        logits = logits[np.newaxis]
-        targets = targets[np.newaxis]
+    dtype = logits.dtype
     if dtype == np.float16:
         logits = logits.astype(np.float32)
-    n_rows, n_classes = logits.shape
+    row_weight = None
     if sample_weight is not None:
-        sample_weight = check.check_sample_weight(sample_weight, n_rows, len(shape) > 1)
+        row_weight = check.check_sample_weight(sample_weight, layout)
     encoded = encode_targets(
-        targets if of_probabilities else targets.reshape(n_rows),
-        n_classes,
+        targets,
+        layout.n_classes,
         dtype=logits.dtype,
         weight=weight,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
-        sample_weight=sample_weight,
+        sample_weight=row_weight,
     )
-    return Call(backend, logits, encoded, reduction, from_logits, shape, dtype)
+    sample_denominator = None
+    if reduction == "sample":
+        shares = row_shares(encoded.target, weight, encoded.row_weight)
+        sample_denominator = layout.sample_sums(shares)
+    return Call(
+        backend,
+        layout.to_rows(logits),
+        encoded,
+        sample_denominator,
+        reduction,
+        from_logits,
+        layout,
+        dtype,
+    )
 
 
 def gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the (N, C) array that the kernel writes: ``out`` itself if it can."""
+    """Return the (n, C) array that the kernel writes: ``out`` itself if it can."""
     if out is not None:
-        check.check_out(out, call.shape, call.dtype)
+        check.check_out(out, call.layout.shape, call.dtype)
         # A kernel may write over the logits, row by row, but not over a shifted view.
         in_place = out.ctypes.data == call.logits.ctypes.data
         if (
             out.dtype == call.logits.dtype
             and out.flags.c_contiguous
+            and call.layout.axis == out.ndim - 1
             and (in_place or not np.may_share_memory(out, call.logits))
             and not np.may_share_memory(out, call.targets.target)
             and not np.may_share_memory(out, call.targets.row_weight)
@@ -132,9 +182,9 @@ def deliver(
     call: Call, gradient: NDArray[Any], out: NDArray[Any] | None
 ) -> NDArray[Any]:
     """Return the gradient in the shape and dtype of the input, in ``out`` if given."""
-    gradient = gradient.reshape(call.shape)
+    gradient = call.layout.from_rows(gradient)
     if out is None:
-        return np.asarray(_cast(gradient, call.dtype))
+        return np.ascontiguousarray(_cast(gradient, call.dtype))
     if not np.may_share_memory(gradient, out):
         out[...] = _cast(gradient, call.dtype)
     return out
@@ -158,11 +208,10 @@ def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
 
 
 def value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, NDArray[Any]]:
-    """Return the reduced loss and its gradient, from one pass over logits."""
+    """Return the reduced loss and its gradient, from one pass over logits if it can."""
     gradient = gradient_buffer(call, out)
-    if not call.logits.size:
-        loss = value(call)
-    elif call.from_logits:
+    one_pass = call.from_logits and call.reduction != "sample"
+    if one_pass and call.logits.size:
         losses = call.row_losses()
         total = call.backend.softmax_loss(
             call.logits, call.targets, losses, gradient, call.scale
@@ -170,5 +219,18 @@ def value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, NDArray[A
         loss = call.reduce(total, losses)
     else:
         loss = value(call)
-        call.backend.probability_grad(call.logits, call.targets, call.scale, gradient)
+        write_gradient(call.for_gradient(), gradient)
     return loss, deliver(call, gradient, out)
+
+
+def write_gradient(call: Call, gradient: NDArray[Any]) -> None:
+    """Write ``scale`` times the gradient of the sum of the losses."""
+    if not call.logits.size:
+        return
+    if call.from_logits:
+        no_losses = np.empty(0, dtype=call.logits.dtype)
+        call.backend.softmax_loss(
+            call.logits, call.targets, no_losses, gradient, call.scale
+        )
+    else:
+        call.backend.probability_grad(call.logits, call.targets, call.scale, gradient)

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-C classes, N rows. ``input`` is (C,) or (N, C). Results come back in its dtype. Values
-are in nats.
+C classes, N samples. ``input`` is (C,), (N, C) or (N, C, d1, .., dK), or has its
+classes on ``class_axis``. Results come back in its dtype. Values are in nats.
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ from skxent.losses._call import (
     prepare,
     value,
     value_and_grad,
+    write_gradient,
 )
 from skxent.losses._targets import row_mass
 
@@ -38,6 +39,7 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     from_logits: bool = True,
+    class_axis: int | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> Any:
     """Cross-entropy of class scores against class indices or probabilities.
@@ -49,10 +51,10 @@ def cross_entropy(
 
     Parameters
     ----------
-    input : array-like of shape (C,) or (N, C)
+    input : array-like of shape (C,), (N, C) or (N, C, d1, .., dK)
         Logits, or probabilities with ``from_logits=False``. float16, float32 or
         float64; integers are read as float64.
-    target : array-like of shape () or (N,), or of the shape of `input`
+    target : array-like of the shape of `input` without its class axis, or of `input`
         Class indices in [0, C) of any integer dtype, or, with a float dtype,
         probabilities. Probabilities are neither checked nor normalised.
     weight : array-like of shape (C,), default=None
@@ -60,21 +62,27 @@ def cross_entropy(
     ignore_index : int, default=-100
         Rows with this class index add nothing, whatever their logits are. Only for
         class indices.
-    reduction : {"none", "sum", "mean"}, default="mean"
+    reduction : {"none", "sum", "mean", "sample"}, default="mean"
         ``"mean"`` divides by ``sum(w[y] s)`` over the kept rows for class indices y
-        with sample weights s, and by ``sum(s)`` for probabilities.
+        with sample weights s, and by ``sum(s)`` for probabilities. ``"sample"`` takes
+        such a mean in each entry of the first axis that does not hold the classes.
     label_smoothing : float in [0, 1], default=0.0
         Share of the target that is spread evenly over all classes.
     from_logits : bool, default=True
         Whether `input` holds logits. Probabilities are neither clipped nor normalised:
         0 where the target has mass gives inf.
-    sample_weight : array-like of shape (N,), default=None
-        Weight of each row. A row of weight 0 counts as ignored.
+    class_axis : int, default=None
+        The axis of `input` that holds the classes. None stands for axis 1, or 0 if
+        there is one axis alone; -1 is that of images whose channels come last.
+    sample_weight : array-like of shape (N,) or of class indices, default=None
+        Weight of each sample, or of each row. A row of weight 0 counts as ignored.
 
     Returns
     -------
-    loss : numpy scalar, or array of shape (N,) for ``reduction="none"``
-        In the dtype of `input`. Sums are accumulated in float64.
+    loss : numpy scalar or array
+        In the dtype of `input`; of the shape of class indices for
+        ``reduction="none"``, (N,) for ``"sample"``, else a scalar. Sums are
+        accumulated in float64.
 
     Raises
     ------
@@ -103,7 +111,7 @@ def cross_entropy(
 
     Needs 8 bytes per row where rows are weighted or ignored. Arrays of another dtype
     than the kernels' (float16 and integer logits, targets that are not int64 or of the
-    dtype of `input`) or not C-contiguous are copied.
+    dtype of `input`) or whose rows are not contiguous are copied.
 
     Examples
     --------
@@ -122,6 +130,7 @@ def cross_entropy(
         reduction,
         label_smoothing,
         from_logits,
+        class_axis,
         sample_weight,
     )
     return value(call)
@@ -136,6 +145,7 @@ def cross_entropy_value_and_grad(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     from_logits: bool = True,
+    class_axis: int | None = None,
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> tuple[Any, NDArray[Any]]:
@@ -145,14 +155,14 @@ def cross_entropy_value_and_grad(
     ----------
     input, target, weight, ignore_index, reduction : see `cross_entropy`
         As for :func:`cross_entropy`.
-    label_smoothing, from_logits, sample_weight : see `cross_entropy`
+    label_smoothing, from_logits, class_axis, sample_weight : see `cross_entropy`
         As for :func:`cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself.
 
     Returns
     -------
-    loss : numpy scalar, or array of shape (N,) for ``reduction="none"``
+    loss : numpy scalar or array
         What :func:`cross_entropy` returns.
     gradient : ndarray of the shape and dtype of `input`
         What :func:`cross_entropy_grad` returns.
@@ -185,6 +195,7 @@ def cross_entropy_value_and_grad(
         reduction,
         label_smoothing,
         from_logits,
+        class_axis,
         sample_weight,
     )
     return value_and_grad(call, out)
@@ -199,6 +210,7 @@ def cross_entropy_grad(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     from_logits: bool = True,
+    class_axis: int | None = None,
     sample_weight: ArrayLike | None = None,
     grad_output: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
@@ -213,7 +225,7 @@ def cross_entropy_grad(
     input, target, weight, ignore_index, reduction : see `cross_entropy`
         As for :func:`cross_entropy`. With ``reduction="none"`` the gradient is that of
         the sum.
-    label_smoothing, from_logits, sample_weight : see `cross_entropy`
+    label_smoothing, from_logits, class_axis, sample_weight : see `cross_entropy`
         As for :func:`cross_entropy`.
     grad_output : array-like of the shape of the loss, default=None
         Gradient of something else with respect to the loss, which the result is
@@ -251,17 +263,15 @@ def cross_entropy_grad(
         reduction,
         label_smoothing,
         from_logits,
+        class_axis,
         sample_weight,
     )
     if grad_output is not None:
-        inflow = check.check_grad_output(
-            grad_output, reduction, len(call.logits), call.batched
-        )
-        rows = call.targets.row_weight
-        rows = np.where(rows == 0, 0.0, rows * inflow) if rows.size else inflow
-        rows = np.broadcast_to(rows, len(call.logits))
-        call = call._replace(targets=call.targets._replace(row_weight=rows))
-    return value_and_grad(call, out)[1]
+        inflow = check.check_grad_output(grad_output, call.loss_shape)
+        call = call.weighted_by(call.layout.per_row(inflow))
+    gradient = gradient_buffer(call, out)
+    write_gradient(call.for_gradient(), gradient)
+    return deliver(call, gradient, out)
 
 
 def cross_entropy_hvp(
@@ -273,6 +283,7 @@ def cross_entropy_hvp(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    class_axis: int | None = None,
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -291,7 +302,7 @@ def cross_entropy_hvp(
     weight, ignore_index, reduction : see `cross_entropy`
         As for :func:`cross_entropy`. With ``reduction="none"`` the Hessian is that of
         the sum.
-    label_smoothing, sample_weight : see `cross_entropy`
+    label_smoothing, class_axis, sample_weight : see `cross_entropy`
         As for :func:`cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the product.
@@ -331,22 +342,25 @@ def cross_entropy_hvp(
         reduction,
         label_smoothing,
         True,
+        class_axis,
         sample_weight,
     )
     v = check.check_floats(vector, "vector")
-    if v.shape != call.shape:
+    if v.shape != call.layout.shape:
         raise ValueError(
-            f"vector must have the shape of input, {call.shape}; got shape {v.shape}."
+            f"vector must have the shape of input, {call.layout.shape}; got shape "
+            f"{v.shape}."
         )
     product = gradient_buffer(call, out)
     if call.logits.size:
         if np.may_share_memory(product, v):
             v = v.copy()
+        targets = call.for_gradient().targets
         call.backend.softmax_curvature(
             call.logits,
-            row_mass(call.targets),
-            call.targets.row_weight,
-            v.reshape(call.logits.shape).astype(call.logits.dtype, copy=False),
+            row_mass(targets),
+            targets.row_weight,
+            call.layout.to_rows(v).astype(call.logits.dtype, copy=False),
             call.scale,
             product,
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets
 from skxent.losses import _validation as check
 
-__all__ = ["encode_targets", "row_mass"]
+__all__ = ["encode_targets", "row_mass", "row_shares"]
 
 NO_ROWS = np.empty(0)
 
@@ -38,9 +38,7 @@ def encode_targets(
         target, ignored = check.check_indices(target, n_classes, ignore_index)
         if ignored is not None:
             row_weight = np.where(ignored, 0.0, row_weight if row_weight.size else 1.0)
-        denominator = _index_denominator(
-            target, None if weight is None else class_weight, row_weight
-        )
+        denominator = _denominator(target, weight, row_weight)
     else:
         if ignore_index >= 0:
             raise ValueError(
@@ -50,8 +48,7 @@ def encode_targets(
             )
         target = check.check_probability_targets(target, dtype)
         # torch divides by the number of elements over the number of classes: 0 / 0
-        n_rows = len(target) if n_classes else 0
-        denominator = float(row_weight.sum() if row_weight.size else n_rows)
+        denominator = _denominator(target, None, row_weight) if n_classes else 0.0
     return EncodedTargets(
         target,
         on_value=(1.0 - smoothing) * class_weight,
@@ -61,18 +58,25 @@ def encode_targets(
     )
 
 
-def _index_denominator(
-    target: NDArray[np.int64],
-    class_weight: NDArray[np.float64] | None,
-    row_weight: NDArray[np.float64],
+def _denominator(
+    target: NDArray[Any], weight: Any, row_weight: NDArray[np.float64]
 ) -> float:
-    """Return ``sum(w[y] s)`` over the kept rows."""
-    if class_weight is None:
-        return float(row_weight.sum() if row_weight.size else len(target))
-    if not row_weight.size:
-        return float(class_weight[target].sum())
-    kept = row_weight != 0
-    return float((class_weight[target[kept]] * row_weight[kept]).sum())
+    """Return the sum of :func:`row_shares`, without the array where all are 1."""
+    if weight is None and not row_weight.size:
+        return float(len(target))
+    return float(row_shares(target, weight, row_weight).sum())
+
+
+def row_shares(
+    target: NDArray[Any], weight: Any, row_weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what each row adds to the denominator: ``w[y] s``, or ``s`` alone."""
+    shares = row_weight if row_weight.size else np.ones(len(target))
+    if weight is None or target.ndim == 2:
+        return shares
+    kept = shares != 0  # the index of an ignored row may lie outside
+    class_weight = check.check_class_weight(weight, len(weight))
+    return np.where(kept, shares * class_weight[np.where(kept, target, 0)], 0.0)
 
 
 def row_mass(targets: EncodedTargets) -> NDArray[np.float64]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.losses._layout import Layout
+
 __all__ = [
     "check_class_weight",
     "check_distributions",
@@ -114,11 +116,19 @@ def check_class_weight(value: Any, n_classes: int) -> NDArray[np.float64]:
     return _check_vector(value, "weight", n_classes, "one entry per class")
 
 
-def check_sample_weight(value: Any, n_rows: int, batched: bool) -> NDArray[np.float64]:
-    """Return one weight per row."""
-    if not batched and np.ndim(value) == 0:
-        value = [value]
-    return _check_vector(value, "sample_weight", n_rows, "one entry per row")
+def check_sample_weight(value: Any, layout: Layout) -> NDArray[np.float64]:
+    """Return one weight per row from one per sample or one per row."""
+    array = check_floats(value, "sample_weight")
+    single = not layout.row_shape and array.size == 1
+    if array.shape not in (layout.row_shape[:1], layout.row_shape) and not single:
+        raise ValueError(
+            f"sample_weight must have shape {layout.row_shape[:1]}, one entry per "
+            f"sample, or {layout.row_shape}, one entry per row; got shape "
+            f"{array.shape}."
+        )
+    if single:
+        array = array.reshape(())
+    return layout.per_row(array.astype(np.float64, copy=False))
 
 
 def check_indices(
@@ -177,18 +187,15 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise ValueError("out must be writable; got a read-only array.")
 
 
-def check_grad_output(
-    value: Any, reduction: str, n_rows: int, batched: bool
-) -> NDArray[np.float64]:
-    """Return the gradient that flows into the loss: a scalar or one entry per row."""
+def check_grad_output(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the gradient that flows into the loss, of the shape of the loss."""
     array = check_floats(value, "grad_output")
-    shape = (n_rows,) if reduction == "none" and batched else ()
     if array.shape != shape:
         raise ValueError(
             f"grad_output must have the shape of the loss, {shape}; got shape "
             f"{array.shape}."
         )
-    return array.astype(np.float64, copy=False).reshape(-1)
+    return array.astype(np.float64, copy=False)
 
 
 def check_distributions(value: Any, name: str, n_classes: int | None) -> NDArray[Any]:

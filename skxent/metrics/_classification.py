@@ -143,6 +143,7 @@ def cross_entropy_loss(
         "mean" if normalize else "sum",
         label_smoothing,
         from_logits,
+        None,
         sample_weight,
     )
     return float(value(call._replace(dtype=np.dtype(np.float64))))
@@ -224,6 +225,7 @@ def log_loss(
         "mean" if normalize else "sum",
         0.0,
         False,
+        None,
         sample_weight,
     )
     eps = np.finfo(scores.dtype).eps
