@@ -98,6 +98,8 @@ class Call(NamedTuple):
 
 def _cast(values: Any, dtype: np.dtype[Any]) -> Any:
     """Return the values in the dtype; what it cannot hold becomes inf, as in torch."""
+    if values.dtype == dtype:
+        return values
     with np.errstate(over="ignore"):
         return values.astype(dtype, copy=False)
 

@@ -7,6 +7,7 @@ row holds one score per class. Rows are numbered in the C order of the remaining
 whose lengths are ``row_shape``; the first of them numbers the samples.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,17 +35,20 @@ class Layout(NamedTuple):
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(np.prod(self.row_shape, dtype=np.int64))
+        return math.prod(self.row_shape)
 
     def to_rows(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array of the input's shape as (n_rows, n_classes)."""
-        moved = np.moveaxis(array, self.axis, -1)
-        return moved.reshape(self.n_rows, self.n_classes)
+        if self.axis != array.ndim - 1:
+            array = np.moveaxis(array, self.axis, -1)
+        return array.reshape(self.n_rows, self.n_classes)
 
     def from_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`to_rows`."""
-        moved = rows.reshape(*self.row_shape, self.n_classes)
-        return np.moveaxis(moved, -1, self.axis)
+        array = rows.reshape(*self.row_shape, self.n_classes)
+        if self.axis == array.ndim - 1:
+            return array
+        return np.moveaxis(array, -1, self.axis)
 
     def per_row(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values per row, or per sample, as one per row."""

@@ -51,7 +51,7 @@ def encode_targets(
         denominator = _denominator(target, None, row_weight) if n_classes else 0.0
     return EncodedTargets(
         target,
-        on_value=(1.0 - smoothing) * class_weight,
+        on_value=class_weight * (1.0 - smoothing),
         off_value=class_weight * (smoothing / max(1, n_classes)),
         row_weight=row_weight,
         denominator=denominator,

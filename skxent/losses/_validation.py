@@ -26,7 +26,7 @@ __all__ = [
     "to_array",
 ]
 
-FLOAT_DTYPES = ("float16", "float32", "float64")
+FLOAT_CODES = "efd"  # float16, float32, float64
 
 
 def to_array(value: Any, name: str) -> NDArray[Any]:
@@ -62,7 +62,7 @@ def check_floats(value: Any, name: str) -> NDArray[Any]:
     array = to_array(value, name)
     if array.dtype.kind in "iub":
         return array.astype(np.float64)
-    if array.dtype.kind != "f" or array.dtype.name not in FLOAT_DTYPES:
+    if array.dtype.char not in FLOAT_CODES:
         raise TypeError(
             f"{name} must hold real numbers of dtype float16, float32 or float64; "
             f"got dtype {array.dtype}. Convert it with .astype('float64')."
