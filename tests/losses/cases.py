@@ -9,8 +9,9 @@ FORMS = ("index", "probabilities")
 SMOOTHINGS = (0.0, 0.1, 1.0)
 REDUCTIONS = ("none", "sum", "mean")
 
-# Unbatched, one row, one class, two classes, a short last vector of a row, more
-# rows and classes than a tile, and one that is large enough for threads.
+# Unbatched, one row, one class, two classes, more rows than a tile of short rows has,
+# the most classes that it takes and one more, several blocks of a long row, and one that
+# is large enough for threads.
 SHAPES = (
     (7,),
     (1,),
@@ -18,7 +19,9 @@ SHAPES = (
     (6, 1),
     (64, 2),
     (33, 10),
-    (300, 37),
+    (130, 64),
+    (9, 65),
+    (7, 300),
     (5000, 50),
 )
 

@@ -65,7 +65,7 @@ def test_agrees_with_torch_over_the_product_of_options(form, shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("shape", [(1, 5), (64, 2), (33, 10), (300, 37)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 5), (64, 2), (300, 37), (9, 300)], ids=str)
 @pytest.mark.parametrize("form", cases.FORMS)
 def test_sample_weight_agrees_with_the_oracle(form, shape, dtype):
     rng = np.random.default_rng(2)
