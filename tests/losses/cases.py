@@ -10,8 +10,8 @@ SMOOTHINGS = (0.0, 0.1, 1.0)
 REDUCTIONS = ("none", "sum", "mean")
 
 # Unbatched, one row, one class, two classes, more rows than a tile of short rows has,
-# the most classes that it takes and one more, several blocks of a long row, and one that
-# is large enough for threads.
+# the most classes that it takes and one more, several blocks of a long row, and one
+# that is large enough for threads.
 SHAPES = (
     (7,),
     (1,),
