@@ -1,6 +1,7 @@
 """Metrics and scorers with scikit-learn's conventions."""
 
-from skxent.metrics._classification import cross_entropy_loss, log_loss
+from skxent.metrics._classification import cross_entropy_loss
+from skxent.metrics._log_loss import log_loss
 from skxent.metrics._scorer import (
     get_scorer,
     get_scorer_names,

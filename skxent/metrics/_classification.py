@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent.losses._call import prepare, value
@@ -17,7 +17,7 @@ from skxent.metrics._encoding import (
     two_columns,
 )
 
-__all__ = ["cross_entropy_loss", "log_loss"]
+__all__ = ["cross_entropy_loss"]
 
 
 def _warn_unless_normalised(probabilities: NDArray[Any], name: str) -> None:
@@ -147,87 +147,3 @@ def cross_entropy_loss(
         sample_weight,
     )
     return float(value(call._replace(dtype=np.dtype(np.float64))))
-
-
-def log_loss(
-    y_true: ArrayLike,
-    y_proba: ArrayLike,
-    *,
-    normalize: bool = True,
-    sample_weight: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-) -> float:
-    """Log loss with scikit-learn's signature and number, its clipping included.
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n_samples,) or indicator (n_samples, n_classes)
-        Labels of any type.
-    y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
-        Probabilities; the columns belong to the labels in sorted order. One dimension
-        holds the probabilities of the second of two classes.
-    normalize : bool, default=True
-        Whether to return the mean over the samples instead of the sum.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Sample weights.
-    labels : array-like, default=None
-        All labels, in any order; None stands for those found in `y_true`.
-
-    Returns
-    -------
-    loss : float
-        The log loss in nats; lower is better.
-
-    Raises
-    ------
-    ValueError
-        If lengths or columns do not fit, a label has no column, or a probability lies
-        outside [0, 1].
-
-    Warns
-    -----
-    UserWarning
-        If rows of probabilities do not sum to 1.
-
-    See Also
-    --------
-    cross_entropy_loss : Exact, and with more options.
-    sklearn.metrics.log_loss : The function that this one replaces.
-
-    Notes
-    -----
-    Probabilities are clipped to ``[eps, 1 - eps]``, where ``eps`` is the machine
-    precision of their dtype, so that a surely wrong prediction costs 36.04 in float64
-    and 15.94 in float32.
-
-    Examples
-    --------
-    >>> from skxent.metrics import log_loss
-    >>> proba = [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]
-    >>> print(f"{log_loss(['spam', 'ham', 'ham', 'spam'], proba):.5f}")
-    0.21616
-    """
-    scores = check_scores(y_proba, "y_proba", from_logits=False)
-    scores = two_columns(scores, from_logits=False)
-    check_consistent_length(y_true, scores, sample_weight)
-    y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
-    if y.ndim == 2 and y.shape[1] > 1:
-        target = y.astype(scores.dtype)
-    else:
-        known = None if labels is None else np.unique(np.asarray(labels))
-        target = encode_labels(y, known, scores, None, name="y_proba").target
-    _warn_unless_normalised(scores, "y_proba")
-    call = prepare(
-        scores,
-        target,
-        None,
-        IGNORED,
-        "mean" if normalize else "sum",
-        0.0,
-        False,
-        None,
-        sample_weight,
-    )
-    eps = np.finfo(scores.dtype).eps
-    exact = call._replace(dtype=np.dtype(np.float64))
-    return float(value(exact, low=float(eps), high=float(1 - eps)))

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import UNUSED
 
-from skxent.metrics._classification import cross_entropy_loss, log_loss
+from skxent.metrics._classification import cross_entropy_loss
+from skxent.metrics._log_loss import log_loss
 
 __all__ = [
     "CrossEntropyScorer",
