@@ -1,7 +1,7 @@
 """Metrics and scorers with scikit-learn's conventions."""
 
 from skxent.metrics._classification import cross_entropy_loss
-from skxent.metrics._log_loss import log_loss
+from skxent.metrics._log_loss import d2_log_loss_score, log_loss
 from skxent.metrics._scorer import (
     get_scorer,
     get_scorer_names,
@@ -10,6 +10,7 @@ from skxent.metrics._scorer import (
 
 __all__ = [
     "cross_entropy_loss",
+    "d2_log_loss_score",
     "get_scorer",
     "get_scorer_names",
     "log_loss",

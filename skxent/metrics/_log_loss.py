@@ -1,9 +1,13 @@
 """Log loss and the score made of it, drop-in replacements of scikit-learn's."""
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import check_consistent_length
 
 from skxent.losses._call import prepare, value
 from skxent.metrics._encoding import IGNORED
@@ -11,11 +15,12 @@ from skxent.metrics._predictions import (
     Prediction,
     check_parameters,
     check_prediction,
+    n_samples,
     renamed,
     total_weight,
 )
 
-__all__ = ["log_loss"]
+__all__ = ["d2_log_loss_score", "log_loss"]
 
 
 def _total_log_loss(prediction: Prediction) -> float:
@@ -108,3 +113,101 @@ def log_loss(
     prediction = check_prediction(y_true, y_proba, sample_weight, labels)
     total = _total_log_loss(prediction)
     return total / total_weight(prediction) if normalize else total
+
+
+def _total_null_loss(prediction: Prediction) -> float:
+    """Return the log loss, in total, of predicting the share of each class."""
+    probabilities, target, sample_weight = prediction
+    if target.ndim == 1:
+        counts = np.bincount(target, sample_weight, probabilities.shape[1])
+    else:
+        weight = np.ones(len(target)) if sample_weight is None else sample_weight
+        counts = weight @ target
+    share = counts / total_weight(prediction)
+    eps = np.finfo(np.float64).eps
+    return float(-counts @ np.log(share.clip(eps, 1 - eps)))
+
+
+def d2_log_loss_score(
+    y_true: ArrayLike,
+    y_proba: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    y_pred: Any = "deprecated",
+) -> float:
+    """Share of the log loss that is explained, as scikit-learn's function.
+
+    1 is best, 0 is what predicting the frequency of each class achieves, and worse
+    predictions get a negative score. Signature, number, errors and warnings are those
+    of scikit-learn 1.9, whatever version is installed.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,) or indicator (n_samples, n_classes)
+        Labels of any type.
+    y_proba : array-like of shape (n_samples, n_classes) or (n_samples,)
+        Probabilities; the columns belong to the labels in sorted order. One dimension
+        holds the probabilities of the second of two classes.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Sample weights.
+    labels : array-like of shape (n_classes,), default=None
+        All labels, sorted; None stands for those found in `y_true`.
+    y_pred : array-like, default="deprecated"
+        The name of `y_proba` before scikit-learn 1.9.
+
+    Returns
+    -------
+    score : float
+        One minus the ratio of two losses; higher is better. nan for a single sample.
+
+    Raises
+    ------
+    ValueError
+        As :func:`log_loss`.
+    ZeroDivisionError
+        If the sample weights sum to 0.
+
+    Warns
+    -----
+    UserWarning
+        If rows of probabilities do not sum to 1, or `labels` are not sorted.
+    UndefinedMetricWarning
+        If there are fewer than two samples.
+    FutureWarning
+        If probabilities came in as `y_pred`.
+
+    See Also
+    --------
+    log_loss : The loss that is compared.
+    sklearn.metrics.d2_log_loss_score : The function that this one replaces.
+
+    Notes
+    -----
+    The predictions of the null model are clipped as those of a float64 array, whatever
+    the dtype of `y_proba`.
+
+    Examples
+    --------
+    >>> from skxent.metrics import d2_log_loss_score
+    >>> proba = [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]
+    >>> print(f"{d2_log_loss_score(['spam', 'ham', 'ham', 'spam'], proba):.5f}")
+    0.68814
+    """
+    check_parameters(
+        "d2_log_loss_score", y_true, y_proba, True, sample_weight, labels, y_pred
+    )
+    y_proba = renamed(y_proba, y_pred)
+    check_consistent_length(y_proba, y_true, sample_weight)
+    if y_proba is None:
+        raise TypeError(f"Expected sequence or array-like, got {type(y_proba)}")
+    if n_samples(y_proba) < 2:
+        warnings.warn(
+            "D^2 score is not well-defined with less than two samples.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+        return math.nan
+    prediction = check_prediction(y_true, y_proba, sample_weight, labels)
+    null = _total_null_loss(prediction)
+    return 1.0 - _total_log_loss(prediction) / null

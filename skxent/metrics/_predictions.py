@@ -27,6 +27,7 @@ __all__ = [
     "Prediction",
     "check_parameters",
     "check_prediction",
+    "n_samples",
     "renamed",
     "total_weight",
 ]
@@ -110,7 +111,12 @@ def _on_host(value: Any) -> Any:
     return value
 
 
-def _check_sample_weight(value: Any, n_samples: int) -> NDArray[np.float64]:
+def n_samples(value: Any) -> int:
+    """Return the length of an array-like without making an array of it."""
+    return int(value.shape[0]) if hasattr(value, "shape") else len(value)
+
+
+def _check_sample_weight(value: Any, size: int) -> NDArray[np.float64]:
     """Return one finite weight per sample, not all of them 0."""
     weight = check_array(
         value, ensure_2d=False, dtype=None, order="C", input_name="sample_weight"
@@ -118,7 +124,7 @@ def _check_sample_weight(value: Any, n_samples: int) -> NDArray[np.float64]:
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar, got {weight.ndim}D array. "
-            f"Expected either a scalar value or a 1D array of length {n_samples}."
+            f"Expected either a scalar value or a 1D array of length {size}."
         )
     weight = np.asarray(weight, dtype=np.float64)
     if not weight.any():
