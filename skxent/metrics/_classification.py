@@ -1,6 +1,5 @@
 """Metrics of probabilistic classifiers: ``y_true`` first, any labels."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,10 @@ from skxent.metrics._encoding import (
     check_scores,
     encode_labels,
     two_columns,
+    warn_unless_normalised,
 )
 
 __all__ = ["cross_entropy_loss"]
-
-
-def _warn_unless_normalised(probabilities: NDArray[Any], name: str) -> None:
-    """Warn as scikit-learn does if the rows do not sum to 1."""
-    tolerance = np.sqrt(np.finfo(probabilities.dtype).eps)
-    if not np.allclose(probabilities.sum(axis=1), 1, rtol=tolerance):
-        warnings.warn(
-            f"The {name} values do not sum to one. Make sure to pass probabilities.",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _weights_of_classes(
@@ -134,7 +123,7 @@ def cross_entropy_loss(
     check_consistent_length(y_true, scores, sample_weight)
     encoded = encode_labels(y_true, labels, scores, ignore_label, name="y_score")
     if not from_logits:
-        _warn_unless_normalised(scores, "y_score")
+        warn_unless_normalised(scores, "y_score")
     call = prepare(
         scores,
         encoded.target,

@@ -5,6 +5,7 @@ Conventions
 n samples, K classes. Scores are (n, K), or (n,) for the second of two classes.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,21 @@ from sklearn.utils import check_array, column_or_1d
 
 from skxent.losses._validation import check_distributions
 
-__all__ = ["IGNORED", "EncodedLabels", "check_scores", "encode_labels", "two_columns"]
+__all__ = [
+    "IGNORED",
+    "EncodedLabels",
+    "check_scores",
+    "encode_labels",
+    "two_columns",
+    "warn_unless_normalised",
+]
 
 IGNORED = -100  # the class index of rows that are left out
+
+USE_LOGITS = (
+    "Pass from_logits=True for the output of a decision_function that holds log-odds."
+)
+USE_IGNORE_LABEL = "drop such rows with ignore_label, or pass all labels."
 
 
 class EncodedLabels(NamedTuple):
@@ -25,7 +38,9 @@ class EncodedLabels(NamedTuple):
     classes: NDArray[Any] | None  # (K,), None if soft labels came without names
 
 
-def check_scores(y_score: ArrayLike, name: str, from_logits: bool) -> NDArray[Any]:
+def check_scores(
+    y_score: ArrayLike, name: str, from_logits: bool, *, remedy: str = USE_LOGITS
+) -> NDArray[Any]:
     """Return scores of shape (n,) or (n, K), float32 or float64, checked for range."""
     scores: NDArray[Any] = check_array(
         y_score,
@@ -40,8 +55,7 @@ def check_scores(y_score: ArrayLike, name: str, from_logits: bool) -> NDArray[An
     elif scores.min() < 0 or scores.max() > 1 + np.sqrt(np.finfo(scores.dtype).eps):
         raise ValueError(
             f"{name} must hold probabilities, all in [0, 1]; got values in "
-            f"[{scores.min()}, {scores.max()}]. Pass from_logits=True for the output "
-            "of a decision_function that holds log-odds."
+            f"[{scores.min()}, {scores.max()}]. {remedy}"
         )
     return scores
 
@@ -54,6 +68,19 @@ def two_columns(scores: NDArray[Any], from_logits: bool) -> NDArray[Any]:
     return np.hstack([np.zeros_like(scores) if from_logits else 1 - scores, scores])
 
 
+def warn_unless_normalised(
+    probabilities: NDArray[Any], name: str, *, stacklevel: int = 3
+) -> None:
+    """Warn as scikit-learn does if the rows do not sum to 1."""
+    tolerance = np.sqrt(np.finfo(probabilities.dtype).eps)
+    if not np.allclose(probabilities.sum(axis=1), 1, rtol=tolerance):
+        warnings.warn(
+            f"The {name} values do not sum to one. Make sure to pass probabilities.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def encode_labels(
     y_true: ArrayLike,
     labels: ArrayLike | None,
@@ -61,10 +88,12 @@ def encode_labels(
     ignore_label: Any,
     *,
     name: str,
+    remedy: str = USE_IGNORE_LABEL,
 ) -> EncodedLabels:
     """Return class indices for labels of any type, or checked soft labels.
 
-    ``name`` is what the caller's signature calls the scores.
+    ``name`` is what the caller's signature calls the scores, and ``remedy`` what it
+    offers against a label without a column.
     """
     n_columns = scores.shape[1]
     y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
@@ -92,7 +121,7 @@ def encode_labels(
         raise ValueError(
             f"y_true must hold labels in {classes.tolist()}; got {label!r} at row "
             f"{row}. A class that the classifier has never seen has no probability: "
-            "drop such rows with ignore_label, or pass all labels."
+            f"{remedy}"
         )
     return EncodedLabels(np.where(ignored, IGNORED, order[place]), classes)
 

@@ -9,7 +9,6 @@ n samples, K classes in sorted order. Probabilities are (n, K), or (n,) for the 
 of two classes.
 """
 
-import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from skxent.metrics._encoding import two_columns
+from skxent.metrics._encoding import two_columns, warn_unless_normalised
 
 __all__ = [
     "InvalidParameterError",
@@ -206,13 +205,7 @@ def check_prediction(
         sample_weight = _check_sample_weight(sample_weight, len(probabilities))
     target, classes = _encode(y_true, labels)
     probabilities = two_columns(probabilities, from_logits=False)
-    tolerance = math.sqrt(np.finfo(probabilities.dtype).eps)
-    if not np.allclose(probabilities.sum(axis=1), 1, rtol=tolerance):
-        warnings.warn(
-            "The y_prob values do not sum to one. Make sure to pass probabilities.",
-            UserWarning,
-            stacklevel=3,
-        )
+    warn_unless_normalised(probabilities, "y_prob", stacklevel=4)
     n_columns = probabilities.shape[1]
     if len(classes) != n_columns:
         if labels is not None:
