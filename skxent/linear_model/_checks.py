@@ -1,5 +1,6 @@
 """Parameters, weights and targets of a classifier, checked before it is fitted."""
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -13,9 +14,11 @@ from skxent.losses._validation import check_distributions
 __all__ = ["balanced_weights", "check_number", "check_targets", "check_weights"]
 
 
-def check_number(name: str, value: Any, kind: type, rule: str, holds: bool) -> None:
+def check_number(
+    name: str, value: Any, kind: type, rule: str, holds: Callable[[Any], bool]
+) -> None:
     """Raise unless a parameter is a number for which the rule holds."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not holds:
+    if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
         raise ValueError(
             f"{name} must be {rule} and of type {kind.__name__}; got {value!r}."
         )

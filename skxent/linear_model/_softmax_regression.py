@@ -200,10 +200,10 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise unless every parameter is in its range."""
-        check_number("C", self.C, Real, "positive", self.C > 0)
-        check_number("tol", self.tol, Real, "positive", self.tol > 0)
+        check_number("C", self.C, Real, "positive", lambda C: C > 0)
+        check_number("tol", self.tol, Real, "positive", lambda tol: tol > 0)
         check_number(
-            "max_iter", self.max_iter, Integral, "at least 1", self.max_iter >= 1
+            "max_iter", self.max_iter, Integral, "at least 1", lambda n: n >= 1
         )
         check_label_smoothing(self.label_smoothing)
 

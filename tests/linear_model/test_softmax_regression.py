@@ -249,6 +249,7 @@ def test_prediction_needs_a_fit(iris):
 
 BAD = {
     "C": ({"C": 0.0}, {}, "C must be positive"),
+    "text C": ({"C": "1"}, {}, "C must be positive and of type Real; got '1'"),
     "nan C": ({"C": np.nan}, {}, "C must be positive"),
     "tol": ({"tol": -1.0}, {}, "tol must be positive"),
     "max_iter": ({"max_iter": 1.5}, {}, "max_iter must be at least 1 and of type Int"),
