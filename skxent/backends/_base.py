@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-n rows, K classes. ``logits`` (n, K). An optional vector is an array of length 0 when it
-is absent, so that a kernel is compiled once for both cases.
+n rows, K classes. ``logits``, and all that has their shape, are rows (n, K) or planes
+``(outer, K, inner)`` with ``n = outer * inner``. An optional vector is an array of
+length 0 when it is absent, so that a kernel is compiled once for both cases.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,7 @@ class EncodedTargets(NamedTuple):
     Built once per call, never cached on an object.
     """
 
-    target: Any  # (n,) int64 class indices, or (n, K) probabilities
+    target: Any  # (n,) int64 class indices, or probabilities of the logits' shape
     on_value: Any  # (K,) float64
     off_value: Any  # (K,) float64, zero without label smoothing
     row_weight: Any  # (n,) float64, 0 where a row is ignored; (0,) when all are 1
@@ -46,8 +47,8 @@ class Backend(Protocol):
     ) -> float:
         """Return the sum of the row losses.
 
-        Fills ``loss_out`` (n,) with the row losses and ``gradient_out`` (n, K) with
-        ``scale`` times the gradient of the sum, unless they have no rows.
+        Fills ``loss_out`` (n,) with the row losses and ``gradient_out`` with ``scale``
+        times the gradient of the sum, unless they have no rows.
         """
 
     def softmax_curvature(

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from skxent.backends._base import EncodedTargets
 from skxent.kernels import _cpu
 from skxent.kernels._jit import Twins
+from skxent.kernels._lanes import LANES
+from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
     "probability_grad",
@@ -85,9 +87,17 @@ def _operand(array: NDArray[Any]) -> NDArray[Any]:
 
 def _partition(logits: NDArray[Any]) -> tuple[int, int]:
     """Return rows per chunk and number of chunks; depends on the shape alone."""
-    n_rows, n_classes = logits.shape
-    rows_per_chunk = max(1, CHUNK_SIZE // max(1, n_classes))
+    n_classes = logits.shape[1]
+    # neighbours in planes are computed together
+    fewest = 1 if logits.ndim == 2 else LANES
+    rows_per_chunk = max(fewest, CHUNK_SIZE // n_classes)
+    n_rows = logits.size // n_classes
     return rows_per_chunk, -(-n_rows // rows_per_chunk)
+
+
+def _as_planes(array: NDArray[Any]) -> NDArray[Any]:
+    """Return rows as planes one column wide."""
+    return array[:, :, np.newaxis] if array.ndim == 2 else array
 
 
 def _operands(targets: EncodedTargets) -> tuple[NDArray[Any], ...]:
@@ -99,6 +109,12 @@ def _operands(targets: EncodedTargets) -> tuple[NDArray[Any], ...]:
     )
 
 
+def _narrow(values: NDArray[Any], out: NDArray[Any]) -> None:
+    """Copy float64 values; those that the other dtype cannot hold become infinite."""
+    with np.errstate(over="ignore"):
+        out[...] = values
+
+
 def softmax_loss(
     logits: NDArray[Any],
     targets: EncodedTargets,
@@ -108,19 +124,36 @@ def softmax_loss(
 ) -> float:
     """Return the sum of the row losses; fill the outputs that are not empty."""
     rows_per_chunk, n_chunks = _partition(logits)
-    partial = np.empty(n_chunks)
+    if logits.shape[1] <= MOST_CLASSES:
+        partial = np.empty(n_chunks)
+        _launch(
+            _cpu.short_rows_loss,
+            logits.size,
+            _operand(_as_planes(logits)),
+            *_operands(targets._replace(target=_as_planes(targets.target))),
+            scale,
+            rows_per_chunk,
+            n_chunks,
+            loss_out,
+            partial,
+            _as_planes(gradient_out),
+        )
+        return float(partial.sum())
+    row_losses = np.empty(logits.size // logits.shape[1])
     _launch(
-        _cpu.softmax_loss,
+        _cpu.long_rows_loss if logits.ndim == 2 else _cpu.long_planes_loss,
         logits.size,
         _operand(logits),
         *_operands(targets),
         scale,
         rows_per_chunk,
-        loss_out,
-        partial,
+        n_chunks,
+        row_losses,
         gradient_out,
     )
-    return float(partial.sum())
+    if loss_out.size:
+        _narrow(row_losses, loss_out)
+    return float(row_losses.sum())
 
 
 def softmax_curvature(
@@ -133,16 +166,24 @@ def softmax_curvature(
 ) -> None:
     """Write ``scale`` times the Hessian of the sum times ``vector``."""
     rows_per_chunk, n_chunks = _partition(logits)
+    if logits.shape[1] <= MOST_CLASSES:
+        kernel = _cpu.short_rows_curvature
+        logits, vector = _as_planes(logits), _as_planes(vector)
+        product_out = _as_planes(product_out)
+    elif logits.ndim == 2:
+        kernel = _cpu.long_rows_curvature
+    else:
+        kernel = _cpu.long_planes_curvature
     _launch(
-        _cpu.softmax_curvature,
+        kernel,
         logits.size,
         _operand(logits),
         _operand(mass),
         _operand(row_weight),
         _operand(vector),
         scale,
-        n_chunks,
         rows_per_chunk,
+        n_chunks,
         product_out,
     )
 
@@ -155,12 +196,13 @@ def probability_loss(
     loss_out: NDArray[Any],
 ) -> float:
     """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
+    targets = targets._replace(target=_as_planes(targets.target))
     rows_per_chunk, n_chunks = _partition(probabilities)
     partial = np.empty(n_chunks)
     _launch(
         _cpu.probability_loss,
         probabilities.size,
-        _operand(probabilities),
+        _operand(_as_planes(probabilities)),
         *_operands(targets),
         low,
         high,
@@ -178,14 +220,15 @@ def probability_grad(
     gradient_out: NDArray[Any],
 ) -> None:
     """Write ``scale`` times the gradient of the sum of ``-t log p``."""
+    targets = targets._replace(target=_as_planes(targets.target))
     rows_per_chunk, n_chunks = _partition(probabilities)
     _launch(
         _cpu.probability_grad,
         probabilities.size,
-        _operand(probabilities),
+        _operand(_as_planes(probabilities)),
         *_operands(targets),
         scale,
         n_chunks,
         rows_per_chunk,
-        gradient_out,
+        _as_planes(gradient_out),
     )

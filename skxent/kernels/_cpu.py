@@ -1,23 +1,25 @@
 """CPU kernels: the drivers that Python calls, a loop over chunks of rows each.
 
-The chunks are those of ``_short_rows`` and ``_long_rows`` for logits and of
-``_probability_rows`` for probabilities.
+The chunks are those of ``_short_rows``, ``_long_rows`` and ``_long_planes`` for logits
+and of ``_probability_rows`` for probabilities.
 
 Conventions
 -----------
-- ``logits`` (n, K), C-contiguous, float32 or float64. ``target`` (n,) int64 class
-  indices or (n, K) probabilities of the logits' dtype.
+- Arrays are C-contiguous. ``logits`` float32 or float64, ``long_rows`` (n, K), else
+  planes ``(outer, K, inner)`` of ``n = outer * inner`` rows: row ``i`` is column
+  ``i % inner`` of plane ``i // inner``. An array gives the same bits in either layout.
+- ``target`` (n,) int64 class indices, or probabilities of the logits' shape and dtype.
 - ``on_value``, ``off_value`` (K,) float64: ``t_k = on_value_k q_k + off_value_k``.
-- ``row_weight`` (n,) float64, or (0,) for ones. A row of weight 0 is never read: it
-  adds nothing and gets a zero gradient, whatever its logits and its target are.
+- ``row_weight`` (n,) float64, or (0,) for ones. A row of weight 0 is ignored: it adds
+  nothing and gets a zero gradient, whatever its logits and its target are.
 - ``loss_out`` (n,) of the logits' dtype receives the row losses; (0,) for none.
-- ``partial_out`` (n_chunks,) float64 receives one sum of losses per chunk of
-  ``rows_per_chunk`` rows. The partition depends on the shape alone, so the sums are the
+  ``partial_out`` (n_chunks,) and ``row_loss_out`` (n,), float64, add up to the sum of
+  losses. Chunks of ``rows_per_chunk`` rows depend on the shape alone, so the sum is the
   same bits for any number of threads.
 - Arithmetic and sums are float64 whatever the dtype, so ``z - m`` is exact for float32.
-- ``gradient_out`` (n, K) receives ``scale`` times the gradient of the sum; (0, K) for
-  none. It may be ``logits`` itself: a logit is read for the last time before
-  its gradient entry is written.
+- ``gradient_out`` of the logits' shape receives ``scale`` times the gradient of the
+  sum; of size 0 for none. It may be ``logits`` itself: a logit is read for the last
+  time before its gradient entry is written.
 
 The largest logit is left out of the sum of exponentials, ``d = 1 + rest``, which gives
 ``log d = log1p(rest)``: the tiny loss of a confident row keeps all its digits.
@@ -28,16 +30,20 @@ A row whose maximum is infinite or nan has no softmax: loss and gradient are nan
 from numba import prange
 
 from skxent.kernels._jit import twins
-from skxent.kernels._long_rows import curvature_chunk, long_rows_chunk
+from skxent.kernels._long_planes import (
+    long_planes_chunk,
+    long_planes_curvature_chunk,
+)
+from skxent.kernels._long_rows import long_rows_chunk, long_rows_curvature_chunk
 from skxent.kernels._probability_rows import (
     probability_grad_chunk,
     probability_loss_chunk,
 )
-from skxent.kernels._short_rows import MOST_CLASSES, short_rows_chunk
+from skxent.kernels._short_rows import short_rows_chunk, short_rows_curvature_chunk
 
 
 @twins
-def softmax_loss(
+def short_rows_loss(
     logits,
     target,
     on_value,
@@ -45,51 +51,132 @@ def softmax_loss(
     row_weight,
     scale,
     rows_per_chunk,
+    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
 ):
-    """Write the sums of losses per chunk; row losses and gradient if asked for."""
-    for chunk in prange(partial_out.size):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, logits.shape[0])
-        if logits.shape[1] <= MOST_CLASSES:
-            partial_out[chunk] = short_rows_chunk(
-                logits,
-                target,
-                on_value,
-                off_value,
-                row_weight,
-                scale,
-                begin,
-                end,
-                loss_out,
-                gradient_out,
-            )
-        else:
-            partial_out[chunk] = long_rows_chunk(
-                logits,
-                target,
-                on_value,
-                off_value,
-                row_weight,
-                scale,
-                begin,
-                end,
-                loss_out,
-                gradient_out,
-            )
+        end = min(begin + rows_per_chunk, n_rows)
+        partial_out[chunk] = short_rows_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
+        )
 
 
 @twins
-def softmax_curvature(
-    logits, mass, row_weight, vector, scale, n_chunks, rows_per_chunk, product_out
+def long_rows_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    row_loss_out,
+    gradient_out,
 ):
-    """Write the product of the Hessian with ``vector`` (n, K)."""
+    """Write the losses of the rows, and their gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, logits.shape[0])
-        curvature_chunk(
+        end = min(begin + rows_per_chunk, n_rows)
+        long_rows_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            scale,
+            begin,
+            end,
+            row_loss_out,
+            gradient_out,
+        )
+
+
+@twins
+def long_planes_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    row_loss_out,
+    gradient_out,
+):
+    """Write the losses of the rows, and their gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        long_planes_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            scale,
+            begin,
+            end,
+            row_loss_out,
+            gradient_out,
+        )
+
+
+@twins
+def short_rows_curvature(
+    logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
+):
+    """Write the product of the Hessian with ``vector``, of the logits' shape."""
+    n_rows = logits.size // logits.shape[1]
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        short_rows_curvature_chunk(
+            logits, mass, row_weight, vector, scale, begin, end, product_out
+        )
+
+
+@twins
+def long_rows_curvature(
+    logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
+):
+    """Write the product of the Hessian with ``vector``, of the logits' shape."""
+    n_rows = logits.size // logits.shape[1]
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        long_rows_curvature_chunk(
+            logits, mass, row_weight, vector, scale, begin, end, product_out
+        )
+
+
+@twins
+def long_planes_curvature(
+    logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
+):
+    """Write the product of the Hessian with ``vector``, of the logits' shape."""
+    n_rows = logits.size // logits.shape[1]
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        long_planes_curvature_chunk(
             logits, mass, row_weight, vector, scale, begin, end, product_out
         )
 
@@ -108,9 +195,10 @@ def probability_loss(
     partial_out,
 ):
     """Write the sums of ``-t log p`` per chunk, and the row losses if asked for."""
+    n_rows = probabilities.size // probabilities.shape[1]
     for chunk in prange(partial_out.size):
         begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, probabilities.shape[0])
+        end = min(begin + rows_per_chunk, n_rows)
         partial_out[chunk] = probability_loss_chunk(
             probabilities,
             target,
@@ -138,9 +226,10 @@ def probability_grad(
     gradient_out,
 ):
     """Write the gradient of ``-t log p`` with respect to ``p``."""
+    n_rows = probabilities.size // probabilities.shape[1]
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, probabilities.shape[0])
+        end = min(begin + rows_per_chunk, n_rows)
         probability_grad_chunk(
             probabilities,
             target,

@@ -19,7 +19,12 @@ from numba import float64
 from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, curvature, weighted
 from skxent.kernels._targets import any_nonzero, fill_row, write_residual
-from skxent.kernels._vector import exp_nonpositive, from_ordered, to_ordered
+from skxent.kernels._vector import (
+    exp_nonpositive,
+    from_ordered,
+    log1p_nonnegative,
+    to_ordered,
+)
 
 BLOCK = 128  # a power of 2
 
@@ -118,14 +123,13 @@ def long_rows_chunk(
     scale,
     begin,
     end,
-    loss_out,
+    row_loss_out,
     gradient_out,
 ):
-    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    """Write the losses of rows ``begin:end``, and their gradient if asked for."""
     smooth = any_nonzero(off_value)
     block = np.empty(BLOCK)
     other = np.empty(BLOCK)
-    total = 0.0
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
         m = row_max(logits, i) if weight != 0 else math.nan
@@ -144,7 +148,7 @@ def long_rows_chunk(
                     logits, target, on_value, off_value, i, m, block, other
                 )
             rest = exp_rest(logits, i, m, block, gradient_out)
-            loss = weight * (linear + mass * math.log1p(rest))
+            loss = weight * (linear + mass * log1p_nonnegative(rest))
             if gradient_out.size:
                 write_residual(
                     target,
@@ -156,14 +160,13 @@ def long_rows_chunk(
                     scale * weight,
                     gradient_out,
                 )
-        if loss_out.size:
-            loss_out[i] = loss
-        total += loss
-    return total
+        row_loss_out[i] = loss
 
 
 @inner
-def curvature_chunk(logits, mass, row_weight, vector, scale, begin, end, product_out):
+def long_rows_curvature_chunk(
+    logits, mass, row_weight, vector, scale, begin, end, product_out
+):
     """Write ``scale * weight * a * p * (v - <p, v>)`` for rows ``begin:end``."""
     block = np.empty(BLOCK)
     n_classes = logits.shape[1]

@@ -1,6 +1,8 @@
 """Rows of probabilities: the loss ``-sum_k t_k log p_k`` and its gradient.
 
-Conventions are those of :mod:`skxent.kernels._cpu`.
+Conventions are those of :mod:`skxent.kernels._cpu`, with probabilities, target
+probabilities and gradients of shape ``(outer, K, inner)``; ``inner`` is 1 where the
+classes of a row lie side by side. Row ``i`` is column ``j`` of plane ``o``.
 """
 
 from numba import float64
@@ -11,26 +13,28 @@ from skxent.kernels._targets import any_nonzero
 
 
 @inner
-def clipped_surprise(probabilities, i, k, low, high):
+def clipped_surprise(probabilities, o, k, j, low, high):
     """Return ``-log p`` with ``p`` limited to ``[low, high]``."""
-    return surprise(clip(float64(probabilities[i, k]), low, high))
+    return surprise(clip(float64(probabilities[o, k, j]), low, high))
 
 
 @inner
 def log_loss_of_row(probabilities, target, on_value, off_value, smooth, i, low, high):
     """Return ``sum_k -t_k log p_k`` of row ``i``."""
+    o, j = divmod(i, probabilities.shape[2])
     loss = 0.0
     if target.ndim == 1:
         y = target[i]
-        loss = weighted(on_value[y], clipped_surprise(probabilities, i, y, low, high))
+        at_target = clipped_surprise(probabilities, o, y, j, low, high)
+        loss = weighted(on_value[y], at_target)
         if smooth:
             for k in range(probabilities.shape[1]):
-                of_class = clipped_surprise(probabilities, i, k, low, high)
+                of_class = clipped_surprise(probabilities, o, k, j, low, high)
                 loss += weighted(off_value[k], of_class)
     else:
         for k in range(probabilities.shape[1]):
-            t = blend(on_value[k], target[i, k], off_value[k])
-            loss += weighted(t, clipped_surprise(probabilities, i, k, low, high))
+            t = blend(on_value[k], target[o, k, j], off_value[k])
+            loss += weighted(t, clipped_surprise(probabilities, o, k, j, low, high))
     return loss
 
 
@@ -64,9 +68,9 @@ def probability_loss_chunk(
 
 
 @inner
-def class_share(target, i, k):
+def class_share(target, i, o, k, j):
     """Return ``q_k`` of row ``i``."""
-    return float64(target[i] == k) if target.ndim == 1 else float64(target[i, k])
+    return float64(target[i] == k) if target.ndim == 1 else float64(target[o, k, j])
 
 
 @inner
@@ -85,10 +89,11 @@ def probability_grad_chunk(
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
         factor = -scale * weight
+        o, j = divmod(i, probabilities.shape[2])
         for k in range(gradient_out.shape[1]):
             slope = 0.0
             if weight != 0:
-                q = class_share(target, i, k)
+                q = class_share(target, i, o, k, j)
                 t = factor * blend(on_value[k], q, off_value[k])
-                slope = weighted(t, reciprocal(float64(probabilities[i, k])))
-            gradient_out[i, k] = slope
+                slope = weighted(t, reciprocal(float64(probabilities[o, k, j])))
+            gradient_out[o, k, j] = slope

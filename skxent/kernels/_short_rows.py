@@ -1,71 +1,121 @@
-"""Softmax rows of few classes: many rows at a time, one to a vector lane.
+"""Softmax rows of few classes: copied into a tile, one row to a vector lane.
 
 A loop over ten classes is too short for vector instructions and is left with their
-overhead. Here a tile of ``LANES`` rows is read transposed, so that each inner loop runs
-over rows: always ``LANES`` long, and without a sum across lanes, whose order a compiler
-could change. Measured on one core, the loss of 100000 x 10 in float64: 5 ns for an
-element, where a row at a time took 22.
+overhead. A tile turns it into loops over rows (:mod:`skxent.kernels._lanes`). Measured
+on one core, the loss of 100000 x 10 in float64: 5 ns for an element, where a row at a
+time took 22.
 
-Conventions are those of :mod:`skxent.kernels._cpu`.
+Conventions are those of :mod:`skxent.kernels._cpu`, with logits, probabilities and
+results in planes ``(outer, K, inner)``; ``inner`` is 1 where the classes of a row lie
+side by side. A tile is ``(1, K, LANES)`` float64.
 """
 
-import math
-
 import numpy as np
+from numba import float64
 
 from skxent.kernels._jit import inner
-from skxent.kernels._targets import (
-    any_nonzero,
-    fill_row,
-    linear_terms,
-    write_residual,
+from skxent.kernels._lanes import (
+    LANES,
+    LINEAR,
+    MASS,
+    MAX,
+    N_VECTORS,
+    REST,
+    SPARE,
+    add_losses,
+    curvature_product,
+    find_max,
+    gradient,
+    index_terms,
+    read_weights,
 )
-from skxent.kernels._vector import exp_nonpositive, log1p_nonnegative
+from skxent.kernels._rules import blend, weighted
+from skxent.kernels._targets import any_nonzero
+from skxent.kernels._vector import exp_nonpositive
 
-LANES = 64
 # A tile of this many classes takes 32 KiB, what the first cache holds.
 MOST_CLASSES = 64
 
 
 @inner
-def read_tile(logits, row_weight, begin, n_rows, tile):
-    """Read rows as columns of the tile; zeros stand for ignored and missing rows."""
-    for r in range(LANES):
-        i = begin + r
-        if r < n_rows and (row_weight.size == 0 or row_weight[i] != 0):
-            for k in range(tile.shape[0]):
-                tile[k, r] = logits[i, k]
-        else:
-            for k in range(tile.shape[0]):
-                tile[k, r] = 0.0
+def read_tile(planes, i, width, tile):
+    """Read rows ``i`` to ``i + width`` as columns of the tile."""
+    n_classes, n_columns = planes.shape[1], planes.shape[2]
+    if n_columns == 1:
+        for r in range(width):
+            for k in range(n_classes):
+                tile[0, k, r] = planes[i + r, k, 0]
+    else:
+        first = 0
+        while first < width:
+            o, j = divmod(i + first, n_columns)
+            run = min(width - first, n_columns - j)
+            for k in range(n_classes):
+                for r in range(run):
+                    tile[0, k, first + r] = planes[o, k, j + r]
+            first += run
 
 
 @inner
-def column_max(tile, m):
-    """Write the largest entry of each column; nan is passed over."""
-    for r in range(LANES):
-        m[r] = -math.inf
-    for k in range(tile.shape[0]):
-        for r in range(LANES):
-            m[r] = tile[k, r] if tile[k, r] > m[r] else m[r]
+def write_tile(tile, i, width, planes_out):
+    """Write columns of the tile as rows ``i`` to ``i + width``."""
+    n_classes, n_columns = planes_out.shape[1], planes_out.shape[2]
+    if n_columns == 1:
+        for r in range(width):
+            for k in range(n_classes):
+                planes_out[i + r, k, 0] = tile[0, k, r]
+    else:
+        first = 0
+        while first < width:
+            o, j = divmod(i + first, n_columns)
+            run = min(width - first, n_columns - j)
+            for k in range(n_classes):
+                for r in range(run):
+                    planes_out[o, k, j + r] = tile[0, k, first + r]
+            first += run
 
 
 @inner
-def exponentiate(tile, m, rest, ones):
-    """Turn entries into ``exp(z - m)``; write ``d - 1`` of each column.
+def add_smoothing(tile, off_value, width, lanes):
+    """Add the smoothing of class indices to mass and linear part."""
+    m, mass, linear = lanes[MAX], lanes[MASS], lanes[LINEAR]
+    for k in range(tile.shape[1]):
+        t = off_value[k]
+        for r in range(width):
+            mass[r] += t
+            linear[r] += weighted(t, m[r] - tile[0, k, r])
+
+
+@inner
+def probability_terms(tile, target_tile, on_value, off_value, width, lanes):
+    """Write mass and linear part of the loss for probabilities."""
+    m, mass, linear = lanes[MAX], lanes[MASS], lanes[LINEAR]
+    mass[:] = 0.0
+    linear[:] = 0.0
+    for k in range(tile.shape[1]):
+        on, off = on_value[k], off_value[k]
+        for r in range(width):
+            t = blend(on, target_tile[0, k, r], off)
+            mass[r] += t
+            linear[r] += weighted(t, m[r] - tile[0, k, r])
+
+
+@inner
+def exponentiate(tile, width, lanes):
+    """Turn logits into ``exp(z - m)``; write ``d - 1`` of each row.
 
     Ones are counted apart from the rest, which may be tiny beside them.
     """
-    for r in range(LANES):
-        rest[r] = 0.0
-        ones[r] = -1.0
-    for k in range(tile.shape[0]):
-        for r in range(LANES):
-            e = exp_nonpositive(tile[k, r] - m[r])
-            tile[k, r] = e
+    m, rest, ones = lanes[MAX], lanes[REST], lanes[SPARE]
+    rest[:] = 0.0
+    ones[:] = -1.0
+    for k in range(tile.shape[1]):
+        for r in range(width):
+            e = exp_nonpositive(tile[0, k, r] - m[r])
+            tile[0, k, r] = e
             ones[r] += 1.0 if e == 1.0 else 0.0
             rest[r] += 0.0 if e == 1.0 else e
-    for r in range(LANES):
+    for r in range(width):
         rest[r] += ones[r]
 
 
@@ -84,48 +134,52 @@ def short_rows_chunk(
 ):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
     smooth = any_nonzero(off_value)
-    want_gradient = gradient_out.size > 0
-    tile = np.empty((logits.shape[1], LANES))
-    m = np.empty(LANES)
-    rest = np.empty(LANES)
-    ones = np.empty(LANES)
-    log_d = np.empty(LANES)
+    lanes = np.empty((N_VECTORS, LANES))
+    tile = np.empty((1, logits.shape[1], LANES))
+    target_tile = target if target.ndim == 1 else np.empty(tile.shape)
     total = 0.0
-    for first in range(begin, end, LANES):
-        n_rows = min(LANES, end - first)
-        read_tile(logits, row_weight, first, n_rows, tile)
-        column_max(tile, m)
-        exponentiate(tile, m, rest, ones)
-        for r in range(LANES):
-            log_d[r] = log1p_nonnegative(rest[r])
-        for r in range(n_rows):
-            i = first + r
-            weight = row_weight[i] if row_weight.size else 1.0
-            loss = 0.0
-            if weight != 0:
-                linear, mass = linear_terms(
-                    logits, target, on_value, off_value, smooth, i, m[r]
-                )
-                loss = weight * (linear + mass * log_d[r])
-                # without mass the product is 0, but there is no softmax either
-                if math.isnan(log_d[r]):
-                    loss = math.nan
-                if want_gradient:
-                    for k in range(tile.shape[0]):
-                        gradient_out[i, k] = tile[k, r]
-                    write_residual(
-                        target,
-                        on_value,
-                        off_value,
-                        i,
-                        mass,
-                        1.0 + rest[r],
-                        scale * weight,
-                        gradient_out,
-                    )
-            elif want_gradient:
-                fill_row(gradient_out, i, 0.0)
-            if loss_out.size:
-                loss_out[i] = loss
-            total += loss
+    for i in range(begin, end, LANES):
+        width = min(LANES, end - i)
+        read_weights(row_weight, i, width, lanes)
+        read_tile(logits, i, width, tile)
+        find_max(tile, 0, 0, width, lanes)
+        if target.ndim == 1:
+            index_terms(tile, target, 0, 0, on_value, i, width, lanes)
+            if smooth:
+                add_smoothing(tile, off_value, width, lanes)
+        else:
+            read_tile(target, i, width, target_tile)
+            probability_terms(tile, target_tile, on_value, off_value, width, lanes)
+        exponentiate(tile, width, lanes)
+        total = add_losses(total, i, width, lanes, loss_out)
+        if gradient_out.size:
+            gradient(
+                tile, target_tile, 0, 0, on_value, off_value, i, width, scale, lanes
+            )
+            write_tile(tile, i, width, gradient_out)
     return total
+
+
+@inner
+def short_rows_curvature_chunk(
+    logits, mass, row_weight, vector, scale, begin, end, product_out
+):
+    """Write the product of the Hessian with ``vector`` for rows ``begin:end``."""
+    lanes = np.empty((N_VECTORS, LANES))
+    tile = np.empty((1, logits.shape[1], LANES))
+    vector_tile = np.empty((1, logits.shape[1], LANES))
+    for i in range(begin, end, LANES):
+        width = min(LANES, end - i)
+        read_weights(row_weight, i, width, lanes)
+        read_tile(logits, i, width, tile)
+        read_tile(vector, i, width, vector_tile)
+        find_max(tile, 0, 0, width, lanes)
+        exponentiate(tile, width, lanes)
+        rest, mean_v = lanes[REST], lanes[SPARE]
+        mean_v[:] = 0.0
+        for k in range(tile.shape[1]):
+            for r in range(width):
+                p = tile[0, k, r] / (1.0 + rest[r])
+                mean_v[r] += p * float64(vector_tile[0, k, r])
+        curvature_product(tile, vector_tile, mass, 0, 0, i, width, scale, lanes)
+        write_tile(tile, i, width, product_out)

@@ -7,7 +7,7 @@ array that is handed on inside a loop is reference-counted there, 90 ns for a ro
 from numba import float64
 
 from skxent.kernels._jit import inner
-from skxent.kernels._rules import blend, residual, weighted
+from skxent.kernels._rules import blend, residual
 
 
 @inner
@@ -17,26 +17,6 @@ def any_nonzero(values):
     for k in range(values.size):
         found |= values[k] != 0
     return found
-
-
-@inner
-def linear_terms(logits, target, on_value, off_value, smooth, i, m):
-    """Return ``sum_k t_k (m - z_k)`` and the mass ``sum_k t_k`` of row ``i``."""
-    linear = mass = 0.0
-    if target.ndim == 1:
-        y = target[i]
-        mass = on_value[y]
-        linear = weighted(mass, m - logits[i, y])
-        if smooth:
-            for k in range(logits.shape[1]):
-                mass += off_value[k]
-                linear += weighted(off_value[k], m - logits[i, k])
-    else:
-        for k in range(logits.shape[1]):
-            t = blend(on_value[k], target[i, k], off_value[k])
-            mass += t
-            linear += weighted(t, m - logits[i, k])
-    return linear, mass
 
 
 @inner

@@ -35,7 +35,7 @@ class Call(NamedTuple):
     """The checked arguments of one call."""
 
     backend: Backend
-    logits: NDArray[Any]  # (n, C) in the dtype that is computed with
+    logits: NDArray[Any]  # rows or planes, in the dtype that is computed with
     targets: EncodedTargets
     sample_denominator: NDArray[np.float64] | None  # for the mean of each sample
     reduction: str
@@ -76,7 +76,7 @@ class Call(NamedTuple):
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
-        size = len(self.logits) if self.reduction in ("none", "sample") else 0
+        size = self.layout.n_rows if self.reduction in ("none", "sample") else 0
         return np.zeros(size, dtype=self.logits.dtype)
 
     def weighted_by(self, inflow: NDArray[np.float64]) -> "Call":
@@ -118,11 +118,11 @@ def prepare(
     """Check and encode the arguments that every function of this module shares."""
     backend = backend_for(input)
     logits = check.check_floats(input, "input")
-    layout = layout_of(logits.shape, class_axis)
+    layout = layout_of(logits, class_axis)
     check.check_option(reduction, "reduction", REDUCTIONS)
     targets = check.to_array(target, "target")
     if targets.shape == layout.shape:
-        targets = layout.to_rows(targets)
+        targets = layout.to_kernel(targets)
     elif targets.shape == layout.row_shape:
         targets = targets.reshape(layout.n_rows)
     else:
@@ -152,7 +152,7 @@ def prepare(
         sample_denominator = layout.sample_sums(shares)
     return Call(
         backend,
-        layout.to_rows(logits),
+        layout.to_kernel(logits),
         encoded,
         sample_denominator,
         reduction,
@@ -163,20 +163,21 @@ def prepare(
 
 
 def gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the (n, C) array that the kernel writes: ``out`` itself if it can."""
+    """Return the array that the kernel writes: ``out`` itself if it can."""
     if out is not None:
         check.check_out(out, call.layout.shape, call.dtype)
         # A kernel may write over the logits, row by row, but not over a shifted view.
         in_place = out.ctypes.data == call.logits.ctypes.data
+        view = call.layout.to_kernel(out)
         if (
             out.dtype == call.logits.dtype
-            and out.flags.c_contiguous
-            and call.layout.axis == out.ndim - 1
+            and np.may_share_memory(view, out)
+            and view.flags.c_contiguous
             and (in_place or not np.may_share_memory(out, call.logits))
             and not np.may_share_memory(out, call.targets.target)
             and not np.may_share_memory(out, call.targets.row_weight)
         ):
-            return out.reshape(call.logits.shape)
+            return view
     return np.empty(call.logits.shape, dtype=call.logits.dtype)
 
 
@@ -184,9 +185,10 @@ def deliver(
     call: Call, gradient: NDArray[Any], out: NDArray[Any] | None
 ) -> NDArray[Any]:
     """Return the gradient in the shape and dtype of the input, in ``out`` if given."""
-    gradient = call.layout.from_rows(gradient)
+    gradient = call.layout.from_kernel(gradient)
     if out is None:
-        return np.ascontiguousarray(_cast(gradient, call.dtype))
+        narrowed: NDArray[Any] = _cast(gradient, call.dtype)
+        return narrowed
     if not np.may_share_memory(gradient, out):
         out[...] = _cast(gradient, call.dtype)
     return out
@@ -198,7 +200,7 @@ def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
     if not call.logits.size:
         total = 0.0
     elif call.from_logits:
-        no_gradient = np.empty((0, 0), dtype=call.logits.dtype)
+        no_gradient = np.empty((0,) * call.logits.ndim, dtype=call.logits.dtype)
         total = call.backend.softmax_loss(
             call.logits, call.targets, losses, no_gradient, call.scale
         )

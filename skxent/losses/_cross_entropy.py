@@ -111,7 +111,8 @@ def cross_entropy(
 
     Needs 8 bytes per row where rows are weighted or ignored. Arrays of another dtype
     than the kernels' (float16 and integer logits, targets that are not int64 or of the
-    dtype of `input`) or whose rows are not contiguous are copied.
+    dtype of `input`) are copied, and so are those with gaps between their entries.
+    Any `class_axis`, C and Fortran order are read in place.
 
     Examples
     --------
@@ -360,7 +361,7 @@ def cross_entropy_hvp(
             call.logits,
             row_mass(targets),
             targets.row_weight,
-            call.layout.to_rows(v).astype(call.logits.dtype, copy=False),
+            call.layout.to_kernel(v).astype(call.logits.dtype, copy=False),
             call.scale,
             product,
         )

@@ -5,6 +5,10 @@ Conventions
 ``input`` is (C,), (N, C) or (N, C, d1, .., dK), or has its classes on another axis. A
 row holds one score per class. Rows are numbered in the C order of the remaining axes,
 whose lengths are ``row_shape``; the first of them numbers the samples.
+
+Kernels read rows (n, C), or planes ``(outer, C, inner)`` with ``n = outer * inner``.
+The one that needs no copy is taken: planes for images whose channels come first and for
+Fortran order.
 """
 
 import math
@@ -17,10 +21,11 @@ __all__ = ["Layout", "layout_of"]
 
 
 class Layout(NamedTuple):
-    """The shape of an input and its class axis."""
+    """The shape of an input, its class axis, and how the kernels read it."""
 
     shape: tuple[int, ...]
     axis: int  # not negative
+    place: int  # of the class axis among the axes of the rows, for the kernels
 
     @property
     def n_classes(self) -> int:
@@ -37,18 +42,27 @@ class Layout(NamedTuple):
         """Number of rows."""
         return math.prod(self.row_shape)
 
-    def to_rows(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return an array of the input's shape as (n_rows, n_classes)."""
-        if self.axis != array.ndim - 1:
-            array = np.moveaxis(array, self.axis, -1)
-        return array.reshape(self.n_rows, self.n_classes)
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """Shape in which the kernels read an array of the input's shape."""
+        outer = math.prod(self.row_shape[: self.place])
+        if self.place == len(self.row_shape):
+            return outer, self.n_classes
+        return outer, self.n_classes, math.prod(self.row_shape[self.place :])
 
-    def from_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Undo :meth:`to_rows`."""
-        array = rows.reshape(*self.row_shape, self.n_classes)
-        if self.axis == array.ndim - 1:
+    def to_kernel(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of the input's shape as rows or planes."""
+        if self.place != self.axis:
+            array = np.moveaxis(array, self.axis, self.place)
+        return array.reshape(self.kernel_shape)
+
+    def from_kernel(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Undo :meth:`to_kernel`."""
+        before, after = self.row_shape[: self.place], self.row_shape[self.place :]
+        array = array.reshape(*before, self.n_classes, *after)
+        if self.place == self.axis:
             return array
-        return np.moveaxis(array, -1, self.axis)
+        return np.moveaxis(array, self.place, self.axis)
 
     def per_row(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values per row, or per sample, as one per row."""
@@ -63,24 +77,36 @@ class Layout(NamedTuple):
         return np.asarray(per_sample.sum(axis=1, dtype=np.float64))
 
 
-def layout_of(shape: tuple[int, ...], class_axis: Any) -> Layout:
+def layout_of(logits: NDArray[Any], class_axis: Any) -> Layout:
     """Return the layout for a class axis, None for torch's: 1, or 0 for one axis."""
-    n_axes = len(shape)
+    shape, n_axes = logits.shape, logits.ndim
     if n_axes == 0:
         raise ValueError(
             "input must have at least one axis, that of the classes; got a number. "
             "Pass one score per class."
         )
     if class_axis is None:
-        return Layout(shape, min(1, n_axes - 1))
-    if isinstance(class_axis, bool) or not isinstance(class_axis, int | np.integer):
+        class_axis = min(1, n_axes - 1)
+    elif isinstance(class_axis, bool) or not isinstance(class_axis, int | np.integer):
         raise TypeError(
             f"class_axis must be an integer or None; got {class_axis!r} of type "
             f"{type(class_axis).__name__}."
         )
-    if not -n_axes <= class_axis < n_axes:
+    elif not -n_axes <= class_axis < n_axes:
         raise ValueError(
             f"class_axis must lie in [{-n_axes}, {n_axes}) for input of shape {shape}; "
             f"got {class_axis}."
         )
-    return Layout(shape, int(class_axis) % n_axes)
+    axis = int(class_axis) % n_axes
+    return Layout(shape, axis, _place_without_copy(logits, axis))
+
+
+def _place_without_copy(logits: NDArray[Any], axis: int) -> int:
+    """Return where the class axis lies in memory, last if nowhere among the rows."""
+    last = logits.ndim - 1
+    if axis == last and logits.flags.c_contiguous:
+        return last
+    for place in range(last, -1, -1):
+        if np.moveaxis(logits, axis, place).flags.c_contiguous:
+            return place
+    return last

@@ -29,7 +29,7 @@ def encode_targets(
     label_smoothing: float = 0.0,
     sample_weight: NDArray[np.float64] | None = None,
 ) -> EncodedTargets:
-    """Return the record for class indices (n,) or probabilities (n, K)."""
+    """Return the record for class indices (n,) or probabilities, rows or planes."""
     class_weight = check.check_class_weight(weight, n_classes)
     smoothing = check.check_label_smoothing(label_smoothing)
     ignore_index = check.check_ignore_index(ignore_index)
@@ -63,16 +63,21 @@ def _denominator(
 ) -> float:
     """Return the sum of :func:`row_shares`, without the array where all are 1."""
     if weight is None and not row_weight.size:
-        return float(len(target))
+        return float(_n_rows(target))
     return float(row_shares(target, weight, row_weight).sum())
+
+
+def _n_rows(target: NDArray[Any]) -> int:
+    """Return the number of rows."""
+    return target.size if target.ndim == 1 else target.size // max(1, target.shape[1])
 
 
 def row_shares(
     target: NDArray[Any], weight: Any, row_weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return what each row adds to the denominator: ``w[y] s``, or ``s`` alone."""
-    shares = row_weight if row_weight.size else np.ones(len(target))
-    if weight is None or target.ndim == 2:
+    shares = row_weight if row_weight.size else np.ones(_n_rows(target))
+    if weight is None or target.ndim > 1:
         return shares
     kept = shares != 0  # the index of an ignored row may lie outside
     class_weight = check.check_class_weight(weight, len(weight))
@@ -82,8 +87,10 @@ def row_shares(
 def row_mass(targets: EncodedTargets) -> NDArray[np.float64]:
     """Return ``a_i = sum_k t_ik`` for each row, all that curvature needs to know."""
     target, on_value, off_value, row_weight, _ = targets
-    if target.ndim == 2:
-        mass = target @ on_value
+    if target.ndim > 1:
+        # planes are copied, so that both layouts add up in the same order
+        rows = np.moveaxis(target, 1, -1).reshape(-1, len(on_value))
+        mass = np.ascontiguousarray(rows) @ on_value
     elif row_weight.size:
         mass = np.zeros(len(target))
         kept = row_weight != 0

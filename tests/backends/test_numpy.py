@@ -36,12 +36,12 @@ def test_read_only_and_strided_arrays_compile_nothing_new():
     logits = np.random.default_rng(0).normal(size=(40, 3))
     target = np.zeros(40, dtype=np.int64)
     expected = cross_entropy(logits, target)
-    signatures = list(_cpu.softmax_loss.sequential.signatures)
+    signatures = list(_cpu.short_rows_loss.sequential.signatures)
     strided = np.repeat(logits, 2, axis=1)[:, ::2]
     for array in (logits, strided, np.asfortranarray(logits)):
         array.flags.writeable = False
         assert cross_entropy(array, target) == expected
-    assert list(_cpu.softmax_loss.sequential.signatures) == signatures
+    assert list(_cpu.short_rows_loss.sequential.signatures) == signatures
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
@@ -58,7 +58,7 @@ def test_a_forked_child_gives_the_same_bits():
 
 def test_small_and_busy_calls_stay_on_their_thread(monkeypatch):
     calls = []
-    kernel = type(_cpu.softmax_loss)(
+    kernel = type(_cpu.short_rows_loss)(
         parallel=lambda: calls.append("parallel"),
         sequential=lambda: calls.append("sequential"),
     )

@@ -13,6 +13,7 @@ from skxent.losses import (
     cross_entropy_value_and_grad,
 )
 from tests import reference
+from tests.losses import cases
 
 SHAPES = [(2, 3, 4), (2, 70, 5, 3), (3, 2, 1, 2, 2), (1, 5, 0)]
 FORMS = ["index", "probabilities"]
@@ -212,3 +213,37 @@ def test_bad_input_is_refused(change, error, message):
     arguments = {"input": z, "target": target, **change}
     with pytest.raises(error, match=message):
         cross_entropy_grad(**arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("form", cases.FORMS)
+@pytest.mark.parametrize("shape", [(3, 9, 5, 30), (2, 200, 100), (130, 70)], ids=str)
+def test_classes_in_planes_give_the_bits_of_classes_side_by_side(shape, form, dtype):
+    """Axis 1 is read in place, tile by tile or block by block of classes."""
+    rng = np.random.default_rng(81)
+    planes = cases.make_logits(rng, shape, dtype)
+    if planes.ndim == 2:
+        planes = np.asfortranarray(planes)
+    rows = np.ascontiguousarray(np.moveaxis(planes, 1, -1))
+    target = cases.make_target(rng, form, rows.shape, dtype)
+    in_planes = target if form == "index" else np.moveaxis(target, -1, 1)
+    vector = rng.normal(size=rows.shape).astype(dtype)
+    weight = cases.make_weight(rng, shape[1])
+    options = {"weight": weight, "label_smoothing": 0.1, "reduction": "none"}
+    sample_weight = cases.make_sample_weight(rng, shape[0])
+    options["sample_weight"] = sample_weight
+    expected = (
+        *cross_entropy_value_and_grad(rows, target, class_axis=-1, **options),
+        cross_entropy_hvp(rows, target, vector, class_axis=-1, **options),
+    )
+    loss, gradient = cross_entropy_value_and_grad(planes, in_planes, **options)
+    product = cross_entropy_hvp(
+        planes, in_planes, np.moveaxis(vector, -1, 1), **options
+    )
+    got = (loss, np.moveaxis(gradient, 1, -1), np.moveaxis(product, 1, -1))
+    for a, b in zip(got, expected, strict=True):
+        assert cases.same_bits(np.ascontiguousarray(a), b)
+    options["reduction"] = "mean"
+    assert cross_entropy(planes, in_planes, **options) == cross_entropy(
+        rows, target, class_axis=-1, **options
+    )
