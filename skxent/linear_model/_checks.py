@@ -1,17 +1,16 @@
-"""Parameters, weights and targets of a classifier, checked before it is fitted."""
+"""Parameters and targets of a classifier, checked before it is fitted."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skxent.losses._validation import check_distributions
 
-__all__ = ["balanced_weights", "check_number", "check_targets", "check_weights"]
+__all__ = ["balanced_weights", "check_number", "check_targets"]
 
 
 def check_number(
@@ -24,28 +23,6 @@ def check_number(
         )
 
 
-def check_weights(value: Any, n_samples: int) -> NDArray[np.float64] | None:
-    """Return the sample weights, None for ones."""
-    if value is None:
-        return None
-    if isinstance(value, Real):
-        value = np.full(n_samples, float(value))
-    weights = check_array(
-        value, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight must have shape ({n_samples},), one entry per sample; got "
-            f"shape {weights.shape}."
-        )
-    if (weights < 0).any():
-        row = int((weights < 0).argmax())
-        raise ValueError(
-            f"sample_weight must not be negative; got {weights[row]} at row {row}."
-        )
-    return np.asarray(weights)
-
-
 def balanced_weights(
     target: NDArray[Any],
     classes: NDArray[Any],
@@ -56,8 +33,6 @@ def balanced_weights(
         counts = np.bincount(target, sample_weight, minlength=len(classes))
     else:
         counts = target.sum(axis=0) if sample_weight is None else sample_weight @ target
-    if not counts.any():
-        return np.ones(len(classes))
     if (counts == 0).any():
         empty = classes[counts == 0].tolist()
         raise ValueError(

@@ -15,16 +15,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from skxent.backends import EncodedTargets
-from skxent.linear_model._checks import (
-    balanced_weights,
-    check_number,
-    check_targets,
-    check_weights,
-)
+from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._solvers import SolverStatus, minimize_lbfgs
 from skxent.losses._targets import encode_targets
-from skxent.losses._validation import check_label_smoothing
+from skxent.losses._validation import (
+    check_label_smoothing,
+    check_weights_of_samples,
+)
 
 __all__ = ["SoftmaxRegression"]
 
@@ -160,7 +158,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         """
         self._check_parameters()
         data, labels = validate_data(self, X, y, dtype=FLOATS, multi_output=True)
-        weights = check_weights(sample_weight, len(data))
+        weights = check_weights_of_samples(sample_weight, len(data))
         classes, target = check_targets(labels, soft_labels)
         targets = self._encode(target, classes, weights, data.dtype)
         if not targets.denominator > 0:

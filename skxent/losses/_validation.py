@@ -23,6 +23,7 @@ __all__ = [
     "check_out",
     "check_probability_targets",
     "check_sample_weight",
+    "check_weights_of_samples",
     "to_array",
 ]
 
@@ -129,6 +130,33 @@ def check_sample_weight(value: Any, layout: Layout) -> NDArray[np.float64]:
     if single:
         array = array.reshape(())
     return layout.per_row(array.astype(np.float64, copy=False))
+
+
+def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] | None:
+    """Return one weight per sample, not all 0, or None; a number weighs all alike."""
+    if value is None:
+        return None
+    weights = check_floats(value, "sample_weight").astype(np.float64, copy=False)
+    if weights.ndim == 0:
+        weights = np.full(n_samples, weights)
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), one entry per sample; got "
+            f"shape {weights.shape}. Pass a vector."
+        )
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            "sample_weight must hold finite numbers, none of them negative; got "
+            f"{weights[row]} at row {row}. Drop a sample with a weight of 0."
+        )
+    if not weights.any():
+        raise ValueError(
+            "sample_weight must be positive for some sample; got zero for all of them. "
+            "Pass None to weigh all alike."
+        )
+    return weights
 
 
 def check_indices(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from skxent.losses._validation import check_floats, check_option
+from skxent.losses._validation import check_option, check_weights_of_samples
 from skxent.metrics._encoding import (
     check_scores,
     encode_labels,
@@ -37,31 +37,6 @@ def _check_n_bins(value: Any) -> int:
     if value < 1:
         raise ValueError(f"n_bins must be at least 1; got {value}. Pass 15, say.")
     return int(value)
-
-
-def _check_weights(value: Any, n_samples: int) -> NDArray[np.float64]:
-    """Return one non-negative weight per sample; ones for None."""
-    if value is None:
-        return np.ones(n_samples)
-    weight = check_floats(value, "sample_weight").astype(np.float64, copy=False)
-    if weight.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight must have shape ({n_samples},), one entry per sample; got "
-            f"shape {weight.shape}. Pass a vector."
-        )
-    bad = ~(np.isfinite(weight) & (weight >= 0))
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(
-            "sample_weight must hold finite numbers, none of them negative; got "
-            f"{weight[row]} at row {row}. Drop a sample with a weight of 0."
-        )
-    if not weight.any():
-        raise ValueError(
-            "sample_weight must not be 0 for every sample; got zeros only. Pass None "
-            "for equal weights."
-        )
-    return weight
 
 
 def _top_label(
@@ -110,7 +85,9 @@ def _curve(
     n_bins = _check_n_bins(n_bins)
     check_option(strategy, "strategy", STRATEGIES)
     right, confidence = _top_label(y_true, y_proba, labels)
-    weight = _check_weights(sample_weight, len(right))
+    weight = check_weights_of_samples(sample_weight, len(right))
+    if weight is None:
+        weight = np.ones(len(right))
     edges = _inner_edges(confidence, weight, n_bins, strategy)
     bins = edges.searchsorted(confidence)
     masses, hits, sums = (

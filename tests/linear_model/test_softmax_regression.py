@@ -266,9 +266,23 @@ BAD = {
     "negative weight": (
         {},
         {"sample_weight": np.r_[np.ones(149), -1.0]},
-        "must not be negative; got -1.0 at row 149",
+        "none of them negative; got -1.0 at row 149",
     ),
-    "zero weight": ({}, {"sample_weight": np.zeros(150)}, "zero for all"),
+    "infinite weight": (
+        {},
+        {"sample_weight": np.r_[np.inf, np.ones(149)]},
+        "finite numbers, .* got inf at row 0",
+    ),
+    "zero weight": (
+        {},
+        {"sample_weight": np.zeros(150)},
+        "sample_weight must be positive for some sample",
+    ),
+    "zero product": (
+        {"class_weight": dict.fromkeys(range(3), 0.0)},
+        {},
+        "sample_weight times class_weight must be positive",
+    ),
     "weights": ({}, {"sample_weight": np.ones(149)}, r"shape \(150,\)"),
     "empty class": (
         {"class_weight": "balanced"},

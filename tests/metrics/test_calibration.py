@@ -175,7 +175,7 @@ BAD = {
     "few weights": ({"sample_weight": [1]}, ValueError, r"must have shape \(4,\)"),
     "negative": ({"sample_weight": [1, 1, -1, 1]}, ValueError, "got -1.0 at row 2"),
     "nan weight": ({"sample_weight": [1, np.nan, 1, 1]}, ValueError, "nan at row 1"),
-    "zeros": ({"sample_weight": [0] * 4}, ValueError, "must not be 0 for every"),
+    "zeros": ({"sample_weight": [0] * 4}, ValueError, "zero for all of them"),
 }
 
 
