@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
 from skxent.losses._validation import check_option, check_weights_of_samples
+from skxent.metrics._arrays import like, on_host
 from skxent.metrics._encoding import (
     check_scores,
     encode_labels,
@@ -84,6 +85,9 @@ def _curve(
     """Return accuracy, mean confidence and share of the bins that hold samples."""
     n_bins = _check_n_bins(n_bins)
     check_option(strategy, "strategy", STRATEGIES)
+    y_true, y_proba, labels, sample_weight = map(
+        on_host, (y_true, y_proba, labels, sample_weight)
+    )
     right, confidence = _top_label(y_true, y_proba, labels)
     weight = check_weights_of_samples(sample_weight, len(right))
     if weight is None:
@@ -172,6 +176,10 @@ def reliability_curve(
     function), where scikit-learn interpolates between two of them. The bins are the
     same if `n_bins` divides the number of samples and confidences do not repeat.
 
+    Arrays of other libraries are taken as by :func:`log_loss`. With
+    ``sklearn.set_config(array_api_dispatch=True)`` the three arrays are of the library
+    and on the device of `y_proba`, as those of :func:`sklearn.metrics.roc_curve` are.
+
     Examples
     --------
     >>> from skxent.metrics import reliability_curve
@@ -185,7 +193,9 @@ def reliability_curve(
     >>> share
     array([0.5, 0.5])
     """
-    return _curve(y_true, y_proba, n_bins, strategy, labels, sample_weight)
+    curve = _curve(y_true, y_proba, n_bins, strategy, labels, sample_weight)
+    prob_true, prob_pred, share = like(y_proba, curve)
+    return prob_true, prob_pred, share
 
 
 def expected_calibration_error(
@@ -251,6 +261,8 @@ def expected_calibration_error(
     class of several, with 15 bins, C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger,
     "On Calibration of Modern Neural Networks", ICML 2017. The number depends on the
     bins, and is biased upwards where they hold few samples.
+
+    Arrays of other libraries are taken as by :func:`log_loss`.
 
     Examples
     --------

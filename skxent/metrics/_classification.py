@@ -8,6 +8,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent.losses._call import prepare, value
+from skxent.metrics._arrays import on_host
 from skxent.metrics._encoding import (
     IGNORED,
     EncodedLabels,
@@ -108,6 +109,10 @@ def cross_entropy_loss(
     make_cross_entropy_scorer : A scorer that knows the estimator's classes.
     skxent.losses.cross_entropy : The loss on arrays, with torch's conventions.
 
+    Notes
+    -----
+    Arrays of other libraries are taken as by :func:`log_loss`.
+
     Examples
     --------
     >>> from skxent.metrics import cross_entropy_loss
@@ -118,6 +123,9 @@ def cross_entropy_loss(
     >>> print(f"{cross_entropy_loss(soft, proba):.5f}")
     0.54683
     """
+    y_true, y_score, labels, sample_weight, class_weight = map(
+        on_host, (y_true, y_score, labels, sample_weight, class_weight)
+    )
     scores = check_scores(y_score, "y_score", from_logits)
     scores = two_columns(scores, from_logits)
     check_consistent_length(y_true, scores, sample_weight)

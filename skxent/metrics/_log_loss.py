@@ -99,6 +99,11 @@ def log_loss(
     precision of their dtype, so that a surely wrong prediction costs 36.04 in float64
     and 15.94 in float32. The sum is accumulated in float64 whatever comes in.
 
+    Tensors and other arrays in host memory are read where they are, as the numpy arrays
+    that share their memory. ``sklearn.set_config(array_api_dispatch=True)`` lets in
+    what numpy cannot read: tensors that require a gradient, which are detached, and
+    arrays on other devices, which are copied. The result is a Python float always.
+
     Examples
     --------
     >>> from skxent.metrics import log_loss
@@ -185,7 +190,7 @@ def d2_log_loss_score(
     Notes
     -----
     The predictions of the null model are clipped as those of a float64 array, whatever
-    the dtype of `y_proba`.
+    the dtype of `y_proba`. Arrays of other libraries are taken as by :func:`log_loss`.
 
     Examples
     --------

@@ -19,6 +19,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
+from skxent.metrics._arrays import on_host
 from skxent.metrics._encoding import two_columns, warn_unless_normalised
 
 __all__ = [
@@ -103,13 +104,6 @@ def renamed(y_proba: Any, y_pred: Any) -> Any:
     return y_pred
 
 
-def _on_host(value: Any) -> Any:
-    """Return tensors as numpy arrays and everything else as it came."""
-    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
-        return np.asarray(value)
-    return value
-
-
 def n_samples(value: Any) -> int:
     """Return the length of an array-like without making an array of it."""
     return int(value.shape[0]) if hasattr(value, "shape") else len(value)
@@ -190,7 +184,7 @@ def check_prediction(
 ) -> Prediction:
     """Return the checked arguments; raise and warn in scikit-learn's order."""
     y_true, y_proba, sample_weight, labels = map(
-        _on_host, (y_true, y_proba, sample_weight, labels)
+        on_host, (y_true, y_proba, sample_weight, labels)
     )
     probabilities: NDArray[Any] = check_array(
         y_proba, ensure_2d=False, dtype=[np.float64, np.float32, np.float16]

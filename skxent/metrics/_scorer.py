@@ -53,10 +53,15 @@ class CrossEntropyScorer(BaseEstimator):
         self.options = options
 
     def __call__(
-        self, estimator: Any, X: Any, y_true: ArrayLike, **metadata: Any
+        self,
+        estimator: Any,
+        X: Any,
+        y_true: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        soft_labels: ArrayLike | None = None,
     ) -> float:
         """Score the estimator's predictions for X."""
-        return self.score(estimator, X, y_true, **metadata)
+        return self.score(estimator, X, y_true, sample_weight, soft_labels)
 
     def score(
         self,
