@@ -98,17 +98,13 @@ def encode_labels(
     n_columns = scores.shape[1]
     y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
     if y.ndim == 2 and y.shape[1] > 1:
+        if labels is not None:
+            _check_count(column_or_1d(labels), n_columns, name, "labels")
         return EncodedLabels(check_distributions(y, "y_true", n_columns), None)
     y = column_or_1d(y)
     ignored = _is_ignored(y, ignore_label)
     classes = np.unique(y[~ignored]) if labels is None else column_or_1d(labels)
-    if len(classes) != n_columns:
-        where = "y_true" if labels is None else "labels"
-        raise ValueError(
-            f"{name} must have one column per class; got {n_columns} columns beside "
-            f"the classes {classes.tolist()} of {where}. Pass the label of each column "
-            "as labels, such as labels=estimator.classes_."
-        )
+    _check_count(classes, n_columns, name, "y_true" if labels is None else "labels")
     order = np.argsort(classes, kind="stable")
     ordered = classes[order]
     if (ordered[1:] == ordered[:-1]).any():
@@ -124,6 +120,16 @@ def encode_labels(
             f"{remedy}"
         )
     return EncodedLabels(np.where(ignored, IGNORED, order[place]), classes)
+
+
+def _check_count(classes: NDArray[Any], n_columns: int, name: str, where: str) -> None:
+    """Raise unless there is one class per column."""
+    if len(classes) != n_columns:
+        raise ValueError(
+            f"{name} must have one column per class; got {n_columns} columns beside "
+            f"the classes {classes.tolist()} of {where}. Pass the label of each column "
+            "as labels, such as labels=estimator.classes_."
+        )
 
 
 def _is_ignored(y: NDArray[Any], ignore_label: Any) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Calibration of the predicted class beside a loop over samples and scikit-learn."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -67,6 +68,46 @@ def test_the_curve_beside_scikit_learns(data, strategy, n_bins):
         np.testing.assert_allclose(share, 1 / n_bins, rtol=1e-12)
 
 
+def curve_by_exact_quantiles(right, confidence, weight, n_bins):
+    """Return the curve whose edges are found with rational weights."""
+    order = np.argsort(confidence, kind="stable")
+    total = sum(weight)
+    edges = []
+    for k in range(1, n_bins):
+        mass = Fraction(0)
+        for i in order:
+            mass += weight[i]
+            if mass * n_bins >= k * total:
+                edges.append(confidence[i])
+                break
+    bins = [sum(c > edge for edge in edges) for c in confidence]
+    points = []
+    for b in sorted({b for b, mass in zip(bins, weight, strict=True) if mass}):
+        inside = [i for i, other in enumerate(bins) if other == b]
+        mass = sum(weight[i] for i in inside)
+        hits = sum(weight[i] * int(right[i]) for i in inside)
+        sums = sum(weight[i] * Fraction(confidence[i]) for i in inside)
+        points.append([hits / mass, sums / mass, mass / total])
+    return np.array(points, dtype=float).T
+
+
+@pytest.mark.parametrize("n_bins", [1, 3, 6, 10, 15])
+@pytest.mark.parametrize("decimals", [1, 16])  # many ties, or none
+@pytest.mark.parametrize("unit", [1, 0.1, 1 / 3, 7.3])
+@pytest.mark.parametrize("even", [True, False])
+def test_quantiles_beside_exact_ones(n_bins, decimals, unit, even):
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, 60), rng.uniform(0, 1, 60).round(decimals)
+    copies = np.ones(60, dtype=int) if even else rng.integers(0, 4, 60)
+    expected = curve_by_exact_quantiles(
+        y == (p > 0.5), np.maximum(p, 1 - p), [Fraction(int(m)) for m in copies], n_bins
+    )
+    curve = reliability_curve(
+        y, p, n_bins=n_bins, strategy="quantile", sample_weight=unit * copies
+    )
+    np.testing.assert_allclose(curve, expected, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_weight_is_repetition(data, strategy):
     y, proba, _ = data
@@ -81,8 +122,11 @@ def test_weight_is_repetition(data, strategy):
 def test_only_the_ratio_of_weights_counts(data, strategy):
     y, proba, weight = data
     curve = reliability_curve(y, proba, strategy=strategy, sample_weight=weight)
-    scaled = reliability_curve(y, proba, strategy=strategy, sample_weight=weight / 8)
-    np.testing.assert_allclose(curve, scaled, rtol=1e-12)
+    for unit in (0.1, 1e300, 1e-300):
+        scaled = reliability_curve(
+            y, proba, strategy=strategy, sample_weight=unit * weight
+        )
+        np.testing.assert_allclose(curve, scaled, rtol=1e-12)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -117,6 +161,26 @@ def test_the_second_of_two_classes(data, shape):
     p = proba[:, 0]
     expected = reliability_curve(y % 2, np.column_stack([1 - p, p]))
     np.testing.assert_array_equal(reliability_curve(y % 2, p.reshape(shape)), expected)
+
+
+@pytest.mark.parametrize("names", [[0, 1], [False, True], ["ham", "spam"]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_two_classes_beside_scikit_learn_folded_at_one_half(names, dtype):
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, 200), rng.uniform(0, 1, 200).astype(dtype)
+    right, confidence = y == (p > 0.5), np.maximum(p, 1 - p)
+    expected = calibration_curve(right, confidence, n_bins=15)
+    *curve, _ = reliability_curve(np.array(names)[y], p)
+    np.testing.assert_allclose(
+        curve, expected, rtol=1e-6 if dtype == np.float32 else 1e-12
+    )
+    # with probabilities of 1/2 and more, the second class is the one predicted
+    high = p > 0.5
+    expected = calibration_curve(y[high], p[high], n_bins=15)
+    *curve, _ = reliability_curve(np.array(names)[y[high]], p[high], labels=names)
+    np.testing.assert_allclose(
+        curve, expected, rtol=1e-6 if dtype == np.float32 else 1e-12
+    )
 
 
 def test_columns_follow_the_order_of_labels(data):
@@ -163,6 +227,11 @@ BAD = {
     "strategy": ({"strategy": "width"}, ValueError, "strategy must be one of uniform"),
     "labels": ({"labels": range(3)}, ValueError, "y_proba must have one column per"),
     "repeated": ({"labels": [0, 1, 2, 2]}, ValueError, "labels must not repeat"),
+    "soft and labels": (
+        {"y_true": np.eye(4), "labels": range(3)},
+        ValueError,
+        r"got 4 columns beside the classes \[0, 1, 2\] of labels",
+    ),
     "unknown": (
         {"labels": range(1, 5)},
         ValueError,
