@@ -194,7 +194,7 @@ def get_scorer(name: str) -> CrossEntropyScorer:
     ----------
     name : {"neg_cross_entropy", "neg_log_loss"}
         Which metric to negate: :func:`cross_entropy_loss`, exact, or :func:`log_loss`,
-        clipped as scikit-learn's.
+        clipped as scikit-learn's, which refuses soft labels other than one-hot rows.
 
     Returns
     -------

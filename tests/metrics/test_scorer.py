@@ -1,10 +1,9 @@
-"""Scorers in cross-validation, search and metadata routing."""
+"""Scorers in cross-validation and search."""
 
 import pickle
 
 import numpy as np
 import pytest
-import sklearn
 import sklearn.metrics
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -129,36 +128,9 @@ def test_weights_and_soft_labels_as_arguments(iris):
     scorer = make_cross_entropy_scorer()
     expected = -cross_entropy_loss(y, model.predict_proba(X), sample_weight=weight)
     assert scorer(model, X, y, sample_weight=weight) == expected
+    assert scorer(model, X, y, weight) == expected
     soft = scorer(model, X, y, sample_weight=weight, soft_labels=np.eye(3)[y])
     assert soft == pytest.approx(expected, rel=1e-14)
-
-
-def test_metadata_routing(iris):
-    X, y = iris
-    weight, soft = np.linspace(1, 2, len(y)), np.eye(3)[y]
-    with sklearn.config_context(enable_metadata_routing=True):
-        scorer = make_cross_entropy_scorer().set_score_request(
-            sample_weight=True, soft_labels=True
-        )
-        model = SoftmaxRegression().set_fit_request(
-            sample_weight=True, soft_labels=True
-        )
-        params = {"sample_weight": weight, "soft_labels": soft}
-        routed = cross_val_score(model, X, y, scoring=scorer, params=params)
-        with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError):
-            cross_val_score(
-                SoftmaxRegression(),
-                X,
-                y,
-                scoring=make_cross_entropy_scorer(),
-                params={"sample_weight": weight},
-                error_score="raise",
-            )
-    unweighted = cross_val_score(
-        SoftmaxRegression(), X, y, scoring=make_cross_entropy_scorer()
-    )
-    assert np.isfinite(routed).all()
-    assert (routed != unweighted).all()
 
 
 def test_scorers_survive_pickle_and_clone(iris):
