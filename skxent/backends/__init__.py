@@ -2,9 +2,9 @@
 
 from typing import Any, cast
 
-from skxent.backends._base import Backend, EncodedTargets
+from skxent.backends._base import Backend, BinaryTargets, EncodedTargets
 
-__all__ = ["Backend", "EncodedTargets", "backend_for"]
+__all__ = ["Backend", "BinaryTargets", "EncodedTargets", "backend_for"]
 
 _DLPACK_CPU = 1  # kDLCPU of the DLPack header
 

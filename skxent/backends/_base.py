@@ -9,7 +9,7 @@ length 0 when it is absent, so that a kernel is compiled once for both cases.
 
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Backend", "EncodedTargets"]
+__all__ = ["Backend", "BinaryTargets", "EncodedTargets"]
 
 
 class EncodedTargets(NamedTuple):
@@ -32,6 +32,20 @@ class EncodedTargets(NamedTuple):
             target=self.target[rows],
             row_weight=row_weight[rows] if row_weight.size else row_weight,
         )
+
+
+class BinaryTargets(NamedTuple):
+    """Targets and options of elements that are two-class rows (0, x) each.
+
+    With ``q' = on_share q + off_share``, class 1 has the target
+    ``weight pos_weight q'`` and class 0 has ``weight (1 - q')``.
+    """
+
+    target: Any  # (n,) of the dtype of the logits
+    weight: Any  # (P,) float64: element f has entry f % P
+    pos_weight: Any  # as weight, with a length of its own
+    on_share: float  # 1 - e with label smoothing e
+    off_share: float  # e / 2
 
 
 class Backend(Protocol):
@@ -80,3 +94,40 @@ class Backend(Protocol):
         gradient_out: Any,
     ) -> None:
         """Write ``scale`` times the gradient of the sum of ``-t log p``."""
+
+    def sigmoid_loss(
+        self,
+        logits: Any,
+        targets: BinaryTargets,
+        loss_out: Any,
+        gradient_out: Any,
+        scale: float,
+    ) -> float:
+        """Return the sum of the losses of logits (n,) of two-class rows.
+
+        Fills ``loss_out`` (n,) with the losses and ``gradient_out`` (n,) with
+        ``scale`` times the gradient of the sum, unless they are empty.
+        """
+
+    def sigmoid_curvature(
+        self,
+        logits: Any,
+        targets: BinaryTargets,
+        vector: Any,
+        scale: float,
+        product_out: Any,
+    ) -> None:
+        """Write ``scale`` times the Hessian of the sum times ``vector`` (n,)."""
+
+    def bernoulli_loss(
+        self,
+        probabilities: Any,
+        targets: BinaryTargets,
+        loss_out: Any,
+        gradient_out: Any,
+        scale: float,
+    ) -> float:
+        """Do as ``sigmoid_loss`` for probabilities, their logarithms at least -100.
+
+        ``pos_weight`` takes no part.
+        """

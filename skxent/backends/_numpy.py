@@ -17,15 +17,18 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends._base import EncodedTargets
-from skxent.kernels import _cpu
+from skxent.backends._base import BinaryTargets, EncodedTargets
+from skxent.kernels import _cpu, _sigmoid
 from skxent.kernels._jit import Twins
 from skxent.kernels._lanes import LANES
 from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
+    "bernoulli_loss",
     "probability_grad",
     "probability_loss",
+    "sigmoid_curvature",
+    "sigmoid_loss",
     "softmax_curvature",
     "softmax_loss",
 ]
@@ -232,3 +235,81 @@ def probability_grad(
         rows_per_chunk,
         _as_planes(gradient_out),
     )
+
+
+def sigmoid_loss(
+    logits: NDArray[Any],
+    targets: BinaryTargets,
+    loss_out: NDArray[Any],
+    gradient_out: NDArray[Any],
+    scale: float,
+) -> float:
+    """Return the sum of the losses of two-class rows; fill outputs not empty."""
+    partial = np.empty(-(-logits.size // CHUNK_SIZE))
+    _launch(
+        _sigmoid.sigmoid_losses,
+        logits.size,
+        _operand(logits),
+        _operand(targets.target),
+        _operand(targets.weight),
+        _operand(targets.pos_weight),
+        targets.on_share,
+        targets.off_share,
+        scale,
+        CHUNK_SIZE,
+        loss_out,
+        partial,
+        gradient_out,
+    )
+    return float(partial.sum())
+
+
+def sigmoid_curvature(
+    logits: NDArray[Any],
+    targets: BinaryTargets,
+    vector: NDArray[Any],
+    scale: float,
+    product_out: NDArray[Any],
+) -> None:
+    """Write ``scale`` times the Hessian of the sum times ``vector``."""
+    _launch(
+        _sigmoid.sigmoid_curvatures,
+        logits.size,
+        _operand(logits),
+        _operand(targets.target),
+        _operand(targets.weight),
+        _operand(targets.pos_weight),
+        targets.on_share,
+        targets.off_share,
+        _operand(vector),
+        scale,
+        -(-logits.size // CHUNK_SIZE),
+        CHUNK_SIZE,
+        product_out,
+    )
+
+
+def bernoulli_loss(
+    probabilities: NDArray[Any],
+    targets: BinaryTargets,
+    loss_out: NDArray[Any],
+    gradient_out: NDArray[Any],
+    scale: float,
+) -> float:
+    """Return the sum of the losses of probabilities; fill outputs not empty."""
+    partial = np.empty(-(-probabilities.size // CHUNK_SIZE))
+    _launch(
+        _sigmoid.bernoulli_losses,
+        probabilities.size,
+        _operand(probabilities),
+        _operand(targets.target),
+        _operand(targets.weight),
+        targets.on_share,
+        targets.off_share,
+        scale,
+        CHUNK_SIZE,
+        loss_out,
+        partial,
+        gradient_out,
+    )
+    return float(partial.sum())

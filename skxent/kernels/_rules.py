@@ -68,3 +68,83 @@ def reciprocal(p):
     if p < 0:
         return type(p)(math.nan)
     return type(p)(1) / p
+
+
+# A binary target is the two-class row of logits (0, x), of target (t0, t1). There
+# d = 1 + e with e = exp(-|x|), and neither p = sigmoid(x) nor 1 - p cancels.
+
+MOST_SURPRISE = 100.0
+LEAST_VARIANCE = 1e-12
+
+
+@rule
+def defined(x):
+    """Return the logit, nan for +inf: the row (0, inf) has no softmax."""
+    if x == type(x)(math.inf):
+        return type(x)(math.nan)
+    return x
+
+
+@rule
+def positive_part(x):
+    """Return the larger of ``x`` and 0."""
+    if x > 0:
+        return x
+    return type(x)(0)
+
+
+@rule
+def sigmoid_loss(t0, t1, x, log_d):
+    """Return ``t0 log(1 + exp(x)) + t1 log(1 + exp(-x))``: no term cancels."""
+    if x != x:
+        return x
+    loss = weighted(t1, positive_part(-x) + log_d)
+    return loss + weighted(t0, positive_part(x) + log_d)
+
+
+@rule
+def sigmoid_residual(t0, t1, x, e):
+    """Return the gradient ``t0 p - t1 (1 - p)`` with respect to the logit."""
+    larger = type(e)(1) / (type(e)(1) + e)
+    smaller = e * larger
+    if x > 0:
+        return t0 * larger - t1 * smaller
+    return t0 * smaller - t1 * larger
+
+
+@rule
+def sigmoid_curvature(mass, e, v):
+    """Return ``a p (1 - p) v``, for one logit the whole Hessian-vector product."""
+    d = type(e)(1) + e
+    return mass * (e / (d * d)) * v
+
+
+@rule
+def capped_surprise(p):
+    """Return ``-log p``, at most 100."""
+    if p <= 0:
+        return type(p)(MOST_SURPRISE)
+    return min(surprise(p), type(p)(MOST_SURPRISE))
+
+
+@rule
+def capped_surprise_of_rest(p):
+    """Return ``-log(1 - p)``, at most 100, which no ``p < 1`` comes near."""
+    if p >= 1:
+        return type(p)(MOST_SURPRISE)
+    return type(p)(0) - math.log1p(-p)
+
+
+@rule
+def bernoulli_loss(t0, t1, p):
+    """Return ``-t1 log p - t0 log(1 - p)``, each logarithm at least -100."""
+    return t1 * capped_surprise(p) + t0 * capped_surprise_of_rest(p)
+
+
+@rule
+def bernoulli_slope(p, q):
+    """Return ``(p - q) / (p (1 - p))``, the denominator at least 1e-12."""
+    variance = p * (type(p)(1) - p)
+    if variance < LEAST_VARIANCE:
+        variance = type(p)(LEAST_VARIANCE)
+    return (p - q) / variance

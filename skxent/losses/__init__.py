@@ -1,5 +1,16 @@
 """Cross-entropy losses: arrays in, torch's names and conventions."""
 
+from skxent.losses._binary import (
+    binary_cross_entropy,
+    binary_cross_entropy_grad,
+    binary_cross_entropy_value_and_grad,
+)
+from skxent.losses._binary_with_logits import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_grad,
+    binary_cross_entropy_with_logits_hvp,
+    binary_cross_entropy_with_logits_value_and_grad,
+)
 from skxent.losses._cross_entropy import (
     cross_entropy,
     cross_entropy_grad,
@@ -8,6 +19,13 @@ from skxent.losses._cross_entropy import (
 )
 
 __all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_grad",
+    "binary_cross_entropy_value_and_grad",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_grad",
+    "binary_cross_entropy_with_logits_hvp",
+    "binary_cross_entropy_with_logits_value_and_grad",
     "cross_entropy",
     "cross_entropy_grad",
     "cross_entropy_hvp",

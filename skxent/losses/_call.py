@@ -19,7 +19,9 @@ from skxent.losses._layout import Layout, layout_of
 from skxent.losses._targets import encode_targets, row_shares
 
 __all__ = [
+    "REDUCTIONS",
     "Call",
+    "cast",
     "deliver",
     "gradient_buffer",
     "prepare",
@@ -72,7 +74,7 @@ class Call(NamedTuple):
                 )
         else:
             result = np.asarray(total * self.scale)
-        return _cast(result, self.dtype).reshape(self.loss_shape)[()]
+        return cast(result, self.dtype).reshape(self.loss_shape)[()]
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
@@ -96,7 +98,7 @@ class Call(NamedTuple):
         return self.weighted_by(self.layout.per_row(share.reshape(self.loss_shape)))
 
 
-def _cast(values: Any, dtype: np.dtype[Any]) -> Any:
+def cast(values: Any, dtype: np.dtype[Any]) -> Any:
     """Return the values in the dtype; what it cannot hold becomes inf, as in torch."""
     if values.dtype == dtype:
         return values
@@ -187,10 +189,10 @@ def deliver(
     """Return the gradient in the shape and dtype of the input, in ``out`` if given."""
     gradient = call.layout.from_kernel(gradient)
     if out is None:
-        narrowed: NDArray[Any] = _cast(gradient, call.dtype)
+        narrowed: NDArray[Any] = cast(gradient, call.dtype)
         return narrowed
     if not np.may_share_memory(gradient, out):
-        out[...] = _cast(gradient, call.dtype)
+        out[...] = cast(gradient, call.dtype)
     return out
 
 

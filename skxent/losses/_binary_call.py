@@ -1,0 +1,199 @@
+"""One call of a binary loss: its arguments checked, its results in the caller's form.
+
+Conventions
+-----------
+n elements, numbered in C order, however the input is laid out. float16 is computed in
+float32, everything else in its own dtype; results come back in the dtype of ``input``.
+Values are in nats.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skxent.backends import Backend, BinaryTargets, backend_for
+from skxent.losses import _validation as check
+from skxent.losses._call import REDUCTIONS, cast
+
+__all__ = ["BinaryCall", "prepare"]
+
+ONE = np.ones(1)
+REAL_KINDS = "iubf"
+
+
+class BinaryCall(NamedTuple):
+    """The checked arguments of one call."""
+
+    backend: Backend
+    scores: NDArray[Any]  # (n,) logits or probabilities in the dtype computed with
+    targets: BinaryTargets
+    reduction: str
+    from_logits: bool
+    shape: tuple[int, ...]  # of the input
+    dtype: np.dtype[Any]  # of the results
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the first axis, 1 for a number."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def denominator(self) -> int:
+        """Number of elements that a mean is taken of, 1 without a mean."""
+        if self.reduction == "sample":
+            return math.prod(self.shape[1:])
+        return self.scores.size if self.reduction == "mean" else 1
+
+    @property
+    def loss_shape(self) -> tuple[int, ...]:
+        """Shape of the reduced loss."""
+        if self.reduction == "none":
+            return self.shape
+        return self.shape[:1] if self.reduction == "sample" else ()
+
+    def weighted_by(self, inflow: NDArray[np.float64]) -> "BinaryCall":
+        """Return the call with the gradient of each loss multiplied with a number."""
+        inflow = inflow.reshape(inflow.shape + (1,) * (len(self.shape) - inflow.ndim))
+        inflow = _periodic(inflow, self.shape)
+        # both are lengths of trailing axes: the longer is a multiple of the other
+        period = max(inflow.size, self.targets.weight.size)
+        weight = np.resize(self.targets.weight, period)
+        weight = np.where(weight == 0, 0.0, weight * np.resize(inflow, period))
+        return self._replace(targets=self.targets._replace(weight=weight))
+
+    def reduce(self, total: float, losses: NDArray[Any]) -> Any:
+        """Return the loss in the shape and dtype that the caller expects."""
+        if self.reduction == "none":
+            result = losses
+        elif self.reduction == "sample":
+            samples = losses.reshape(self.n_samples, self.denominator)
+            sums = samples.sum(axis=1, dtype=np.float64)
+            result = sums / (self.denominator or math.nan)
+        else:
+            result = np.asarray(total / (self.denominator or math.nan))
+        return cast(result, self.dtype).reshape(self.loss_shape)[()]
+
+    def run(self, gradient: NDArray[Any] | None, *, want_value: bool) -> Any:
+        """Return the reduced loss if it is wanted; fill the gradient if it is given."""
+        per_element = want_value and self.reduction in ("none", "sample")
+        losses = np.empty(self.scores.size if per_element else 0, self.scores.dtype)
+        if gradient is None:
+            gradient = np.empty(0, self.scores.dtype)
+        total = 0.0
+        if self.scores.size:
+            backend = self.backend
+            loss = backend.sigmoid_loss if self.from_logits else backend.bernoulli_loss
+            scale = 1.0 / self.denominator
+            total = loss(self.scores, self.targets, losses, gradient, scale)
+        return self.reduce(total, losses) if want_value else None
+
+    def gradient_buffer(self, out: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the (n,) array that the kernel writes: ``out`` itself if it can."""
+        if out is not None:
+            check.check_out(out, self.shape, self.dtype)
+            # A kernel may write over the scores it has read, not over a shifted view.
+            in_place = out.ctypes.data == self.scores.ctypes.data
+            if (
+                out.dtype == self.scores.dtype
+                and out.flags.c_contiguous
+                and (in_place or not np.may_share_memory(out, self.scores))
+                and not any(np.may_share_memory(out, a) for a in self.targets[:3])
+            ):
+                return out.reshape(-1)
+        return np.empty(self.scores.size, dtype=self.scores.dtype)
+
+    def deliver(self, gradient: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the gradient in the input's shape and dtype, in ``out`` if given."""
+        gradient = gradient.reshape(self.shape)
+        if out is None:
+            return np.asarray(cast(gradient, self.dtype))
+        if not np.may_share_memory(gradient, out):
+            out[...] = cast(gradient, self.dtype)
+        return out
+
+
+def prepare(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    pos_weight: ArrayLike | None,
+    reduction: str,
+    label_smoothing: float,
+    from_logits: bool,
+) -> BinaryCall:
+    """Check and encode the arguments that all binary losses share."""
+    backend = backend_for(input)
+    scores = check.check_floats(input, "input")
+    shape, dtype = scores.shape, scores.dtype
+    check.check_option(reduction, "reduction", REDUCTIONS)
+    smoothing = check.check_label_smoothing(label_smoothing)
+    if not from_logits:
+        _check_unit_interval(scores)
+    if dtype == np.float16:
+        scores = scores.astype(np.float32)
+    targets = check.check_floats(target, "target")
+    if targets.shape != shape:
+        raise ValueError(
+            f"target must have the shape of input, {shape}; got shape "
+            f"{targets.shape}. Reshape or broadcast one to the other."
+        )
+    encoded = BinaryTargets(
+        cast(targets, scores.dtype).reshape(-1),
+        _check_weight(weight, "weight", shape),
+        _check_weight(pos_weight, "pos_weight", shape),
+        1.0 - smoothing,
+        smoothing / 2,
+    )
+    return BinaryCall(
+        backend, scores.reshape(-1), encoded, reduction, from_logits, shape, dtype
+    )
+
+
+def _check_unit_interval(probabilities: NDArray[Any]) -> None:
+    """Raise if a probability lies outside [0, 1]; nan passes."""
+    if not probabilities.size:
+        return
+    # fmin and fmax pass over nan, and need no array of the input's size
+    low = np.fmin.reduce(probabilities, axis=None)
+    high = np.fmax.reduce(probabilities, axis=None)
+    if low < 0 or high > 1:
+        bad = (probabilities < 0) | (probabilities > 1)
+        at = tuple(map(int, np.unravel_index(bad.argmax(), bad.shape)))
+        raise ValueError(
+            f"input must hold probabilities in [0, 1]; got {probabilities[at]} at "
+            f"index {at}. Pass logits to binary_cross_entropy_with_logits."
+        )
+
+
+def _check_weight(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a weight that broadcasts to the input, as a period of its elements."""
+    if value is None:
+        return ONE
+    array = check.check_floats(value, name)
+    if array.size == 1:
+        array = array.reshape(())
+    try:
+        fits = np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} must broadcast to the shape of input, {shape}; got shape "
+            f"{array.shape}. Give axes to spread it over the length 1."
+        )
+    return _periodic(array.astype(np.float64, copy=False), shape)
+
+
+def _periodic(
+    values: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return the shortest (P,) array that holds element ``f``'s value at ``f % P``.
+
+    What is spread over leading axes alone is not copied.
+    """
+    while values.ndim and values.shape[0] == 1:
+        values = values[0]
+    trailing = shape[len(shape) - values.ndim :]
+    return np.broadcast_to(values, trailing).reshape(-1)
