@@ -172,8 +172,6 @@ def _check_weight(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.f
     if value is None:
         return ONE
     array = check.check_floats(value, name)
-    if array.size == 1:
-        array = array.reshape(())
     try:
         fits = np.broadcast_shapes(array.shape, shape) == shape
     except ValueError:
@@ -181,7 +179,7 @@ def _check_weight(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.f
     if not fits:
         raise ValueError(
             f"{name} must broadcast to the shape of input, {shape}; got shape "
-            f"{array.shape}. Give axes to spread it over the length 1."
+            f"{array.shape}. Give it length 1 on the axes that it is spread over."
         )
     return _periodic(array.astype(np.float64, copy=False), shape)
 
