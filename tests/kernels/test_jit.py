@@ -4,10 +4,15 @@ import os
 import subprocess
 import sys
 
-from skxent.kernels import _cpu
+from skxent.kernels import _cpu, _sigmoid
 from skxent.kernels._jit import Twins
 
-TWINS = [value for value in vars(_cpu).values() if isinstance(value, Twins)]
+TWINS = [
+    value
+    for module in (_cpu, _sigmoid)
+    for value in vars(module).values()
+    if isinstance(value, Twins)
+]
 
 
 def test_twins_do_not_share_a_cache_entry():
@@ -23,9 +28,9 @@ import sys
 import numba, scipy.optimize, sklearn.linear_model, sklearn.metrics, threadpoolctl
 before = set(sys.modules)
 import skxent.losses, skxent.metrics, skxent.linear_model
-from skxent.kernels import _cpu
+from skxent.kernels import _cpu, _sigmoid
 from skxent.kernels._jit import Twins
-for twins in vars(_cpu).values():
+for twins in [*vars(_cpu).values(), *vars(_sigmoid).values()]:
     if isinstance(twins, Twins):
         assert not twins.parallel.signatures and not twins.sequential.signatures
 rooms = {name.partition(".")[0] for name in set(sys.modules) - before}

@@ -5,7 +5,6 @@ them, tensors and options included.
 """
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -44,15 +43,14 @@ RTOL = {torch.float64: 1e-12, torch.float32: 1e-6}
 @functools.cache
 def torch_ops():
     """Every entry of torch's table; an op may have several."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.testing._internal is private to torch
-        from torch.testing._internal.common_methods_invocations import op_db
+    # not at the top: building the table takes seconds
+    from torch.testing._internal.common_methods_invocations import op_db
+
     return op_db
 
 
 def samples(name, dtype):
-    found = [op for op in torch_ops() if op.name == name]
-    for op in found:
+    for op in (op for op in torch_ops() if op.name == name):
         for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
             yield op, sample
 
