@@ -74,6 +74,7 @@ def reciprocal(p):
 # d = 1 + e with e = exp(-|x|), and neither p = sigmoid(x) nor 1 - p cancels.
 
 MOST_SURPRISE = 100.0
+LEAST_REST = 1e-50  # below exp(-100)
 LEAST_VARIANCE = 1e-12
 
 
@@ -120,25 +121,21 @@ def sigmoid_curvature(mass, e, v):
 
 
 @rule
-def capped_surprise(p):
-    """Return ``-log p``, at most 100."""
-    if p <= 0:
-        return type(p)(MOST_SURPRISE)
-    return min(surprise(p), type(p)(MOST_SURPRISE))
+def odds(p, rest):
+    """Return ``p / rest`` for ``rest = 1 - p``: then ``-log rest`` is its log1p.
+
+    A logarithm near 1 keeps its digits. Beyond the largest surprise the odds are cut.
+    """
+    if rest < LEAST_REST:
+        return p / type(p)(LEAST_REST)
+    return p / rest
 
 
 @rule
-def capped_surprise_of_rest(p):
-    """Return ``-log(1 - p)``, at most 100, which no ``p < 1`` comes near."""
-    if p >= 1:
-        return type(p)(MOST_SURPRISE)
-    return type(p)(0) - math.log1p(-p)
-
-
-@rule
-def bernoulli_loss(t0, t1, p):
-    """Return ``-t1 log p - t0 log(1 - p)``, each logarithm at least -100."""
-    return t1 * capped_surprise(p) + t0 * capped_surprise_of_rest(p)
+def bernoulli_loss(t0, t1, s0, s1):
+    """Return ``t0 s0 + t1 s1`` for the surprises of both classes, each at most 100."""
+    most = type(s0)(MOST_SURPRISE)
+    return t0 * (most if s0 > most else s0) + t1 * (most if s1 > most else s1)
 
 
 @rule

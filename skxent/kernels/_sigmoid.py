@@ -14,6 +14,9 @@ Conventions
 - ``gradient_out`` (n,) receives ``scale`` times the gradient of the sum; (0,) for none.
   It may be ``logits`` itself: a block is read before it is written.
 - Arithmetic and sums are float64 whatever the dtype.
+
+A block is passed over in short loops on purpose: the exponential and the logarithm in
+one loop take longer than in two.
 """
 
 import math
@@ -28,6 +31,7 @@ from skxent.kernels._rules import (
     bernoulli_slope,
     blend,
     defined,
+    odds,
     sigmoid_curvature,
     sigmoid_loss,
     sigmoid_residual,
@@ -84,6 +88,7 @@ def sigmoid_chunk(
             t0[r] = w[r] * blend(on_share, 1.0 - q, off_share)
         for r in range(width):
             e[r] = exp_nonpositive(-math.fabs(x[r]))
+        for r in range(width):
             loss[r] = sigmoid_loss(t0[r], t1[r], x[r], log1p_nonnegative(e[r]))
         if loss_out.size:
             for r in range(width):
@@ -207,6 +212,9 @@ def bernoulli_chunk(
 ):
     """Return the sum of the losses of ``begin:end``; write what is asked for."""
     p = np.empty(BLOCK)
+    t0 = np.empty(BLOCK)
+    t1 = np.empty(BLOCK)
+    s0 = np.empty(BLOCK)
     loss = np.empty(BLOCK)
     w = np.empty(BLOCK)
     total = 0.0
@@ -217,9 +225,13 @@ def bernoulli_chunk(
         for r in range(width):
             p[r] = float64(probabilities[first + r])
             q = float64(target[first + r])
-            t1 = w[r] * blend(on_share, q, off_share)
-            t0 = w[r] * blend(on_share, 1.0 - q, off_share)
-            loss[r] = bernoulli_loss(t0, t1, p[r])
+            t1[r] = w[r] * blend(on_share, q, off_share)
+            t0[r] = w[r] * blend(on_share, 1.0 - q, off_share)
+        for r in range(width):
+            s0[r] = log1p_nonnegative(odds(p[r], 1.0 - p[r]))
+        for r in range(width):
+            s1 = log1p_nonnegative(odds(1.0 - p[r], p[r]))
+            loss[r] = bernoulli_loss(t0[r], t1[r], s0[r], s1)
         if loss_out.size:
             for r in range(width):
                 loss_out[first + r] = loss[r]

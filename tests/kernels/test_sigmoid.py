@@ -47,14 +47,25 @@ def test_minus_infinity_costs_what_the_target_has_there():
     assert _rules.sigmoid_residual(0.25, 0.75, -math.inf, 0.0) == -0.75
 
 
-def test_surprise_of_a_probability_stops_at_100():
-    assert _rules.capped_surprise(0.0) == _rules.capped_surprise(5e-324) == 100.0
-    assert _rules.capped_surprise_of_rest(1.0) == 100.0
-    assert _rules.capped_surprise(0.25) == math.log(4)
-    assert _rules.capped_surprise_of_rest(1e-20) == 1e-20
-    assert _rules.bernoulli_loss(0.0, 1.0, 1.0) == 0.0
-    assert _rules.bernoulli_loss(1.0, 0.0, 0.0) == 0.0
-    assert math.isnan(_rules.bernoulli_loss(1.0, 0.0, math.nan))
+def surprises(p):
+    return [math.log1p(_rules.odds(*pair)) for pair in ((p, 1 - p), (1 - p, p))]
+
+
+@pytest.mark.parametrize("p", [0.0, 5e-324, 1e-60, 1e-20, 0.25, 0.9, 1.0])
+def test_log1p_of_the_odds_is_the_surprise_up_to_100(p):
+    s0, s1 = surprises(p)
+    expected = -math.log1p(-p) if p < 1 else 100
+    assert min(s0, 100.0) == pytest.approx(expected, rel=1e-15)
+    expected = -math.log(max(p, 1e-90))
+    assert min(s1, 100.0) == pytest.approx(min(expected, 100.0), rel=1e-15)
+
+
+def test_loss_of_a_probability_limits_both_surprises():
+    assert _rules.bernoulli_loss(0.5, 2.0, 115.0, 3.0) == 56.0
+    assert _rules.bernoulli_loss(0.5, 2.0, 3.0, 115.0) == 201.5
+    assert _rules.bernoulli_loss(0.0, 1.0, *surprises(1.0)) == 0.0
+    assert _rules.bernoulli_loss(1.0, 0.0, *surprises(0.0)) == 0.0
+    assert math.isnan(_rules.bernoulli_loss(1.0, 0.0, *surprises(math.nan)))
 
 
 def test_slope_of_a_probability_divides_by_no_less_than_1e_12():
