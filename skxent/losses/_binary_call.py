@@ -59,8 +59,7 @@ class BinaryCall(NamedTuple):
         inflow = _periodic(inflow, self.shape)
         # both are lengths of trailing axes: the longer is a multiple of the other
         period = max(inflow.size, self.targets.weight.size)
-        weight = np.resize(self.targets.weight, period)
-        weight = np.where(weight == 0, 0.0, weight * np.resize(inflow, period))
+        weight = np.resize(self.targets.weight, period) * np.resize(inflow, period)
         return self._replace(targets=self.targets._replace(weight=weight))
 
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
