@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Layout", "layout_of"]
+__all__ = ["Layout", "check_class_axis", "layout_of"]
 
 
 class Layout(NamedTuple):
@@ -77,6 +77,18 @@ class Layout(NamedTuple):
         return np.asarray(per_sample.sum(axis=1, dtype=np.float64))
 
 
+def check_class_axis(value: Any) -> int | None:
+    """Return the axis of the classes, None for torch's rule."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(
+            f"class_axis must be an integer or None; got {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    return int(value)
+
+
 def layout_of(logits: NDArray[Any], class_axis: Any) -> Layout:
     """Return the layout for a class axis, None for torch's: 1, or 0 for one axis."""
     shape, n_axes = logits.shape, logits.ndim
@@ -85,19 +97,15 @@ def layout_of(logits: NDArray[Any], class_axis: Any) -> Layout:
             "input must have at least one axis, that of the classes; got a number. "
             "Pass one score per class."
         )
+    class_axis = check_class_axis(class_axis)
     if class_axis is None:
         class_axis = min(1, n_axes - 1)
-    elif isinstance(class_axis, bool) or not isinstance(class_axis, int | np.integer):
-        raise TypeError(
-            f"class_axis must be an integer or None; got {class_axis!r} of type "
-            f"{type(class_axis).__name__}."
-        )
     elif not -n_axes <= class_axis < n_axes:
         raise ValueError(
             f"class_axis must lie in [{-n_axes}, {n_axes}) for input of shape {shape}; "
             f"got {class_axis}."
         )
-    axis = int(class_axis) % n_axes
+    axis = class_axis % n_axes
     return Layout(shape, axis, _place_without_copy(logits, axis))
 
 

@@ -40,12 +40,7 @@ def encode_targets(
             row_weight = np.where(ignored, 0.0, row_weight if row_weight.size else 1.0)
         denominator = _denominator(target, weight, row_weight)
     else:
-        if ignore_index >= 0:
-            raise ValueError(
-                "ignore_index applies to class indices only and must be negative with "
-                f"probability targets; got {ignore_index}. Ignore rows with "
-                "sample_weight=0."
-            )
+        check.refuse_ignore_index(ignore_index)
         target = check.check_probability_targets(target, dtype)
         # torch divides by the number of elements over the number of classes: 0 / 0
         denominator = _denominator(target, None, row_weight) if n_classes else 0.0

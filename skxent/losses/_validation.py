@@ -24,6 +24,7 @@ __all__ = [
     "check_probability_targets",
     "check_sample_weight",
     "check_weights_of_samples",
+    "refuse_ignore_index",
     "to_array",
 ]
 
@@ -98,6 +99,16 @@ def check_ignore_index(value: Any) -> int:
             "to ignore nothing."
         )
     return int(value)
+
+
+def refuse_ignore_index(ignore_index: int) -> None:
+    """Raise if rows of probability targets shall be ignored by their index."""
+    if ignore_index >= 0:
+        raise ValueError(
+            "ignore_index applies to class indices only and must be negative with "
+            f"probability targets; got {ignore_index}. Ignore rows with "
+            "sample_weight=0."
+        )
 
 
 def _check_vector(value: Any, name: str, size: int, rule: str) -> NDArray[np.float64]:
