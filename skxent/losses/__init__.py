@@ -5,6 +5,7 @@ from skxent.losses._binary import (
     binary_cross_entropy_grad,
     binary_cross_entropy_value_and_grad,
 )
+from skxent.losses._binary_cross_entropy_loss import BinaryCrossEntropyLoss
 from skxent.losses._binary_with_logits import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_grad,
@@ -17,8 +18,11 @@ from skxent.losses._cross_entropy import (
     cross_entropy_hvp,
     cross_entropy_value_and_grad,
 )
+from skxent.losses._cross_entropy_loss import CrossEntropyLoss
 
 __all__ = [
+    "BinaryCrossEntropyLoss",
+    "CrossEntropyLoss",
     "binary_cross_entropy",
     "binary_cross_entropy_grad",
     "binary_cross_entropy_value_and_grad",
