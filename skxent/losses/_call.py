@@ -120,7 +120,7 @@ def prepare(
     """Check and encode the arguments that every function of this module shares."""
     backend = backend_for(input)
     logits = check.check_floats(input, "input")
-    layout = layout_of(logits, class_axis)
+    layout = layout_of(logits.shape, class_axis).without_copy(logits)
     check.check_option(reduction, "reduction", REDUCTIONS)
     targets = check.to_array(target, "target")
     if targets.shape == layout.shape:

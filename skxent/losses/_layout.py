@@ -50,6 +50,16 @@ class Layout(NamedTuple):
             return outer, self.n_classes
         return outer, self.n_classes, math.prod(self.row_shape[self.place :])
 
+    def without_copy(self, array: NDArray[Any]) -> "Layout":
+        """Return the layout with the place at which the array can be read as it is."""
+        last = array.ndim - 1
+        if self.axis == last and array.flags.c_contiguous:
+            return self
+        for place in range(last, -1, -1):
+            if np.moveaxis(array, self.axis, place).flags.c_contiguous:
+                return self._replace(place=place)
+        return self
+
     def to_kernel(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array of the input's shape as rows or planes."""
         if self.place != self.axis:
@@ -89,9 +99,9 @@ def check_class_axis(value: Any) -> int | None:
     return int(value)
 
 
-def layout_of(logits: NDArray[Any], class_axis: Any) -> Layout:
+def layout_of(shape: tuple[int, ...], class_axis: Any) -> Layout:
     """Return the layout for a class axis, None for torch's: 1, or 0 for one axis."""
-    shape, n_axes = logits.shape, logits.ndim
+    n_axes = len(shape)
     if n_axes == 0:
         raise ValueError(
             "input must have at least one axis, that of the classes; got a number. "
@@ -105,16 +115,4 @@ def layout_of(logits: NDArray[Any], class_axis: Any) -> Layout:
             f"class_axis must lie in [{-n_axes}, {n_axes}) for input of shape {shape}; "
             f"got {class_axis}."
         )
-    axis = class_axis % n_axes
-    return Layout(shape, axis, _place_without_copy(logits, axis))
-
-
-def _place_without_copy(logits: NDArray[Any], axis: int) -> int:
-    """Return where the class axis lies in memory, last if nowhere among the rows."""
-    last = logits.ndim - 1
-    if axis == last and logits.flags.c_contiguous:
-        return last
-    for place in range(last, -1, -1):
-        if np.moveaxis(logits, axis, place).flags.c_contiguous:
-            return place
-    return last
+    return Layout(shape, class_axis % n_axes, n_axes - 1)
