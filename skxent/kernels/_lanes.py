@@ -17,7 +17,8 @@ known of each row:
 
 - ``WEIGHT`` of the row, 0 if it is ignored; ``MAX``, its largest logit ``m``;
 - ``MASS``, ``sum_k t_k``; ``LINEAR``, ``sum_k t_k (m - z_k)``;
-- ``REST``, ``d - 1``: nan if the row has no softmax.
+- ``REST``, ``d - 1``: nan if the row has no softmax. ``e`` stands for exponentials
+  times ``EXP_SCALE``.
 
 Ignored rows are computed like all others, for the class 0, and left out at the end.
 """
@@ -28,10 +29,10 @@ from numba import float64
 
 from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, curvature, residual, weighted
-from skxent.kernels._vector import log1p_nonnegative
+from skxent.kernels._vector import EXP_SCALE, log1p_nonnegative, two_sum
 
 LANES = 64
-WEIGHT, MAX, MASS, LINEAR, REST, SPARE, N_VECTORS = range(7)
+WEIGHT, MAX, MASS, LINEAR, REST, SPARE, LOST, N_VECTORS = range(8)
 
 
 @inner
@@ -71,18 +72,22 @@ def index_terms(z, target, o, j, on_value, i, width, lanes):
 
 
 @inner
-def add_losses(total, i, width, lanes, loss_out):
-    """Return the total plus the losses; write each if asked for."""
+def add_losses(total, lost, i, width, lanes, loss_out):
+    """Return the total plus the losses, and what rounding took from it.
+
+    Write each loss if asked for.
+    """
     weight, mass, linear = lanes[WEIGHT], lanes[MASS], lanes[LINEAR]
     rest = lanes[REST]
     for r in range(width):
         loss = linear[r] + mass[r] * log1p_nonnegative(rest[r])
         linear[r] = weighted(weight[r], loss)
     for r in range(width):
-        total += linear[r]
+        total, error = two_sum(total, linear[r])
+        lost += error
         if loss_out.size:
             loss_out[i + r] = linear[r]
-    return total
+    return total, lost
 
 
 @inner
@@ -91,7 +96,7 @@ def gradient(e, target, o, j, on_value, off_value, i, width, scale, lanes):
     weight, mass, at_target = lanes[WEIGHT], lanes[MASS], lanes[SPARE]
     rest = lanes[REST]
     for r in range(width):
-        mass[r] /= 1.0 + rest[r]
+        mass[r] /= EXP_SCALE * (1.0 + rest[r])
         weight[r] = weighted(weight[r], scale)
     if target.ndim == 1:
         for r in range(width):
@@ -124,7 +129,7 @@ def curvature_product(e, v, mass, o, j, i, width, scale, lanes):
     weight, rest, mean_v = lanes[WEIGHT], lanes[REST], lanes[SPARE]
     for k in range(e.shape[1]):
         for r in range(width):
-            p = float64(e[o, k, j + r]) / (1.0 + rest[r])
+            p = float64(e[o, k, j + r]) / (EXP_SCALE * (1.0 + rest[r]))
             factor = scale * weight[r] * mass[i + r]
             product = curvature(factor, p, float64(v[o, k, j + r]), mean_v[r])
             e[o, k, j + r] = 0.0 if weight[r] == 0 else product

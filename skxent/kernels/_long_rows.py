@@ -6,6 +6,9 @@ is written down: the terms of a block are stored, which vectorises as it stands,
 added up as a tree. Measured on one core with 1000 classes: 3.7 ns for an exponential
 and its sum, 2.6 ns if the compiler may choose the order, 4.9 ns with running sums.
 
+The sums of the blocks are added in two parts, the second being what rounding took from
+the first: 2000 equal blocks would be rounded 2000 times in the same direction.
+
 Conventions are those of :mod:`skxent.kernels._cpu`. ``block`` and ``other`` are
 scratch, (BLOCK,) float64. Rows are addressed as (array, i): a slice is
 reference-counted, which costs more than the arithmetic of ten classes.
@@ -20,10 +23,14 @@ from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, curvature, weighted
 from skxent.kernels._targets import any_nonzero, fill_row, write_residual
 from skxent.kernels._vector import (
-    exp_nonpositive,
+    EXP_SCALE,
     from_ordered,
+    is_narrow,
+    joined,
     log1p_nonnegative,
+    scaled_exp_difference,
     to_ordered,
+    two_sum,
 )
 
 BLOCK = 128  # a power of 2
@@ -53,28 +60,33 @@ def tree_sum(block, width):
 
 @inner
 def exp_rest(logits, i, m, block, exp_out):
-    """Return ``d - 1``, nan if a logit is nan; write the exponentials if asked for.
+    """Return ``d - 1``, nan if a logit is nan.
 
-    Ones are counted apart from the rest, which may be tiny beside them.
+    Write the exponentials times ``EXP_SCALE`` if asked for. Ones are counted apart from
+    the rest, which may be tiny beside them.
     """
     n_classes = logits.shape[1]
-    rest = 0.0
+    narrow = is_narrow(logits)
+    rest = lost = 0.0
     ones = -1
     for first in range(0, n_classes, BLOCK):
         width = min(BLOCK, n_classes - first)
         if exp_out.size:
             for r in range(width):
-                e = exp_nonpositive(float64(logits[i, first + r]) - m)
+                z = float64(logits[i, first + r])
+                e = scaled_exp_difference(z, m, narrow)
                 exp_out[i, first + r] = e
-                ones += e == 1.0
-                block[r] = 0.0 if e == 1.0 else e
+                ones += e == EXP_SCALE
+                block[r] = 0.0 if e == EXP_SCALE else e
         else:
             for r in range(width):
-                e = exp_nonpositive(float64(logits[i, first + r]) - m)
-                ones += e == 1.0
-                block[r] = 0.0 if e == 1.0 else e
-        rest += tree_sum(block, width)
-    return rest + ones
+                z = float64(logits[i, first + r])
+                e = scaled_exp_difference(z, m, narrow)
+                ones += e == EXP_SCALE
+                block[r] = 0.0 if e == EXP_SCALE else e
+        rest, error = two_sum(rest, tree_sum(block, width))
+        lost += error
+    return (rest + lost) / EXP_SCALE + ones
 
 
 @inner
@@ -83,6 +95,7 @@ def index_terms(logits, target, on_value, off_value, smooth, i, m, block, other)
     y = target[i]
     mass = on_value[y]
     linear = weighted(mass, m - logits[i, y])
+    linear_lost = mass_lost = 0.0
     if smooth:
         n_classes = logits.shape[1]
         for first in range(0, n_classes, BLOCK):
@@ -91,16 +104,18 @@ def index_terms(logits, target, on_value, off_value, smooth, i, m, block, other)
                 t = off_value[first + r]
                 block[r] = weighted(t, m - logits[i, first + r])
                 other[r] = t
-            linear += tree_sum(block, width)
-            mass += tree_sum(other, width)
-    return linear, mass
+            linear, error = two_sum(linear, tree_sum(block, width))
+            linear_lost += error
+            mass, error = two_sum(mass, tree_sum(other, width))
+            mass_lost += error
+    return joined(linear, linear_lost), joined(mass, mass_lost)
 
 
 @inner
 def probability_terms(logits, target, on_value, off_value, i, m, block, other):
     """Return ``sum_k t_k (m - z_k)`` and ``sum_k t_k`` for a row of probabilities."""
     n_classes = logits.shape[1]
-    linear = mass = 0.0
+    linear = mass = linear_lost = mass_lost = 0.0
     for first in range(0, n_classes, BLOCK):
         width = min(BLOCK, n_classes - first)
         for r in range(width):
@@ -108,9 +123,11 @@ def probability_terms(logits, target, on_value, off_value, i, m, block, other):
             t = blend(on_value[k], target[i, k], off_value[k])
             block[r] = weighted(t, m - logits[i, k])
             other[r] = t
-        linear += tree_sum(block, width)
-        mass += tree_sum(other, width)
-    return linear, mass
+        linear, error = two_sum(linear, tree_sum(block, width))
+        linear_lost += error
+        mass, error = two_sum(mass, tree_sum(other, width))
+        mass_lost += error
+    return joined(linear, linear_lost), joined(mass, mass_lost)
 
 
 @inner
@@ -156,7 +173,7 @@ def long_rows_chunk(
                     off_value,
                     i,
                     mass,
-                    1.0 + rest,
+                    EXP_SCALE * (1.0 + rest),
                     scale * weight,
                     gradient_out,
                 )
@@ -176,14 +193,16 @@ def long_rows_curvature_chunk(
         if weight == 0 or math.isinf(m) or math.isnan(m):
             fill_row(product_out, i, 0.0 if weight == 0 else math.nan)
         else:
-            d = 1.0 + exp_rest(logits, i, m, block, product_out)
-            mean_v = 0.0
+            d = EXP_SCALE * (1.0 + exp_rest(logits, i, m, block, product_out))
+            mean_v = lost = 0.0
             for first in range(0, n_classes, BLOCK):
                 width = min(BLOCK, n_classes - first)
                 for r in range(width):
                     k = first + r
                     block[r] = float64(product_out[i, k]) / d * vector[i, k]
-                mean_v += tree_sum(block, width)
+                mean_v, error = two_sum(mean_v, tree_sum(block, width))
+                lost += error
+            mean_v = joined(mean_v, lost)
             factor = scale * weight * mass[i]
             for k in range(n_classes):
                 p = float64(product_out[i, k]) / d
