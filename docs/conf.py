@@ -75,6 +75,7 @@ html_theme_options = {
 html_sidebars = {
     "index": [],
     "getting_started": [],
+    "accuracy": [],
     "changelog": [],
     "contributing": [],
     "design/*": [],

@@ -1,0 +1,89 @@
+"""The last digits, against mpmath: a part of what `tests.accuracy_table` measures."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+from skxent.losses import cross_entropy, cross_entropy_value_and_grad
+from tests import accuracy
+
+DTYPES = ("float16", "float32", "float64")
+BOUND = 4.0  # ulp
+# Beside the target of the class: with soft targets `a p - t` is up to half of `a p`,
+# and its ulp half of that again.
+SOFT_GRADIENT_BOUND = 12.0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", accuracy.FAMILIES)
+@pytest.mark.parametrize("kind", accuracy.TARGETS)
+def test_losses_and_gradients_are_right_to_the_last_digits(family, kind, dtype):
+    rng = np.random.default_rng(1)
+    soft = kind in accuracy.TARGETS[2:]
+    for n_rows, n_classes in [(6, 2), (3, 10), (1, 64), (1, 65)]:
+        shape = (n_rows, n_classes)
+        problem = accuracy.make_problem(rng, family, kind, shape, dtype)
+        ((loss, gradient),) = accuracy.largest_errors(problem)
+        assert loss <= BOUND, shape
+        assert gradient <= (SOFT_GRADIENT_BOUND if soft else BOUND), shape
+
+
+def test_many_tiny_terms_count_together():
+    # sums of 256000 terms in mpmath take a while: equal terms need one
+    for dtype in ("float32", "float64"):
+        z = np.full((1, 256_000), -25.125, dtype=dtype)
+        z[0, 77] = 0.0
+        with mpmath.workdps(accuracy.DIGITS):
+            exact = mpmath.log1p(255_999 * mpmath.exp(-25.125))
+            loss = cross_entropy(z, [77], reduction="none")[0]
+            assert accuracy.loss_error(loss, exact, dtype) <= BOUND
+
+
+@pytest.mark.parametrize("n_classes", [3, 100])
+def test_loss_of_a_confident_row_is_not_zero(n_classes):
+    z = np.full(n_classes, -800.0, dtype=np.float32)
+    z[:3] = [30.0, 0.0, 0.0]
+    loss = cross_entropy(z, 0)
+    assert loss.dtype == np.float32
+    assert loss == np.float32(2 * math.exp(-30))
+    assert f"{loss:.3g}" == "1.87e-13"
+
+
+@pytest.mark.parametrize("n_classes", [2, 100])
+@pytest.mark.parametrize("gap", [708.3, 720.0, 744.0])
+def test_loss_may_be_subnormal(gap, n_classes):
+    z = np.full((1, n_classes), -gap)
+    z[0, 1] = 0.0
+    with mpmath.workdps(accuracy.DIGITS):
+        exact = mpmath.log1p((n_classes - 1) * mpmath.exp(mpmath.mpf(-gap)))
+        loss = cross_entropy(z, [1], reduction="none")[0]
+        assert accuracy.loss_error(loss, exact, "float64") <= BOUND
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(4000, 2), (300, 10), (40, 100)], ids=str)
+def test_mean_of_confident_rows_is_as_accurate_as_they_are(shape, dtype):
+    rng = np.random.default_rng(2)
+    z = accuracy.make_logits(rng, "one logit 30 above", shape, dtype)
+    target = z.argmax(axis=1)
+    exact = accuracy.exact_mean(z, target)
+    mean, _ = cross_entropy_value_and_grad(z, target)
+    assert accuracy.loss_error(mean, exact, dtype) <= BOUND
+    assert accuracy.loss_error(cross_entropy(z, target), exact, dtype) <= BOUND
+
+
+def test_error_is_measured_in_ulp():
+    with mpmath.workdps(accuracy.DIGITS):
+        for dtype in DTYPES:
+            one = np.dtype(dtype).type(1)
+            next_one = np.nextafter(one, one + one)
+            assert accuracy.loss_error(next_one, mpmath.mpf(1), dtype) == 1
+            tiny = np.nextafter(one * 0, one)
+            assert accuracy.loss_error(one * 0, 3 * mpmath.mpf(float(tiny)), dtype) == 3
+        assert accuracy.loss_error(math.inf, mpmath.mpf(1), "float64") == math.inf
+        assert accuracy.loss_error(math.inf, mpmath.inf, "float64") == 0
+        assert (
+            accuracy.loss_error(np.float16(math.inf), mpmath.mpf(1e5), "float16") == 0
+        )
