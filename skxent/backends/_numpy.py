@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skxent.backends._base import BinaryTargets, EncodedTargets
 from skxent.kernels import _cpu, _sigmoid
 from skxent.kernels._jit import Twins
-from skxent.kernels._lanes import LANES
+from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
@@ -92,7 +92,7 @@ def _partition(logits: NDArray[Any]) -> tuple[int, int]:
     """Return rows per chunk and number of chunks; depends on the shape alone."""
     n_classes = logits.shape[1]
     # neighbours in planes are computed together
-    fewest = 1 if logits.ndim == 2 else LANES
+    fewest = 1 if logits.ndim == 2 else GROUP
     rows_per_chunk = max(fewest, CHUNK_SIZE // n_classes)
     n_rows = logits.size // n_classes
     return rows_per_chunk, -(-n_rows // rows_per_chunk)

@@ -7,8 +7,8 @@
     A rule whose products and sums may be fused, never reordered.
 ``inner``
     A loop that other compiled code calls. Python must not (it would crash; tests call
-    ``py_func``): without the wrappers for it kernels compile in half the time. Not cached: its machine code travels with
-    the kernel that it is linked into.
+    ``py_func``): without the wrappers for it kernels compile in half the time. Not
+    cached: its machine code travels with the kernel that it is linked into.
 ``twins``
     A kernel that Python calls, compiled twice from one source: on all threads and on
     the calling thread alone.
