@@ -24,8 +24,8 @@ from skxent.kernels._rules import blend, curvature, weighted
 from skxent.kernels._targets import any_nonzero, fill_row, write_residual
 from skxent.kernels._vector import (
     EXP_SCALE,
+    FLOAT32,
     from_ordered,
-    is_narrow,
     joined,
     log1p_nonnegative,
     scaled_exp_difference,
@@ -66,7 +66,7 @@ def exp_rest(logits, i, m, block, exp_out):
     the rest, which may be tiny beside them.
     """
     n_classes = logits.shape[1]
-    narrow = is_narrow(logits)
+    narrow = logits.dtype == FLOAT32
     rest = lost = 0.0
     ones = -1
     for first in range(0, n_classes, BLOCK):

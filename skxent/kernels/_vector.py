@@ -45,6 +45,9 @@ import numpy as np
 
 from skxent.kernels._jit import contracted_rule, rule
 
+# ``narrow = array.dtype == FLOAT32`` is known to the compiler in the function that the
+# array comes into; handed on as a flag it is a branch for each element.
+FLOAT32 = np.dtype("float32")
 EXP_SCALE = 2.0**100  # a float32 holds it as well
 LOWEST = -777.0  # EXP_SCALE * exp would be subnormal below; exp is 0 from -745.14 on
 _LOG2_E = 1.4426950408889634
@@ -56,7 +59,6 @@ _SCALE_BITS = 100
 _MANTISSA_BITS = 52
 _SIGN = 63
 _SQRT_HALF = np.int64(0x3FE6_A09E_667F_3BCD)  # the bits of sqrt(1/2), rounded up
-_FLOAT32 = np.dtype("float32")
 _MAGNITUDE = np.int64(0x7FFF_FFFF_FFFF_FFFF)
 
 
@@ -84,12 +86,6 @@ def accumulate(total, lost, term, narrow):
         return total + term, lost
     total, error = two_sum(total, term)
     return total, lost + error
-
-
-@rule
-def is_narrow(array):
-    """Return whether the array holds float32 numbers, when it is compiled."""
-    return array.dtype == _FLOAT32
 
 
 @contracted_rule
