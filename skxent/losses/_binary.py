@@ -10,7 +10,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from skxent.losses import _validation as check
 from skxent.losses._binary_call import prepare
 
 __all__ = [
@@ -36,9 +35,11 @@ def binary_cross_entropy(
 
     Parameters
     ----------
-    input : array-like of any shape
+    input : array-like of any shape, or list of arrays
         Probabilities of class 1, in [0, 1]; a number as well. float16, float32 or
-        float64; integers are read as float64. nan has a loss of nan.
+        float64; integers are read as float64. nan has a loss of nan. A list of N arrays
+        that differ in the length of their first axis stands for N samples; `target` is
+        a list as well.
     target : array-like of the shape of `input`
         Probability of class 1, or labels 0 and 1, of any real dtype. Numbers outside
         [0, 1] are accepted.
@@ -102,7 +103,7 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     out: NDArray[Any] | None = None,
-) -> tuple[Any, NDArray[Any]]:
+) -> tuple[Any, Any]:
     """Binary cross-entropy of probabilities and its gradient, from one pass.
 
     Parameters
@@ -110,13 +111,13 @@ def binary_cross_entropy_value_and_grad(
     input, target, weight, reduction, label_smoothing : see `binary_cross_entropy`
         As for :func:`binary_cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
-        Receives the gradient. It may be `input` itself.
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
 
     Returns
     -------
     loss : numpy scalar or array
         What :func:`binary_cross_entropy` returns.
-    gradient : ndarray of the shape and dtype of `input`
+    gradient : ndarray of the shape and dtype of `input`, or list of them
         What :func:`binary_cross_entropy_grad` returns.
 
     Raises
@@ -155,7 +156,7 @@ def binary_cross_entropy_grad(
     label_smoothing: float = 0.0,
     grad_output: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Gradient of the binary cross-entropy with respect to its probabilities.
 
     It is ``w (p - q') / (p (1 - p))`` with the letters of :func:`binary_cross_entropy`.
@@ -173,11 +174,11 @@ def binary_cross_entropy_grad(
         Gradient of something else with respect to the loss, which the result is
         multiplied with (the chain rule); None stands for ones.
     out : ndarray of the shape and dtype of `input`, default=None
-        Receives the gradient. It may be `input` itself.
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
 
     Returns
     -------
-    gradient : ndarray of the shape and dtype of `input`
+    gradient : ndarray of the shape and dtype of `input`, or list of them
         One slope for each element of `input`.
 
     Raises
@@ -200,7 +201,7 @@ def binary_cross_entropy_grad(
     """
     call = prepare(input, target, weight, None, reduction, label_smoothing, False)
     if grad_output is not None:
-        call = call.weighted_by(check.check_grad_output(grad_output, call.loss_shape))
+        call = call.weighted_by_output(grad_output)
     gradient = call.gradient_buffer(out)
     call.run(gradient, want_value=False)
     return call.deliver(gradient, out)

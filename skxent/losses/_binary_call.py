@@ -16,6 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from skxent.backends import Backend, BinaryTargets, backend_for
 from skxent.losses import _validation as check
 from skxent.losses._call import REDUCTIONS, cast
+from skxent.losses._ragged import (
+    entries_of,
+    join,
+    join_like,
+    split,
+    sums_of_entries,
+)
 
 __all__ = ["BinaryCall", "prepare"]
 
@@ -31,30 +38,57 @@ class BinaryCall(NamedTuple):
     targets: BinaryTargets
     reduction: str
     from_logits: bool
-    shape: tuple[int, ...]  # of the input
+    shape: tuple[int, ...]  # of the input, or of the entries of a list joined
     dtype: np.dtype[Any]  # of the results
+    lengths: NDArray[np.int64] | None  # of the entries of a list
 
     @property
-    def n_samples(self) -> int:
-        """Length of the first axis, 1 for a number."""
-        return self.shape[0] if self.shape else 1
+    def n_elements(self) -> NDArray[np.int64]:
+        """Number of elements of each sample; a number is one sample."""
+        n_samples = self.shape[0] if self.shape else 1
+        lengths = np.ones(n_samples, np.int64) if self.lengths is None else self.lengths
+        return lengths * math.prod(self.shape[1:])
 
     @property
-    def denominator(self) -> int:
-        """Number of elements that a mean is taken of, 1 without a mean."""
-        if self.reduction == "sample":
-            return math.prod(self.shape[1:])
-        return self.scores.size if self.reduction == "mean" else 1
+    def scale(self) -> float:
+        """What the sum of losses and its gradient are multiplied with.
+
+        The means of the entries of a list stand in the weights: see `prepare`.
+        """
+        if self.reduction == "sample" and self.lengths is None:
+            return 1.0 / max(1, math.prod(self.shape[1:]))
+        return 1.0 / max(1, self.scores.size) if self.reduction == "mean" else 1.0
 
     @property
     def loss_shape(self) -> tuple[int, ...]:
-        """Shape of the reduced loss."""
-        if self.reduction == "none":
+        """Shape of the reduced loss, of the joined losses of a list."""
+        if self.reduction == "none" or not self.shape:
             return self.shape
-        return self.shape[:1] if self.reduction == "sample" else ()
+        return self.n_elements.shape if self.reduction == "sample" else ()
+
+    def read(self, value: Any, name: str) -> NDArray[Any]:
+        """Return floats of the input's shape, joined if it was a list."""
+        if self.lengths is not None:
+            value = join_like(value, name, self.lengths)
+        array = check.check_floats(value, name)
+        if array.shape != self.shape:
+            raise ValueError(
+                f"{name} must have the shape of input, {self.shape}; got shape "
+                f"{array.shape}."
+            )
+        return array
+
+    def weighted_by_output(self, grad_output: Any) -> "BinaryCall":
+        """Return the call with the gradient of each loss multiplied with a number."""
+        if self.lengths is not None and self.reduction == "none":
+            grad_output = join_like(grad_output, "grad_output", self.lengths)
+        inflow = check.check_grad_output(grad_output, self.loss_shape)
+        if self.lengths is not None and self.reduction == "sample":
+            inflow = np.repeat(inflow, self.lengths)
+        return self.weighted_by(inflow)
 
     def weighted_by(self, inflow: NDArray[np.float64]) -> "BinaryCall":
-        """Return the call with the gradient of each loss multiplied with a number."""
+        """Return the call with each loss, or those of a sample, multiplied."""
         inflow = inflow.reshape(inflow.shape + (1,) * (len(self.shape) - inflow.ndim))
         inflow = _periodic(inflow, self.shape)
         # both are lengths of trailing axes: the longer is a multiple of the other
@@ -65,14 +99,19 @@ class BinaryCall(NamedTuple):
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
         """Return the loss in the shape and dtype that the caller expects."""
         if self.reduction == "none":
-            result = losses
-        elif self.reduction == "sample":
-            samples = losses.reshape(self.n_samples, self.denominator)
-            sums = samples.sum(axis=1, dtype=np.float64)
-            result = sums / (self.denominator or math.nan)
+            return self.split(cast(losses, self.dtype).reshape(self.shape)[()])
+        if self.reduction == "sample":
+            counts = self.n_elements
+            sums = sums_of_entries(losses, counts) * self.scale
+            result = np.where(counts == 0, math.nan, sums)
         else:
-            result = np.asarray(total / (self.denominator or math.nan))
+            empty = self.reduction == "mean" and not self.scores.size
+            result = np.asarray(math.nan if empty else total * self.scale)
         return cast(result, self.dtype).reshape(self.loss_shape)[()]
+
+    def split(self, values: Any) -> Any:
+        """Return what has the input's shape as a list if the input was one."""
+        return values if self.lengths is None else split(values, self.lengths)
 
     def run(self, gradient: NDArray[Any] | None, *, want_value: bool) -> Any:
         """Return the reduced loss if it is wanted; fill the gradient if it is given."""
@@ -84,13 +123,17 @@ class BinaryCall(NamedTuple):
         if self.scores.size:
             backend = self.backend
             loss = backend.sigmoid_loss if self.from_logits else backend.bernoulli_loss
-            scale = 1.0 / self.denominator
-            total = loss(self.scores, self.targets, losses, gradient, scale)
+            total = loss(self.scores, self.targets, losses, gradient, self.scale)
         return self.reduce(total, losses) if want_value else None
 
     def gradient_buffer(self, out: NDArray[Any] | None) -> NDArray[Any]:
         """Return the (n,) array that the kernel writes: ``out`` itself if it can."""
         if out is not None:
+            if self.lengths is not None:
+                raise ValueError(
+                    "out must be None for a list of arrays; the gradients come back as "
+                    "a list."
+                )
             check.check_out(out, self.shape, self.dtype)
             # A kernel may write over the scores it has read, not over a shifted view.
             in_place = out.ctypes.data == self.scores.ctypes.data
@@ -103,11 +146,11 @@ class BinaryCall(NamedTuple):
                 return out.reshape(-1)
         return np.empty(self.scores.size, dtype=self.scores.dtype)
 
-    def deliver(self, gradient: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+    def deliver(self, gradient: NDArray[Any], out: NDArray[Any] | None) -> Any:
         """Return the gradient in the input's shape and dtype, in ``out`` if given."""
         gradient = gradient.reshape(self.shape)
         if out is None:
-            return np.asarray(cast(gradient, self.dtype))
+            return self.split(np.asarray(cast(gradient, self.dtype)))
         if not np.may_share_memory(gradient, out):
             out[...] = cast(gradient, self.dtype)
         return out
@@ -124,10 +167,15 @@ def prepare(
 ) -> BinaryCall:
     """Check and encode the arguments that all binary losses share."""
     backend = backend_for(input)
-    scores = check.check_floats(input, "input")
-    shape, dtype = scores.shape, scores.dtype
     check.check_option(reduction, "reduction", REDUCTIONS)
     smoothing = check.check_label_smoothing(label_smoothing)
+    lengths = None
+    entries = entries_of(input, "input")
+    if entries is not None:
+        input, lengths = join(entries, "input")
+        target = join_like(target, "target", lengths)
+    scores = check.check_floats(input, "input")
+    shape, dtype = scores.shape, scores.dtype
     if not from_logits:
         _check_unit_interval(scores)
     if dtype == np.float16:
@@ -145,9 +193,20 @@ def prepare(
         1.0 - smoothing,
         smoothing / 2,
     )
-    return BinaryCall(
-        backend, scores.reshape(-1), encoded, reduction, from_logits, shape, dtype
+    call = BinaryCall(
+        backend,
+        scores.reshape(-1),
+        encoded,
+        reduction,
+        from_logits,
+        shape,
+        dtype,
+        lengths,
     )
+    if lengths is None or reduction != "sample":
+        return call
+    share = 1.0 / np.maximum(1, call.n_elements)
+    return call.weighted_by(np.repeat(share, lengths))
 
 
 def _check_unit_interval(probabilities: NDArray[Any]) -> None:

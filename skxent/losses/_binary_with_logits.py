@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxent.losses import _validation as check
 from skxent.losses._binary_call import prepare
 from skxent.losses._call import cast
 
@@ -40,9 +39,10 @@ def binary_cross_entropy_with_logits(
 
     Parameters
     ----------
-    input : array-like of any shape
+    input : array-like of any shape, or list of arrays
         Logits of class 1, those of class 0 being 0; a number as well. float16, float32
-        or float64; integers are read as float64.
+        or float64; integers are read as float64. A list of N arrays that differ in the
+        length of their first axis stands for N samples; `target` is a list as well.
     target : array-like of the shape of `input`
         Probability of class 1, or labels 0 and 1, of any real dtype. Numbers outside
         [0, 1] are accepted.
@@ -114,7 +114,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     out: NDArray[Any] | None = None,
-) -> tuple[Any, NDArray[Any]]:
+) -> tuple[Any, Any]:
     """Binary cross-entropy of logits and its gradient, from one pass.
 
     Parameters
@@ -124,13 +124,13 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight, reduction, label_smoothing : see `binary_cross_entropy_with_logits`
         As for :func:`binary_cross_entropy_with_logits`.
     out : ndarray of the shape and dtype of `input`, default=None
-        Receives the gradient. It may be `input` itself.
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
 
     Returns
     -------
     loss : numpy scalar or array
         What :func:`binary_cross_entropy_with_logits` returns.
-    gradient : ndarray of the shape and dtype of `input`
+    gradient : ndarray of the shape and dtype of `input`, or list of them
         What :func:`binary_cross_entropy_with_logits_grad` returns.
 
     Raises
@@ -171,7 +171,7 @@ def binary_cross_entropy_with_logits_grad(
     label_smoothing: float = 0.0,
     grad_output: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Gradient of the binary cross-entropy with respect to its logits.
 
     It is ``w ((1 - q') p - c q' (1 - p))`` with ``p = 1 / (1 + exp(-x))`` and the
@@ -189,11 +189,11 @@ def binary_cross_entropy_with_logits_grad(
         Gradient of something else with respect to the loss, which the result is
         multiplied with (the chain rule); None stands for ones.
     out : ndarray of the shape and dtype of `input`, default=None
-        Receives the gradient. It may be `input` itself.
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
 
     Returns
     -------
-    gradient : ndarray of the shape and dtype of `input`
+    gradient : ndarray of the shape and dtype of `input`, or list of them
         One slope for each element of `input`.
 
     Raises
@@ -216,7 +216,7 @@ def binary_cross_entropy_with_logits_grad(
     """
     call = prepare(input, target, weight, pos_weight, reduction, label_smoothing, True)
     if grad_output is not None:
-        call = call.weighted_by(check.check_grad_output(grad_output, call.loss_shape))
+        call = call.weighted_by_output(grad_output)
     gradient = call.gradient_buffer(out)
     call.run(gradient, want_value=False)
     return call.deliver(gradient, out)
@@ -232,7 +232,7 @@ def binary_cross_entropy_with_logits_hvp(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Product of the Hessian of the binary cross-entropy of logits with a vector.
 
     The Hessian is diagonal: ``w (c q' + 1 - q') p (1 - p)`` with
@@ -255,7 +255,7 @@ def binary_cross_entropy_with_logits_hvp(
 
     Returns
     -------
-    product : ndarray of the shape and dtype of `input`
+    product : ndarray of the shape and dtype of `input`, or list of them
         The Hessian times `vector`.
 
     Raises
@@ -277,11 +277,7 @@ def binary_cross_entropy_with_logits_hvp(
     array([ 0.125, -0.25 ])
     """
     call = prepare(input, target, weight, pos_weight, reduction, label_smoothing, True)
-    v = check.check_floats(vector, "vector")
-    if v.shape != call.shape:
-        raise ValueError(
-            f"vector must have the shape of input, {call.shape}; got shape {v.shape}."
-        )
+    v = call.read(vector, "vector")
     product = call.gradient_buffer(out)
     if call.scores.size:
         if np.may_share_memory(product, v):
@@ -290,7 +286,7 @@ def binary_cross_entropy_with_logits_hvp(
             call.scores,
             call.targets,
             cast(v, call.scores.dtype).reshape(-1),
-            1.0 / call.denominator,
+            call.scale,
             product,
         )
     return call.deliver(product, out)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from skxent.backends import Backend, EncodedTargets, backend_for
 from skxent.losses import _validation as check
 from skxent.losses._layout import Layout, layout_of
+from skxent.losses._ragged import RaggedLayout, entries_of, ragged_layout
 from skxent.losses._targets import encode_targets, row_shares
 
 __all__ = [
@@ -42,7 +43,7 @@ class Call(NamedTuple):
     sample_denominator: NDArray[np.float64] | None  # for the mean of each sample
     reduction: str
     from_logits: bool
-    layout: Layout
+    layout: Layout | RaggedLayout
     dtype: np.dtype[Any]  # of the results
 
     @property
@@ -53,18 +54,11 @@ class Call(NamedTuple):
         denominator = self.targets.denominator
         return 1.0 / denominator if denominator else math.nan
 
-    @property
-    def loss_shape(self) -> tuple[int, ...]:
-        """Shape of the reduced loss."""
-        if self.reduction == "none":
-            return self.layout.row_shape
-        return self.layout.row_shape[:1] if self.reduction == "sample" else ()
-
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
         """Return the loss in the shape and dtype that the caller expects."""
         if self.reduction == "none":
-            result = losses
-        elif self.sample_denominator is not None:
+            return self.layout.split_losses(cast(losses, self.dtype))
+        if self.sample_denominator is not None:
             with np.errstate(divide="ignore", invalid="ignore"):
                 sums = self.layout.sample_sums(losses)
                 result = np.where(
@@ -74,7 +68,8 @@ class Call(NamedTuple):
                 )
         else:
             result = np.asarray(total * self.scale)
-        return cast(result, self.dtype).reshape(self.loss_shape)[()]
+        shape = self.layout.loss_shape(self.reduction)
+        return cast(result, self.dtype).reshape(shape)[()]
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
@@ -95,7 +90,8 @@ class Call(NamedTuple):
             share = np.where(
                 self.sample_denominator == 0, math.nan, 1.0 / self.sample_denominator
             )
-        return self.weighted_by(self.layout.per_row(share.reshape(self.loss_shape)))
+        share = share.reshape(self.layout.loss_shape(self.reduction))
+        return self.weighted_by(self.layout.per_row(share))
 
 
 def cast(values: Any, dtype: np.dtype[Any]) -> Any:
@@ -119,28 +115,16 @@ def prepare(
 ) -> Call:
     """Check and encode the arguments that every function of this module shares."""
     backend = backend_for(input)
-    logits = check.check_floats(input, "input")
-    layout = layout_of(logits.shape, class_axis).without_copy(logits)
     check.check_option(reduction, "reduction", REDUCTIONS)
-    targets = check.to_array(target, "target")
-    if targets.shape == layout.shape:
-        targets = layout.to_kernel(targets)
-    elif targets.shape == layout.row_shape:
-        targets = targets.reshape(layout.n_rows)
-    else:
-        raise ValueError(
-            f"target must have shape {layout.row_shape} (class indices) or "
-            f"{layout.shape} (probabilities) for input of shape {layout.shape} with "
-            f"classes on axis {layout.axis}; got shape {targets.shape}."
-        )
+    layout, logits = _read_input(input, class_axis)
     dtype = logits.dtype
     if dtype == np.float16:
         logits = logits.astype(np.float32)
     row_weight = None
     if sample_weight is not None:
-        row_weight = check.check_sample_weight(sample_weight, layout)
+        row_weight = layout.read_sample_weight(sample_weight)
     encoded = encode_targets(
-        targets,
+        layout.read_target(target),
         layout.n_classes,
         dtype=logits.dtype,
         weight=weight,
@@ -154,7 +138,7 @@ def prepare(
         sample_denominator = layout.sample_sums(shares)
     return Call(
         backend,
-        layout.to_kernel(logits),
+        logits,
         encoded,
         sample_denominator,
         reduction,
@@ -164,9 +148,27 @@ def prepare(
     )
 
 
+def _read_input(
+    input: Any, class_axis: int | None
+) -> tuple[Layout | RaggedLayout, NDArray[Any]]:
+    """Return the layout of the input, and its numbers as the kernels read them."""
+    entries = entries_of(input, "input")
+    if entries is None:
+        array = check.check_floats(input, "input")
+        layout = layout_of(array.shape, class_axis).without_copy(array)
+        return layout, layout.to_kernel(array)
+    ragged = ragged_layout(entries, class_axis)
+    return ragged, ragged.read(entries, "input")
+
+
 def gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
     """Return the array that the kernel writes: ``out`` itself if it can."""
     if out is not None:
+        if isinstance(call.layout, RaggedLayout):
+            raise ValueError(
+                "out must be None for a list of arrays; the gradients come back as a "
+                "list."
+            )
         check.check_out(out, call.layout.shape, call.dtype)
         # A kernel may write over the logits, row by row, but not over a shifted view.
         in_place = out.ctypes.data == call.logits.ctypes.data
@@ -183,14 +185,13 @@ def gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
     return np.empty(call.logits.shape, dtype=call.logits.dtype)
 
 
-def deliver(
-    call: Call, gradient: NDArray[Any], out: NDArray[Any] | None
-) -> NDArray[Any]:
+def deliver(call: Call, gradient: NDArray[Any], out: NDArray[Any] | None) -> Any:
     """Return the gradient in the shape and dtype of the input, in ``out`` if given."""
+    if isinstance(call.layout, RaggedLayout):
+        return call.layout.from_kernel(cast(gradient, call.dtype))
     gradient = call.layout.from_kernel(gradient)
     if out is None:
-        narrowed: NDArray[Any] = cast(gradient, call.dtype)
-        return narrowed
+        return cast(gradient, call.dtype)
     if not np.may_share_memory(gradient, out):
         out[...] = cast(gradient, call.dtype)
     return out
@@ -213,7 +214,7 @@ def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
     return call.reduce(total, losses)
 
 
-def value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, NDArray[Any]]:
+def value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, Any]:
     """Return the reduced loss and its gradient, from one pass over logits if it can."""
     gradient = gradient_buffer(call, out)
     one_pass = call.from_logits and call.reduction != "sample"

@@ -11,6 +11,7 @@ from typing import Any
 
 from skxent.losses import _validation as check
 from skxent.losses._layout import layout_of
+from skxent.losses._ragged import entries_of
 
 __all__ = [
     "FORMS",
@@ -35,10 +36,20 @@ FORMS = {
 }
 
 
-def shape_of(value: Any, name: str) -> tuple[int, ...]:
-    """Return the shape of an array-like, of an array of any library as it tells it."""
+def shape_of(value: Any, name: str) -> Contract:
+    """Return the shape of an array-like, of an array of any library as it tells it.
+
+    Lengths that differ between the entries of a list are None.
+    """
     shape = getattr(value, "shape", None)
-    return tuple(shape) if shape is not None else check.to_array(value, name).shape
+    if shape is not None:
+        return tuple(shape)
+    entries = entries_of(value, name)
+    if entries is None:
+        return check.to_array(value, name).shape
+    n_axes = min(entry.ndim for entry in entries)
+    lengths = [{entry.shape[axis] for entry in entries} for axis in range(n_axes)]
+    return len(entries), *(n.pop() if len(n) == 1 else None for n in lengths)
 
 
 def check_contract(value: Any, name: str) -> Contract | None:

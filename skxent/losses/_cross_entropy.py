@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxent.losses import _validation as check
 from skxent.losses._call import (
     deliver,
     gradient_buffer,
@@ -51,9 +50,11 @@ def cross_entropy(
 
     Parameters
     ----------
-    input : array-like of shape (C,), (N, C) or (N, C, d1, .., dK)
+    input : array-like of shape (C,), (N, C) or (N, C, d1, .., dK), or list of arrays
         Logits, or probabilities with ``from_logits=False``. float16, float32 or
-        float64; integers are read as float64.
+        float64; integers are read as float64. A list of N arrays whose shapes differ
+        on other axes than the classes' stands for what padding them with ignored rows
+        would give: its entries are those of axis 0, and `target` is a list as well.
     target : array-like of the shape of `input` without its class axis, or of `input`
         Class indices in [0, C) of any integer dtype, or, with a float dtype,
         probabilities. Probabilities are neither checked nor normalised.
@@ -81,8 +82,8 @@ def cross_entropy(
     -------
     loss : numpy scalar or array
         In the dtype of `input`; of the shape of class indices for
-        ``reduction="none"``, (N,) for ``"sample"``, else a scalar. Sums are
-        accumulated in float64.
+        ``reduction="none"`` (a list if `input` is one), (N,) for ``"sample"``, else a
+        scalar. Sums are accumulated in float64.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def cross_entropy_value_and_grad(
     class_axis: int | None = None,
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
-) -> tuple[Any, NDArray[Any]]:
+) -> tuple[Any, Any]:
     """Cross-entropy and its gradient, from one pass over the data.
 
     Parameters
@@ -159,13 +160,13 @@ def cross_entropy_value_and_grad(
     label_smoothing, from_logits, class_axis, sample_weight : see `cross_entropy`
         As for :func:`cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
-        Receives the gradient. It may be `input` itself.
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
 
     Returns
     -------
     loss : numpy scalar or array
         What :func:`cross_entropy` returns.
-    gradient : ndarray of the shape and dtype of `input`
+    gradient : ndarray of the shape and dtype of `input`, or list of them
         What :func:`cross_entropy_grad` returns.
 
     Raises
@@ -215,7 +216,7 @@ def cross_entropy_grad(
     sample_weight: ArrayLike | None = None,
     grad_output: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Gradient of the cross-entropy with respect to its input.
 
     For logits it is ``a p - t`` in each row, with ``p = softmax(z)`` and the mass
@@ -232,11 +233,11 @@ def cross_entropy_grad(
         Gradient of something else with respect to the loss, which the result is
         multiplied with (the chain rule); None stands for ones.
     out : ndarray of the shape and dtype of `input`, default=None
-        Receives the gradient. It may be `input` itself.
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
 
     Returns
     -------
-    gradient : ndarray of the shape and dtype of `input`
+    gradient : ndarray of the shape and dtype of `input`, or list of them
         Zeros in ignored rows.
 
     Raises
@@ -268,8 +269,9 @@ def cross_entropy_grad(
         sample_weight,
     )
     if grad_output is not None:
-        inflow = check.check_grad_output(grad_output, call.loss_shape)
-        call = call.weighted_by(call.layout.per_row(inflow))
+        call = call.weighted_by(
+            call.layout.read_grad_output(grad_output, call.reduction)
+        )
     gradient = gradient_buffer(call, out)
     write_gradient(call.for_gradient(), gradient)
     return deliver(call, gradient, out)
@@ -287,7 +289,7 @@ def cross_entropy_hvp(
     class_axis: int | None = None,
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Product of the Hessian of the cross-entropy of logits with a vector.
 
     In each row it is ``a p (v - <p, v>)`` with ``p = softmax(z)`` and the mass
@@ -310,7 +312,7 @@ def cross_entropy_hvp(
 
     Returns
     -------
-    product : ndarray of the shape and dtype of `input`
+    product : ndarray of the shape and dtype of `input`, or list of them
         Zeros in ignored rows.
 
     Raises
@@ -346,12 +348,7 @@ def cross_entropy_hvp(
         class_axis,
         sample_weight,
     )
-    v = check.check_floats(vector, "vector")
-    if v.shape != call.layout.shape:
-        raise ValueError(
-            f"vector must have the shape of input, {call.layout.shape}; got shape "
-            f"{v.shape}."
-        )
+    v = call.layout.read(vector, "vector")
     product = gradient_buffer(call, out)
     if call.logits.size:
         if np.may_share_memory(product, v):
@@ -361,7 +358,7 @@ def cross_entropy_hvp(
             call.logits,
             row_mass(targets),
             targets.row_weight,
-            call.layout.to_kernel(v).astype(call.logits.dtype, copy=False),
+            v.astype(call.logits.dtype, copy=False),
             call.scale,
             product,
         )

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.losses import _validation as check
+
 __all__ = ["Layout", "check_class_axis", "layout_of"]
 
 
@@ -85,6 +87,57 @@ class Layout(NamedTuple):
         n_samples = self.row_shape[0] if self.row_shape else 1
         per_sample = values.reshape(n_samples, -1) if n_samples else values[:, None]
         return np.asarray(per_sample.sum(axis=1, dtype=np.float64))
+
+    def read(self, value: Any, name: str) -> NDArray[Any]:
+        """Return floats of the input's shape, as the kernels read them."""
+        array = check.check_floats(value, name)
+        if array.shape != self.shape:
+            raise ValueError(
+                f"{name} must have the shape of input, {self.shape}; got shape "
+                f"{array.shape}."
+            )
+        return self.to_kernel(array)
+
+    def read_target(self, value: Any) -> NDArray[Any]:
+        """Return class indices (n,), or probabilities as the kernels read them."""
+        target = check.to_array(value, "target")
+        if target.shape == self.shape:
+            return self.to_kernel(target)
+        if target.shape == self.row_shape:
+            return target.reshape(self.n_rows)
+        raise ValueError(
+            f"target must have shape {self.row_shape} (class indices) or "
+            f"{self.shape} (probabilities) for input of shape {self.shape} with "
+            f"classes on axis {self.axis}; got shape {target.shape}."
+        )
+
+    def read_grad_output(self, value: Any, reduction: str) -> NDArray[np.float64]:
+        """Return what flows into the loss of each row from one number per loss."""
+        return self.per_row(check.check_grad_output(value, self.loss_shape(reduction)))
+
+    def loss_shape(self, reduction: str) -> tuple[int, ...]:
+        """Return the shape of the reduced loss."""
+        if reduction == "none":
+            return self.row_shape
+        return self.row_shape[:1] if reduction == "sample" else ()
+
+    def split_losses(self, losses: NDArray[Any]) -> Any:
+        """Return the losses of the rows in their shape, a number for a single one."""
+        return losses.reshape(self.row_shape)[()]
+
+    def read_sample_weight(self, value: Any) -> NDArray[np.float64]:
+        """Return one weight per row from one per sample or one per row."""
+        array = check.check_floats(value, "sample_weight")
+        single = not self.row_shape and array.size == 1
+        if array.shape not in (self.row_shape[:1], self.row_shape) and not single:
+            raise ValueError(
+                f"sample_weight must have shape {self.row_shape[:1]}, one entry per "
+                f"sample, or {self.row_shape}, one entry per row; got shape "
+                f"{array.shape}."
+            )
+        if single:
+            array = array.reshape(())
+        return self.per_row(array.astype(np.float64, copy=False))
 
 
 def check_class_axis(value: Any) -> int | None:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.losses._layout import Layout
-
 __all__ = [
     "check_class_weight",
     "check_distributions",
@@ -22,7 +20,6 @@ __all__ = [
     "check_option",
     "check_out",
     "check_probability_targets",
-    "check_sample_weight",
     "check_weights_of_samples",
     "refuse_ignore_index",
     "to_array",
@@ -126,21 +123,6 @@ def check_class_weight(value: Any, n_classes: int) -> NDArray[np.float64]:
     if value is None:
         return np.ones(n_classes)
     return _check_vector(value, "weight", n_classes, "one entry per class")
-
-
-def check_sample_weight(value: Any, layout: Layout) -> NDArray[np.float64]:
-    """Return one weight per row from one per sample or one per row."""
-    array = check_floats(value, "sample_weight")
-    single = not layout.row_shape and array.size == 1
-    if array.shape not in (layout.row_shape[:1], layout.row_shape) and not single:
-        raise ValueError(
-            f"sample_weight must have shape {layout.row_shape[:1]}, one entry per "
-            f"sample, or {layout.row_shape}, one entry per row; got shape "
-            f"{array.shape}."
-        )
-    if single:
-        array = array.reshape(())
-    return layout.per_row(array.astype(np.float64, copy=False))
 
 
 def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] | None:
