@@ -257,6 +257,17 @@ BAD = {
     "one class": ({}, {"y": np.zeros(150)}, "at least two classes"),
     "integer rows": ({}, {"y": np.eye(3, dtype=int)[[0] * 150]}, "float dtype"),
     "rows off 1": ({}, {"y": np.full((150, 3), 0.5)}, "sum to 1; got .* at row 0"),
+    "negative rows": ({}, {"y": np.tile([1.5, -0.5, 0], (150, 1))}, "got .* at row 0"),
+    "soft labels off 1": (
+        {},
+        {"soft_labels": np.full((150, 3), 0.5)},
+        "^soft_labels must hold .* sum to 1; got .* at row 0",
+    ),
+    "negative soft labels": (
+        {},
+        {"soft_labels": np.tile([1.5, -0.5, 0], (150, 1))},
+        "^soft_labels must hold non-negative .* at row 0",
+    ),
     "columns": ({}, {"soft_labels": np.full((150, 2), 0.5)}, "3 columns; got shape"),
     "both doors": (
         {},
