@@ -75,7 +75,7 @@ def row_shares(
     if weight is None or target.ndim > 1:
         return shares
     kept = shares != 0  # the index of an ignored row may lie outside
-    class_weight = check.check_class_weight(weight, len(weight))
+    class_weight = np.asarray(weight, dtype=np.float64)  # checked by encode_targets
     return np.where(kept, shares * class_weight[np.where(kept, target, 0)], 0.0)
 
 

@@ -118,11 +118,13 @@ def _check_vector(value: Any, name: str, size: int, rule: str) -> NDArray[np.flo
     return array.astype(np.float64, copy=False)
 
 
-def check_class_weight(value: Any, n_classes: int) -> NDArray[np.float64]:
+def check_class_weight(
+    value: Any, n_classes: int, name: str = "weight"
+) -> NDArray[np.float64]:
     """Return one weight per class; ones for None."""
     if value is None:
         return np.ones(n_classes)
-    return _check_vector(value, "weight", n_classes, "one entry per class")
+    return _check_vector(value, name, n_classes, "one entry per class")
 
 
 def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] | None:

@@ -8,6 +8,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent.losses._call import prepare, value
+from skxent.losses._validation import check_class_weight
 from skxent.metrics._arrays import on_host
 from skxent.metrics._encoding import (
     IGNORED,
@@ -28,7 +29,7 @@ def _weights_of_classes(
     if class_weight is None:
         return None
     if not isinstance(class_weight, dict | str):
-        return np.asarray(class_weight, dtype=np.float64)
+        return check_class_weight(class_weight, n_classes, "class_weight")
     target, classes = encoded
     if target.ndim == 2 or classes is None:
         if isinstance(class_weight, str):

@@ -134,7 +134,10 @@ def test_labels_of_no_class_are_refused(metric):
     [
         ({"label_smoothing": 1.01}, r"^label_smoothing must .*\[0, 1\]; got 1\.01"),
         ({"label_smoothing": -0.01}, r"^label_smoothing must .*; got -0\.01"),
-        ({"class_weight": np.ones(C + 1)}, r"weight must have shape \(3,\).*got .*4"),
+        (
+            {"class_weight": np.ones(C + 1)},
+            r"^class_weight must have shape \(3,\).*got .*4",
+        ),
         ({"sample_weight": np.ones((N, 2))}, r"^sample_weight must .*got .*\(8, 2\)"),
     ],
     ids=["above", "below", "classes", "rows"],
