@@ -113,7 +113,7 @@ def cross_entropy(
     Needs 8 bytes per row where rows are weighted or ignored. Arrays of another dtype
     than the kernels' (float16 and integer logits, targets that are not int64 or of the
     dtype of `input`) are copied, and so are those with gaps between their entries.
-    Any `class_axis`, C and Fortran order are read in place.
+    C order with any `class_axis`, and Fortran order of two axes, are read in place.
 
     Examples
     --------

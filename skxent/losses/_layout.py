@@ -8,7 +8,7 @@ whose lengths are ``row_shape``; the first of them numbers the samples.
 
 Kernels read rows (n, C), or planes ``(outer, C, inner)`` with ``n = outer * inner``.
 The one that needs no copy is taken: planes for images whose channels come first and for
-Fortran order.
+Fortran order of two axes.
 """
 
 import math

@@ -40,7 +40,7 @@ WRONG_VALUES = [
     ("label_smoothing", "below 0", {"label_smoothing": -0.01}),
     ("label_smoothing", "above 1", {"label_smoothing": 1.01}),
     ("label_smoothing", "nan", {"label_smoothing": np.nan}),
-    ("input", "ragged list", {"input": [[0.5, 0.5], [0.5]]}),
+    ("input", "list of no common row", {"input": [[[0.5, 0.5]], [[0.5]]]}),
 ]
 WRONG_TYPES = [
     ("input", "None", {"input": None}),
