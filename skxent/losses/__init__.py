@@ -19,6 +19,12 @@ from skxent.losses._cross_entropy import (
     cross_entropy_value_and_grad,
 )
 from skxent.losses._cross_entropy_loss import CrossEntropyLoss
+from skxent.losses._linear import (
+    linear_cross_entropy,
+    linear_cross_entropy_grad,
+    linear_cross_entropy_value_and_grad,
+)
+from skxent.losses._nll import nll_loss, nll_loss_grad, nll_loss_value_and_grad
 
 __all__ = [
     "BinaryCrossEntropyLoss",
@@ -34,4 +40,10 @@ __all__ = [
     "cross_entropy_grad",
     "cross_entropy_hvp",
     "cross_entropy_value_and_grad",
+    "linear_cross_entropy",
+    "linear_cross_entropy_grad",
+    "linear_cross_entropy_value_and_grad",
+    "nll_loss",
+    "nll_loss_grad",
+    "nll_loss_value_and_grad",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "deliver",
     "gradient_buffer",
     "prepare",
+    "prepare_call",
     "value",
     "value_and_grad",
     "write_gradient",
@@ -113,13 +114,42 @@ def prepare(
     class_axis: int | None,
     sample_weight: ArrayLike | None,
 ) -> Call:
-    """Check and encode the arguments that every function of this module shares."""
+    """Check and encode the arguments of a loss of scores."""
     backend = backend_for(input)
-    check.check_option(reduction, "reduction", REDUCTIONS)
     layout, logits = _read_input(input, class_axis)
     dtype = logits.dtype
     if dtype == np.float16:
         logits = logits.astype(np.float32)
+    return prepare_call(
+        backend,
+        logits,
+        layout,
+        dtype,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        from_logits,
+        sample_weight,
+    )
+
+
+def prepare_call(
+    backend: Backend,
+    logits: NDArray[Any],
+    layout: Layout | RaggedLayout,
+    dtype: np.dtype[Any],
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    from_logits: bool,
+    sample_weight: ArrayLike | None,
+) -> Call:
+    """Check and encode the arguments that every function of this room shares."""
+    check.check_option(reduction, "reduction", REDUCTIONS)
     row_weight = None
     if sample_weight is not None:
         row_weight = layout.read_sample_weight(sample_weight)

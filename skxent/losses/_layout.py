@@ -107,7 +107,7 @@ class Layout(NamedTuple):
             return target.reshape(self.n_rows)
         raise ValueError(
             f"target must have shape {self.row_shape} (class indices) or "
-            f"{self.shape} (probabilities) for input of shape {self.shape} with "
+            f"{self.shape} (probabilities) for scores of shape {self.shape} with "
             f"classes on axis {self.axis}; got shape {target.shape}."
         )
 

@@ -197,17 +197,23 @@ def check_probability_targets(
     return np.ascontiguousarray(probabilities, dtype=dtype)
 
 
-def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def check_out(
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    name: str = "out",
+    of: str = "input",
+) -> None:
     """Raise unless ``out`` can receive a gradient of this shape and dtype."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy array; got a {type(out).__name__}.")
+        raise TypeError(f"{name} must be a numpy array; got a {type(out).__name__}.")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(
-            f"out must have the input's shape {shape} and dtype {dtype}; got shape "
+            f"{name} must have the shape {shape} and dtype {dtype} of {of}; got shape "
             f"{out.shape} and dtype {out.dtype}."
         )
     if not out.flags.writeable:
-        raise ValueError("out must be writable; got a read-only array.")
+        raise ValueError(f"{name} must be writable; got a read-only array.")
 
 
 def check_grad_output(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -1,0 +1,315 @@
+"""One call of the loss of a linear layer, over blocks of rows.
+
+Conventions
+-----------
+N samples, D features, C classes, M = d1 * .. * dK losses per sample, 1 for a weight of
+two axes. The scores of a block of b samples are one product ``X W^T``, (b, C * M) in C
+order: rows (b, C) or planes (b, C, M) for the kernels. float16 is computed in float32.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skxent.backends import EncodedTargets, backend_for
+from skxent.losses import _validation as check
+from skxent.losses._call import Call, cast, prepare_call
+from skxent.losses._layout import Layout
+
+__all__ = ["LinearCall", "prepare"]
+
+# A block is the only part of the scores that exists. The least number of rows and of
+# elements keep the products efficient, the share and the most bound the memory: the
+# weights and their gradient pass through the cache once per block.
+LEAST_ROWS = 64
+LEAST_SIZE = 1 << 16
+LARGEST_SHARE = 1 / 64
+LARGEST_SIZE = 1 << 23
+# Elements of the part of a block's product that is added to the weights' gradient.
+PRODUCT_SIZE = 1 << 20
+
+
+def rows_per_block(n_rows: int, n_scores: int) -> int:
+    """Return the rows of a block where each has so many scores."""
+    rows = min(int(n_rows * LARGEST_SHARE), LARGEST_SIZE // n_scores)
+    return max(rows, LEAST_ROWS, LEAST_SIZE // n_scores)
+
+
+class LinearCall(NamedTuple):
+    """The checked arguments of one call."""
+
+    loss: Call  # of the scores, none of which it holds
+    X: NDArray[Any]  # (N, D), in the dtype of the results
+    W: NDArray[Any]  # (C * M, D), in the dtype that is computed with
+    b: NDArray[Any] | None  # (C * M,), as W
+    shapes: tuple[tuple[int, ...], ...]  # of the operands, as they came
+
+    @property
+    def inner(self) -> int:
+        """Number of losses per sample, M."""
+        return math.prod(self.loss.layout.row_shape[1:])
+
+    def value(self) -> Any:
+        """Return the reduced loss."""
+        losses = self.loss.row_losses()
+        total = 0.0
+        for rows, _, scores in self._blocks():
+            total += self._loss(self.loss, rows, scores, losses, None)
+        return self.loss.reduce(total, losses)
+
+    def value_and_grad(
+        self, out: tuple[NDArray[Any], ...] | None
+    ) -> tuple[Any, tuple[NDArray[Any], ...]]:
+        """Return the reduced loss and its gradients."""
+        slopes = _Gradients(self, out)
+        losses = self.loss.row_losses()
+        for_gradient = self.loss.for_gradient()
+        total = 0.0
+        for rows, X, scores in self._blocks():
+            if for_gradient is self.loss:
+                total += self._loss(self.loss, rows, scores, losses, scores)
+            else:
+                total += self._loss(self.loss, rows, scores, losses, None)
+                self._loss(for_gradient, rows, scores, losses[:0], scores)
+            slopes.add(rows, X, scores, self.W, self._ignored(rows))
+        return self.loss.reduce(total, losses), slopes.deliver()
+
+    def grad(self, out: tuple[NDArray[Any], ...] | None) -> tuple[NDArray[Any], ...]:
+        """Return the gradients of the reduced loss."""
+        slopes = _Gradients(self, out)
+        for_gradient = self.loss.for_gradient()
+        no_losses = np.empty(0, self.W.dtype)
+        for rows, X, scores in self._blocks():
+            self._loss(for_gradient, rows, scores, no_losses, scores)
+            slopes.add(rows, X, scores, self.W, self._ignored(rows))
+        return slopes.deliver()
+
+    def _blocks(self) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+        """Yield the rows, the inputs and the scores of each block, in one buffer."""
+        n, n_scores = len(self.X), len(self.W)
+        if not n or not n_scores:
+            return
+        size = min(n, rows_per_block(n, n_scores))
+        buffer = np.empty((size, n_scores), self.W.dtype)
+        for begin in range(0, n, size):
+            rows = slice(begin, min(begin + size, n))
+            X = np.ascontiguousarray(self.X[rows], dtype=self.W.dtype)
+            ignored = self._ignored(rows)
+            if ignored.any():
+                # nan would reach the gradient of the weights as 0 * nan
+                X = np.where(ignored[:, np.newaxis], X.dtype.type(0), X)
+            scores = buffer[: len(X)]
+            with np.errstate(all="ignore"):
+                np.matmul(X, self.W.T, out=scores)
+                if self.b is not None:
+                    scores += self.b
+            yield rows, X, scores
+
+    def _ignored(self, rows: slice) -> NDArray[np.bool_]:
+        """Return which samples of a block have ignored rows only."""
+        row_weight = self.loss.targets.row_weight
+        n = rows.stop - rows.start
+        if not row_weight.size:
+            return np.zeros(n, dtype=np.bool_)
+        weights = row_weight[self._losses_of(rows)].reshape(n, self.inner)
+        return np.asarray((weights == 0).all(axis=1))
+
+    def _losses_of(self, rows: slice) -> slice:
+        """Return where the losses of a block of samples lie among all."""
+        return slice(rows.start * self.inner, rows.stop * self.inner)
+
+    def _loss(
+        self,
+        call: Call,
+        rows: slice,
+        scores: NDArray[Any],
+        losses: NDArray[Any],
+        gradient: NDArray[Any] | None,
+    ) -> float:
+        """Return the sum of the losses of a block; fill the outputs."""
+        shape = (len(scores), *self.loss.logits.shape[1:])
+        scores = scores.reshape(shape)
+        if gradient is None:
+            gradient = np.empty((0,) * len(shape), scores.dtype)
+        else:
+            gradient = gradient.reshape(shape)
+        flat = self._losses_of(rows)
+        targets = call.targets
+        by_index = targets.target.ndim == 1
+        block = EncodedTargets(
+            targets.target[flat if by_index else rows],
+            targets.on_value,
+            targets.off_value,
+            targets.row_weight[flat] if targets.row_weight.size else targets.row_weight,
+            targets.denominator,
+        )
+        return call.backend.softmax_loss(
+            scores, block, losses[flat], gradient, call.scale
+        )
+
+
+class _Gradients:
+    """The gradients of one call, added up block by block."""
+
+    def __init__(self, call: LinearCall, out: tuple[NDArray[Any], ...] | None) -> None:
+        self.call = call
+        self.out = out
+        dtype = call.loss.dtype
+        if out is not None:
+            _check_out(out, call.shapes, dtype)
+        self.input = self._buffer(0, call.X.shape, dtype)
+        self.weight = self._buffer(1, call.W.shape, call.W.dtype)
+        self.bias = np.zeros(len(call.W))
+        self.product = np.empty(0, call.W.dtype)
+
+    def _buffer(
+        self, place: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        """Return zeros to add to: ``out`` itself if it can be written on the way."""
+        if self.out is not None:
+            out = self.out[place]
+            loss, X, W, b, _ = self.call
+            read = [X, W, loss.targets.target, loss.targets.row_weight]
+            read += [] if b is None else [b]
+            if (
+                out.dtype == dtype
+                and out.flags.c_contiguous
+                and not any(np.may_share_memory(out, array) for array in read)
+            ):
+                out.fill(0.0)
+                return out.reshape(shape)
+        return np.zeros(shape, dtype)
+
+    def add(
+        self,
+        rows: slice,
+        X: NDArray[Any],
+        slopes: NDArray[Any],
+        W: NDArray[Any],
+        ignored: NDArray[np.bool_],
+    ) -> None:
+        """Add what the gradient with respect to the scores of a block gives."""
+        n_scores, n_features = W.shape
+        step = max(1, PRODUCT_SIZE // max(1, n_features))
+        height = max(min(step, n_scores), len(slopes))
+        if self.product.size < height * n_features:
+            self.product = np.empty((height, n_features), W.dtype)
+        with np.errstate(all="ignore"):
+            product = np.matmul(slopes, W, out=self.product[: len(slopes)])
+            product[ignored] = 0  # also where the weights are not finite
+            self.input[rows] = product
+            for begin in range(0, n_scores, step):
+                part = slice(begin, min(begin + step, n_scores))
+                product = self.product[: part.stop - begin]
+                np.matmul(slopes[:, part].T, X, out=product)
+                self.weight[part] += product
+            if self.call.b is not None:
+                self.bias += slopes.sum(axis=0, dtype=np.float64)
+
+    def deliver(self) -> tuple[NDArray[Any], ...]:
+        """Return the gradients in the shapes and the dtype of the operands."""
+        dtype = self.call.loss.dtype
+        sums = [self.input, self.weight, self.bias]
+        shapes = self.call.shapes
+        slopes = [
+            cast(array, dtype).reshape(shape)
+            for array, shape in zip(sums, shapes, strict=False)
+        ]
+        if self.out is None:
+            return tuple(slopes)
+        for array, out in zip(slopes, self.out, strict=True):
+            if not np.may_share_memory(array, out):
+                out[...] = array
+        return self.out
+
+
+def prepare(
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
+    linear_bias: ArrayLike | None,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    sample_weight: ArrayLike | None,
+) -> LinearCall:
+    """Check and encode the arguments that the functions of a linear layer share."""
+    backend = backend_for(input)
+    X = check.check_floats(input, "input")
+    dtype = X.dtype
+    if X.ndim not in (1, 2):
+        raise ValueError(
+            "input must have shape (D,) or (N, D) with D features; got shape "
+            f"{X.shape}. Reshape further axes into the first."
+        )
+    W = _check_operand(linear_weight, "linear_weight", dtype)
+    if W.ndim < 2 or W.shape[-1] != X.shape[-1]:
+        raise ValueError(
+            f"linear_weight must have shape (C, {X.shape[-1]}) or "
+            f"(C, d1, .., dK, {X.shape[-1]}) for input of shape {X.shape}; got shape "
+            f"{W.shape}."
+        )
+    if W.ndim > 2 and X.ndim == 1:
+        raise ValueError(
+            f"input must have shape (N, D) for linear_weight of {W.ndim} axes; got "
+            f"shape {X.shape}. Pass input[None, :] and target[None]."
+        )
+    shapes: tuple[tuple[int, ...], ...] = (X.shape, W.shape)
+    computed = np.dtype(np.float32) if dtype == np.float16 else dtype
+    b = None
+    if linear_bias is not None:
+        b = _check_operand(linear_bias, "linear_bias", dtype)
+        if b.shape != W.shape[:-1]:
+            raise ValueError(
+                f"linear_bias must have shape {W.shape[:-1]}, one entry per score; got "
+                f"shape {b.shape}."
+            )
+        shapes = (*shapes, b.shape)
+        b = b.astype(computed, copy=False).reshape(-1)
+    axis = X.ndim - 1
+    layout = Layout((*X.shape[:-1], *W.shape[:-1]), axis, axis)
+    loss = prepare_call(
+        backend,
+        np.empty((0, *layout.kernel_shape[1:]), computed),
+        layout,
+        dtype,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        True,
+        sample_weight,
+    )
+    n_scores = math.prod(W.shape[:-1])
+    W = np.ascontiguousarray(W, dtype=computed).reshape(n_scores, W.shape[-1])
+    return LinearCall(loss, np.atleast_2d(X), W, b, shapes)
+
+
+def _check_operand(value: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a float array of the dtype of the input."""
+    array = check.check_floats(value, name)
+    if array.dtype != dtype:
+        raise TypeError(
+            f"{name} must have the dtype of input, {dtype}; got dtype {array.dtype}. "
+            "Convert one of them with .astype."
+        )
+    return array
+
+
+def _check_out(
+    out: Any, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]
+) -> None:
+    """Raise unless ``out`` can receive all the gradients."""
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        raise ValueError(
+            f"out must be a tuple of {len(shapes)} arrays, one for each gradient; got "
+            f"{len(out) if isinstance(out, tuple) else 'a ' + type(out).__name__}."
+        )
+    names = ("input", "linear_weight", "linear_bias")
+    for i, (array, shape) in enumerate(zip(out, shapes, strict=True)):
+        check.check_out(array, shape, dtype, f"out[{i}]", names[i])

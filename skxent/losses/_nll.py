@@ -1,0 +1,305 @@
+"""Negative log-likelihood of log-probabilities: the value and its gradient.
+
+Conventions
+-----------
+C classes, N samples. ``input`` is (C,), (N, C) or (N, C, d1, .., dK), or has its
+classes on ``class_axis``. Results come back in its dtype. Values are in nats.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skxent.losses import _validation as check
+from skxent.losses._call import Call, cast, deliver, gradient_buffer, prepare
+from skxent.losses._ragged import entries_of
+
+__all__ = ["nll_loss", "nll_loss_grad", "nll_loss_value_and_grad"]
+
+
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    class_axis: int | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Any:
+    """Negative log-likelihood of log-probabilities against class indices.
+
+    For a row of log-probabilities ``x`` and the class ``y``, with class weights ``w``,
+    the loss is ``-w_y x_y``, in nats.
+
+    Parameters
+    ----------
+    input : array-like of shape (C,), (N, C) or (N, C, d1, .., dK)
+        Log-probabilities, which are neither checked nor normalised. float16, float32
+        or float64; integers are read as float64.
+    target : array-like of the shape of `input` without its class axis
+        Class indices in [0, C) of any integer dtype.
+    weight : array-like of shape (C,), default=None
+        Weight of each class; None stands for ones.
+    ignore_index : int, default=-100
+        Rows with this class index add nothing, whatever they hold.
+    reduction : {"none", "sum", "mean", "sample"}, default="mean"
+        ``"mean"`` divides by ``sum(w[y] s)`` over the kept rows with sample weights s.
+        ``"sample"`` takes such a mean in each entry of the first axis that does not
+        hold the classes.
+    class_axis : int, default=None
+        The axis of `input` that holds the classes. None stands for axis 1, or 0 if
+        there is one axis alone; -1 is that of images whose channels come last.
+    sample_weight : array-like of shape (N,) or of class indices, default=None
+        Weight of each sample, or of each row. A row of weight 0 counts as ignored.
+
+    Returns
+    -------
+    loss : numpy scalar or array
+        In the dtype of `input`; of the shape of `target` for ``reduction="none"``,
+        (N,) for ``"sample"``, else a scalar. Sums are accumulated in float64.
+
+    Raises
+    ------
+    TypeError
+        If an array is masked, sparse, complex or of objects, `target` holds no
+        integers, or an option is of another type.
+    ValueError
+        If shapes do not fit, a class index lies outside [0, C), or `reduction` is
+        unknown.
+
+    See Also
+    --------
+    nll_loss_grad : The gradient with respect to `input`.
+    nll_loss_value_and_grad : Both at once.
+    cross_entropy : The same for logits, and for targets that are probabilities.
+
+    Notes
+    -----
+    The options are those of ``torch.nn.functional.nll_loss``; `class_axis`,
+    `sample_weight` and ``"sample"`` are additions. The mean over no rows, or over rows
+    whose weights sum to 0, is nan. A class without weight adds 0 even at a
+    log-probability of -inf, where torch gives nan. Lists of arrays whose lengths differ
+    are taken as by :func:`cross_entropy`.
+
+    Needs some 50 bytes per row. Arrays of float16 or integers, and those with gaps
+    between their entries, are copied. Any `class_axis`, C and Fortran order are read in
+    place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skxent.losses import nll_loss
+    >>> log_probabilities = np.log([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    >>> print(f"{nll_loss(log_probabilities, [0, 1]):.4f}")
+    0.7803
+    >>> nll_loss(log_probabilities, [0, 1], reduction="none").round(4)
+    array([0.3567, 1.204 ])
+    """
+    call = _prepare(
+        input, target, weight, ignore_index, reduction, class_axis, sample_weight
+    )
+    return _value(call)
+
+
+def nll_loss_value_and_grad(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    class_axis: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> tuple[Any, Any]:
+    """Negative log-likelihood of log-probabilities and its gradient.
+
+    Parameters
+    ----------
+    input, target, weight, ignore_index : see `nll_loss`
+        As for :func:`nll_loss`.
+    reduction, class_axis, sample_weight : see `nll_loss`
+        As for :func:`nll_loss`.
+    out : ndarray of the shape and dtype of `input`, default=None
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
+
+    Returns
+    -------
+    loss : numpy scalar or array
+        What :func:`nll_loss` returns.
+    gradient : ndarray of the shape and dtype of `input`
+        What :func:`nll_loss_grad` returns.
+
+    Raises
+    ------
+    TypeError
+        As :func:`nll_loss`, and if `out` is not an array.
+    ValueError
+        As :func:`nll_loss`, and if `out` does not fit or is read-only.
+
+    See Also
+    --------
+    nll_loss : The value alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skxent.losses import nll_loss_value_and_grad
+    >>> loss, gradient = nll_loss_value_and_grad(np.log([0.7, 0.2, 0.1]), 0)
+    >>> print(f"{loss:.4f}")
+    0.3567
+    >>> gradient
+    array([-1.,  0.,  0.])
+    """
+    call = _prepare(
+        input, target, weight, ignore_index, reduction, class_axis, sample_weight
+    )
+    gradient = gradient_buffer(call, out)
+    loss = _value(call)
+    _write_gradient(call.for_gradient(), gradient)
+    return loss, deliver(call, gradient, out)
+
+
+def nll_loss_grad(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    class_axis: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    grad_output: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> Any:
+    """Gradient of the negative log-likelihood with respect to log-probabilities.
+
+    In each row it is ``-w_y`` at the class y and 0 elsewhere.
+
+    Parameters
+    ----------
+    input, target, weight, ignore_index : see `nll_loss`
+        As for :func:`nll_loss`.
+    reduction, class_axis, sample_weight : see `nll_loss`
+        As for :func:`nll_loss`. With ``reduction="none"`` the gradient is that of the
+        sum.
+    grad_output : array-like of the shape of the loss, default=None
+        Gradient of something else with respect to the loss, which the result is
+        multiplied with (the chain rule); None stands for ones.
+    out : ndarray of the shape and dtype of `input`, default=None
+        Receives the gradient. It may be `input` itself. Not for a list of arrays.
+
+    Returns
+    -------
+    gradient : ndarray of the shape and dtype of `input`
+        Zeros in ignored rows.
+
+    Raises
+    ------
+    TypeError
+        As :func:`nll_loss`, and if `out` is not an array.
+    ValueError
+        As :func:`nll_loss`, and if `out` or `grad_output` does not fit.
+
+    See Also
+    --------
+    nll_loss_value_and_grad : The value as well.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skxent.losses import nll_loss_grad
+    >>> nll_loss_grad(np.log([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), [0, 1])
+    array([[-0.5,  0. ,  0. ],
+           [ 0. , -0.5,  0. ]])
+    """
+    call = _prepare(
+        input, target, weight, ignore_index, reduction, class_axis, sample_weight
+    )
+    if grad_output is not None:
+        call = call.weighted_by(
+            call.layout.read_grad_output(grad_output, call.reduction)
+        )
+    gradient = gradient_buffer(call, out)
+    _write_gradient(call.for_gradient(), gradient)
+    return deliver(call, gradient, out)
+
+
+def _prepare(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    class_axis: int | None,
+    sample_weight: ArrayLike | None,
+) -> Call:
+    """Check and encode the arguments, class indices alone as target."""
+    entries = entries_of(target, "target") or [check.to_array(target, "target")]
+    # an empty list comes as float64
+    floats = [e.dtype for e in entries if e.dtype.kind == "f" and e.size]
+    if floats:
+        raise TypeError(
+            f"target must hold class indices in an integer dtype; got {floats[0]}. "
+            "Pass probabilities to cross_entropy, with exp(input) as its input and "
+            "from_logits=False."
+        )
+    return prepare(
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        0.0,
+        False,
+        class_axis,
+        sample_weight,
+    )
+
+
+class _Rows(NamedTuple):
+    """What each row takes part with."""
+
+    place: NDArray[np.int64]  # of the class, of the logits' shape but one class wide
+    factor: NDArray[np.float64]  # (n,) w_y s, 0 if ignored
+    ignored: NDArray[np.bool_]  # (n,)
+
+
+def _rows_of(call: Call) -> _Rows:
+    """Return where each row is read, and what it is multiplied with."""
+    index, factor, _, row_weight, _ = call.targets
+    if not row_weight.size:
+        row_weight = np.ones(index.size)
+    ignored = row_weight == 0
+    index = np.where(ignored, 0, index)  # that of an ignored row may lie outside
+    factor = np.where(ignored, 0.0, factor[index] * row_weight)
+    outer, _, *inner = call.logits.shape
+    return _Rows(index.reshape(outer, 1, *inner), factor, ignored)
+
+
+def _value(call: Call) -> Any:
+    """Return the reduced loss."""
+    if not call.logits.size:
+        return call.reduce(0.0, call.row_losses())
+    place, factor, ignored = _rows_of(call)
+    picked = np.take_along_axis(call.logits, place, axis=1).reshape(-1)
+    # 0 * inf is 0 here, and what an ignored row holds is no matter
+    idle = ignored | ((factor == 0) & np.isinf(picked))
+    with np.errstate(over="ignore", invalid="ignore"):
+        # 0 - x rather than -x, so that no loss is -0
+        losses = factor * np.where(idle, 0.0, 0.0 - picked.astype(np.float64))
+        total = float(losses.sum())
+    return call.reduce(total, losses)
+
+
+def _write_gradient(call: Call, gradient: NDArray[Any]) -> None:
+    """Write ``scale`` times the gradient of the sum of the losses."""
+    gradient.fill(0.0)
+    if not gradient.size:
+        return
+    place, factor, ignored = _rows_of(call)
+    slopes = np.where(ignored, 0.0, 0.0 - factor * call.scale)
+    slopes = cast(slopes, gradient.dtype).reshape(place.shape)
+    np.put_along_axis(gradient, place, slopes, axis=1)
