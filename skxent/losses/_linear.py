@@ -208,7 +208,7 @@ def linear_cross_entropy_grad(
     grad_output: ArrayLike | None = None,
     out: tuple[NDArray[Any], ...] | None = None,
 ) -> tuple[NDArray[Any], ...]:
-    """Gradients of the cross-entropy of a linear layer.
+    """Gradient of the cross-entropy of a linear layer, one array for each operand.
 
     With the gradient ``G`` of :func:`cross_entropy` with respect to the scores they are
     ``G W``, ``G^T X`` and the sum of the rows of ``G``, each added up over blocks of
