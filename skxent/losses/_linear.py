@@ -159,10 +159,10 @@ def linear_cross_entropy_value_and_grad(
     Raises
     ------
     TypeError
-        As :func:`linear_cross_entropy`, and if `out` holds something else than arrays.
+        As :func:`linear_cross_entropy`, and if `out` is no tuple of arrays.
     ValueError
-        As :func:`linear_cross_entropy`, and if `out` is no tuple of the right length or
-        an array in it does not fit or is read-only.
+        As :func:`linear_cross_entropy`, and if `out` is of another length or an array
+        in it does not fit or is read-only.
 
     See Also
     --------
@@ -243,10 +243,10 @@ def linear_cross_entropy_grad(
     Raises
     ------
     TypeError
-        As :func:`linear_cross_entropy`, and if `out` holds something else than arrays.
+        As :func:`linear_cross_entropy`, and if `out` is no tuple of arrays.
     ValueError
-        As :func:`linear_cross_entropy`, if `out` is no tuple of the right length or an
-        array in it does not fit or is read-only, and if `grad_output` does not fit.
+        As :func:`linear_cross_entropy`, if `out` is of another length or an array in it
+        does not fit or is read-only, and if `grad_output` does not fit.
 
     See Also
     --------
@@ -257,6 +257,9 @@ def linear_cross_entropy_grad(
     Memory is needed as for :func:`linear_cross_entropy` and, beside the results, for
     1,048,576 numbers or the features of a block. An array of `out` that is not
     C-contiguous, or that shares memory with an argument, costs a copy.
+
+    Features that are not finite in an ignored row do no harm, except that with d1 .. dK
+    those of a sample with kept rows as well reach all of `d_weight`.
 
     Examples
     --------

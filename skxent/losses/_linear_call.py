@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxent.backends import EncodedTargets, backend_for
+from skxent.backends import backend_for
 from skxent.losses import _validation as check
 from skxent.losses._call import Call, cast, prepare_call
 from skxent.losses._layout import Layout
@@ -26,7 +26,7 @@ __all__ = ["LinearCall", "prepare"]
 # weights and their gradient pass through the cache once per block.
 LEAST_ROWS = 64
 LEAST_SIZE = 1 << 16
-LARGEST_SHARE = 1 / 64
+LARGEST_SHARE = 64  # of all scores: one in so many
 LARGEST_SIZE = 1 << 23
 # Elements of the part of a block's product that is added to the weights' gradient.
 PRODUCT_SIZE = 1 << 20
@@ -34,8 +34,17 @@ PRODUCT_SIZE = 1 << 20
 
 def rows_per_block(n_rows: int, n_scores: int) -> int:
     """Return the rows of a block where each has so many scores."""
-    rows = min(int(n_rows * LARGEST_SHARE), LARGEST_SIZE // n_scores)
+    rows = min(n_rows // LARGEST_SHARE, LARGEST_SIZE // n_scores)
     return max(rows, LEAST_ROWS, LEAST_SIZE // n_scores)
+
+
+class _Block(NamedTuple):
+    """A block of samples."""
+
+    rows: slice  # of the input
+    X: NDArray[Any]  # (b, D), zeros where all is ignored
+    scores: NDArray[Any]  # (b, C * M), a buffer to write the gradient over
+    ignored: NDArray[np.bool_]  # (b,)
 
 
 class LinearCall(NamedTuple):
@@ -56,8 +65,8 @@ class LinearCall(NamedTuple):
         """Return the reduced loss."""
         losses = self.loss.row_losses()
         total = 0.0
-        for rows, _, scores in self._blocks():
-            total += self._loss(self.loss, rows, scores, losses, None)
+        for block in self._blocks():
+            total += self._loss(self.loss, block, losses)
         return self.loss.reduce(total, losses)
 
     def value_and_grad(
@@ -68,13 +77,13 @@ class LinearCall(NamedTuple):
         losses = self.loss.row_losses()
         for_gradient = self.loss.for_gradient()
         total = 0.0
-        for rows, X, scores in self._blocks():
+        for block in self._blocks():
             if for_gradient is self.loss:
-                total += self._loss(self.loss, rows, scores, losses, scores)
+                total += self._loss(self.loss, block, losses, overwrite=True)
             else:
-                total += self._loss(self.loss, rows, scores, losses, None)
-                self._loss(for_gradient, rows, scores, losses[:0], scores)
-            slopes.add(rows, X, scores, self.W, self._ignored(rows))
+                total += self._loss(self.loss, block, losses)
+                self._loss(for_gradient, block, losses[:0], overwrite=True)
+            slopes.add(block)
         return self.loss.reduce(total, losses), slopes.deliver()
 
     def grad(self, out: tuple[NDArray[Any], ...] | None) -> tuple[NDArray[Any], ...]:
@@ -82,13 +91,13 @@ class LinearCall(NamedTuple):
         slopes = _Gradients(self, out)
         for_gradient = self.loss.for_gradient()
         no_losses = np.empty(0, self.W.dtype)
-        for rows, X, scores in self._blocks():
-            self._loss(for_gradient, rows, scores, no_losses, scores)
-            slopes.add(rows, X, scores, self.W, self._ignored(rows))
+        for block in self._blocks():
+            self._loss(for_gradient, block, no_losses, overwrite=True)
+            slopes.add(block)
         return slopes.deliver()
 
-    def _blocks(self) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
-        """Yield the rows, the inputs and the scores of each block, in one buffer."""
+    def _blocks(self) -> Iterator[_Block]:
+        """Yield the blocks, whose scores lie in one buffer."""
         n, n_scores = len(self.X), len(self.W)
         if not n or not n_scores:
             return
@@ -106,7 +115,7 @@ class LinearCall(NamedTuple):
                 np.matmul(X, self.W.T, out=scores)
                 if self.b is not None:
                     scores += self.b
-            yield rows, X, scores
+            yield _Block(rows, X, scores, ignored)
 
     def _ignored(self, rows: slice) -> NDArray[np.bool_]:
         """Return which samples of a block have ignored rows only."""
@@ -124,30 +133,24 @@ class LinearCall(NamedTuple):
     def _loss(
         self,
         call: Call,
-        rows: slice,
-        scores: NDArray[Any],
+        block: _Block,
         losses: NDArray[Any],
-        gradient: NDArray[Any] | None,
+        *,
+        overwrite: bool = False,
     ) -> float:
-        """Return the sum of the losses of a block; fill the outputs."""
-        shape = (len(scores), *self.loss.logits.shape[1:])
-        scores = scores.reshape(shape)
-        if gradient is None:
-            gradient = np.empty((0,) * len(shape), scores.dtype)
-        else:
-            gradient = gradient.reshape(shape)
-        flat = self._losses_of(rows)
-        targets = call.targets
-        by_index = targets.target.ndim == 1
-        block = EncodedTargets(
-            targets.target[flat if by_index else rows],
-            targets.on_value,
-            targets.off_value,
-            targets.row_weight[flat] if targets.row_weight.size else targets.row_weight,
-            targets.denominator,
-        )
+        """Return the sum of a block's losses; write the gradient over its scores."""
+        scores = block.scores.reshape(-1, *call.logits.shape[1:])
+        no_gradient = np.empty((0,) * scores.ndim, scores.dtype)
+        rows = self._losses_of(block.rows)
+        targets = call.targets.rows(rows)
+        if targets.target.ndim > 1:  # probabilities, one entry per sample
+            targets = targets._replace(target=call.targets.target[block.rows])
         return call.backend.softmax_loss(
-            scores, block, losses[flat], gradient, call.scale
+            scores,
+            targets,
+            losses[rows],
+            scores if overwrite else no_gradient,
+            call.scale,
         )
 
 
@@ -163,7 +166,7 @@ class _Gradients:
         self.input = self._buffer(0, call.X.shape, dtype)
         self.weight = self._buffer(1, call.W.shape, call.W.dtype)
         self.bias = np.zeros(len(call.W))
-        self.product = np.empty(0, call.W.dtype)
+        self.product = np.empty((0, 0), call.W.dtype)
 
     def _buffer(
         self, place: int, shape: tuple[int, ...], dtype: np.dtype[Any]
@@ -183,28 +186,22 @@ class _Gradients:
                 return out.reshape(shape)
         return np.zeros(shape, dtype)
 
-    def add(
-        self,
-        rows: slice,
-        X: NDArray[Any],
-        slopes: NDArray[Any],
-        W: NDArray[Any],
-        ignored: NDArray[np.bool_],
-    ) -> None:
+    def add(self, block: _Block) -> None:
         """Add what the gradient with respect to the scores of a block gives."""
+        W, slopes = self.call.W, block.scores
         n_scores, n_features = W.shape
         step = max(1, PRODUCT_SIZE // max(1, n_features))
         height = max(min(step, n_scores), len(slopes))
-        if self.product.size < height * n_features:
+        if len(self.product) < height:
             self.product = np.empty((height, n_features), W.dtype)
         with np.errstate(all="ignore"):
             product = np.matmul(slopes, W, out=self.product[: len(slopes)])
-            product[ignored] = 0  # also where the weights are not finite
-            self.input[rows] = product
+            product[block.ignored] = 0  # also where the weights are not finite
+            self.input[block.rows] = product
             for begin in range(0, n_scores, step):
                 part = slice(begin, min(begin + step, n_scores))
                 product = self.product[: part.stop - begin]
-                np.matmul(slopes[:, part].T, X, out=product)
+                np.matmul(slopes[:, part].T, block.X, out=product)
                 self.weight[part] += product
             if self.call.b is not None:
                 self.bias += slopes.sum(axis=0, dtype=np.float64)
@@ -305,11 +302,11 @@ def _check_out(
     out: Any, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]
 ) -> None:
     """Raise unless ``out`` can receive all the gradients."""
-    if not isinstance(out, tuple) or len(out) != len(shapes):
-        raise ValueError(
-            f"out must be a tuple of {len(shapes)} arrays, one for each gradient; got "
-            f"{len(out) if isinstance(out, tuple) else 'a ' + type(out).__name__}."
-        )
+    rule = f"out must be a tuple of {len(shapes)} arrays, one for each gradient"
+    if not isinstance(out, tuple):
+        raise TypeError(f"{rule}; got a {type(out).__name__}.")
+    if len(out) != len(shapes):
+        raise ValueError(f"{rule}; got {len(out)}.")
     names = ("input", "linear_weight", "linear_bias")
     for i, (array, shape) in enumerate(zip(out, shapes, strict=True)):
         check.check_out(array, shape, dtype, f"out[{i}]", names[i])

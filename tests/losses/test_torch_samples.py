@@ -17,16 +17,24 @@ from skxent.losses import (
     binary_cross_entropy_grad,
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_grad,
+    cross_entropy,
+    cross_entropy_grad,
+    linear_cross_entropy,
+    linear_cross_entropy_grad,
+    linear_cross_entropy_value_and_grad,
+    nll_loss,
+    nll_loss_grad,
 )
 from tests.losses import cases
 
 
 class Op(NamedTuple):
-    """Our value and gradient, and which positional arguments the gradient is for."""
+    """Our value and gradient, and which arguments the gradient is for."""
 
     value: Callable[..., Any]
     gradient: Callable[..., Any]
     arguments: tuple[int, ...] = (0,)
+    keywords: tuple[str, ...] = ()  # those of them that a sample has
 
 
 OPS = {
@@ -36,8 +44,19 @@ OPS = {
     "nn.functional.binary_cross_entropy_with_logits": Op(
         binary_cross_entropy_with_logits, binary_cross_entropy_with_logits_grad
     ),
+    "nn.functional.cross_entropy": Op(cross_entropy, cross_entropy_grad),
+    "nn.functional.linear_cross_entropy": Op(
+        linear_cross_entropy,
+        linear_cross_entropy_grad,
+        arguments=(0, 1),
+        keywords=("linear_bias",),
+    ),
+    "nn.functional.nll_loss": Op(nll_loss, nll_loss_grad),
 }
 RTOL = {torch.float64: 1e-12, torch.float32: 1e-6}
+# What torch's float64 loses where it takes scores of a few tens from their log-sum-exp:
+# all digits of a loss of 1e-14. Ours keeps them.
+ATOL = 1e-14
 
 
 @functools.cache
@@ -52,6 +71,8 @@ def torch_ops():
 def samples(name, dtype):
     for op in (op for op in torch_ops() if op.name == name):
         for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
+            # how torch cuts its work into chunks, not what it computes
+            sample.kwargs.pop("options", None)
             yield op, sample
 
 
@@ -59,10 +80,10 @@ def detached(value):
     return value.detach().numpy() if isinstance(value, torch.Tensor) else value
 
 
-def in_float64(value):
+def in_float64(value, requires_grad=True):
     """A leaf in double precision: the reference for samples of either dtype."""
     if isinstance(value, torch.Tensor) and value.is_floating_point():
-        return value.detach().double().requires_grad_()
+        return value.detach().double().requires_grad_(requires_grad)
     return value
 
 
@@ -70,21 +91,23 @@ def sample_mismatch(op, ours, sample, rtol):
     """Lines on how our value and gradients miss torch's in float64."""
     arguments = [in_float64(a) for a in (sample.input, *sample.args)]
     options = {
-        name: value.detach().double()
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-        else value
+        name: in_float64(value, requires_grad=name in ours.keywords)
         for name, value in sample.kwargs.items()
     }
     expected = op.op(*arguments, **options)
     wanted = [arguments[i] for i in ours.arguments]
+    wanted += [options[name] for name in ours.keywords if name in options]
     slopes = torch.autograd.grad(expected.sum(), wanted)
 
     plain = [detached(a) for a in (sample.input, *sample.args)]
     options = {name: detached(value) for name, value in sample.kwargs.items()}
     text = f"{[np.shape(a) for a in plain]}, {cases.describe(options)}"
     expected = expected.detach().numpy()
-    failures = cases.value_mismatch(
-        f"value, {text}", ours.value(*plain, **options), expected, rtol
+    failures = cases.mismatch(
+        f"value, {text}",
+        ours.value(*plain, **options),
+        expected,
+        rtol * np.abs(expected) + ATOL,
     )
     gradients = ours.gradient(*plain, **options)
     if not isinstance(gradients, tuple):
@@ -108,3 +131,25 @@ def test_samples_of_torch(name, dtype):
         n_samples += 1
     assert n_samples > 10
     assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        linear_cross_entropy,
+        linear_cross_entropy_grad,
+        linear_cross_entropy_value_and_grad,
+    ],
+)
+def test_errors_of_torch(function):
+    # the other ops have none for the CPU
+    ops = [op for op in torch_ops() if op.name == "nn.functional.linear_cross_entropy"]
+    n_errors = 0
+    for error in (error for op in ops for error in op.error_inputs("cpu")):
+        sample = error.sample_input
+        plain = [detached(a) for a in (sample.input, *sample.args)]
+        options = {name: detached(value) for name, value in sample.kwargs.items()}
+        with pytest.raises((ValueError, TypeError)):
+            function(*plain, **options)
+        n_errors += 1
+    assert n_errors > 5
