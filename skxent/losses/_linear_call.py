@@ -54,12 +54,12 @@ class LinearCall(NamedTuple):
     X: NDArray[Any]  # (N, D), in the dtype of the results
     W: NDArray[Any]  # (C * M, D), in the dtype that is computed with
     b: NDArray[Any] | None  # (C * M,), as W
-    shapes: tuple[tuple[int, ...], ...]  # of the operands, as they came
+    shapes: tuple[tuple[int, ...], ...]  # of input, linear_weight, linear_bias if any
 
     @property
     def inner(self) -> int:
         """Number of losses per sample, M."""
-        return math.prod(self.loss.layout.row_shape[1:])
+        return math.prod(self.shapes[1][1:-1])
 
     def value(self) -> Any:
         """Return the reduced loss."""

@@ -125,6 +125,26 @@ def test_grad_output_multiplies_the_gradient(reduction):
     np.testing.assert_allclose(got, expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_list_of_arrays_is_taken_as_by_cross_entropy(reduction):
+    x, target, weight = make_problem((9, 4))
+    entries, labels = np.split(x, [2, 3]), np.split(target, [2, 3])
+    options = {"weight": weight, "reduction": reduction, "class_axis": -1}
+    losses, slopes = nll_loss_value_and_grad(entries, labels, **options)
+    expected = cross_entropy(
+        [np.exp(entry) for entry in entries], labels, from_logits=False, **options
+    )
+    if reduction != "none":
+        losses, expected = [losses], [expected]
+    for got, other in zip(losses, expected, strict=True):
+        np.testing.assert_allclose(got, other, rtol=1e-13)
+    if reduction != "sample":  # there a sample of the array is a row
+        plain = nll_loss_grad(x, target, **options)
+        np.testing.assert_array_equal(np.concatenate(slopes), plain)
+    with pytest.raises(TypeError, match=r"\btarget\b.*cross_entropy"):
+        nll_loss(entries, [np.exp(entry) for entry in entries])
+
+
 # the contract's table of special cases
 
 
