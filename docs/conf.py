@@ -66,6 +66,8 @@ html_theme_options = {
     # Pages not listed, those of functions among them, have no sections to point to.
     "secondary_sidebar_items": {
         "getting_started": ["page-toc"],
+        "guide/*": ["page-toc"],
+        "migrating/*": ["page-toc"],
         "contributing": ["page-toc"],
         "design/*": ["page-toc"],
         "gallery/plot_*": ["page-toc"],
