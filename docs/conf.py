@@ -63,11 +63,10 @@ html_theme_options = {
     "footer_end": ["sphinx-version"],
     "show_prev_next": False,
     "show_toc_level": 2,
-    # Pages not listed, those of functions among them, have no sections to point to.
+    # Pages not listed have no sections to point to, as those of functions, or tables
+    # that need the width, as those of the guide.
     "secondary_sidebar_items": {
         "getting_started": ["page-toc"],
-        "guide/*": ["page-toc"],
-        "migrating/*": ["page-toc"],
         "contributing": ["page-toc"],
         "design/*": ["page-toc"],
         "gallery/plot_*": ["page-toc"],
