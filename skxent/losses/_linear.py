@@ -93,12 +93,12 @@ default=None
     follows Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024,
     and Hsu et al., "Liger Kernel", 2024.
 
-    A block holds a 64th of the scores and at most 8,388,608 of them, except that it has
-    64 rows and 65,536 scores at least. Beside it, memory is needed for 8 bytes per row
-    where rows are weighted or ignored, and for copies of arrays that the kernels cannot
-    read: a `linear_weight` that is not C-contiguous or of float16, integer arrays, and
-    probabilities of another dtype than `input`. Scores are computed by BLAS in the
-    dtype of `input`, in float32 for float16.
+    A block holds a 32nd of the scores and at most 16,777,216 of them, except that it
+    has 64 rows and 2,097,152 scores at least. Beside it, memory is needed for 8 bytes
+    per row where rows are weighted or ignored, and for copies of arrays that the
+    kernels cannot read: a `linear_weight` that is not C-contiguous or of float16,
+    integer arrays, and probabilities of another dtype than `input`. Scores are computed
+    by BLAS in the dtype of `input`, in float32 for float16.
 
     Examples
     --------

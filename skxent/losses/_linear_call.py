@@ -23,11 +23,13 @@ __all__ = ["LinearCall", "prepare"]
 
 # A block is the only part of the scores that exists. The least number of rows and of
 # elements keep the products efficient, the share and the most bound the memory: the
-# weights and their gradient pass through the cache once per block.
+# weights and their gradient pass through the cache once per block, and BLAS and the
+# kernel take turns with the cores. Measured with 2000 rows of 256 features and 8000
+# classes: 1270 ms in blocks of 64 rows, 690 of 256, 570 of 512, 530 in one.
 LEAST_ROWS = 64
-LEAST_SIZE = 1 << 16
-LARGEST_SHARE = 64  # of all scores: one in so many
-LARGEST_SIZE = 1 << 23
+LEAST_SIZE = 1 << 21
+LARGEST_SHARE = 32  # of all scores: one in so many
+LARGEST_SIZE = 1 << 24
 # Elements of the part of a block's product that is added to the weights' gradient.
 PRODUCT_SIZE = 1 << 20
 
