@@ -116,7 +116,7 @@ class BinaryCrossEntropyLoss(Criterion):
         check.check_option(reduction, "reduction", REDUCTIONS)
         self.reduction = reduction
         self.label_smoothing = check.check_label_smoothing(label_smoothing)
-        self.from_logits = bool(from_logits)
+        self.from_logits = check.check_flag(from_logits, "from_logits")
         if pos_weight is not None and not self.from_logits:
             raise ValueError(
                 "pos_weight must be None with from_logits=False, as for torch's "

@@ -150,6 +150,7 @@ def prepare_call(
 ) -> Call:
     """Check and encode the arguments that every function of this room shares."""
     check.check_option(reduction, "reduction", REDUCTIONS)
+    check.check_flag(from_logits, "from_logits")
     row_weight = None
     if sample_weight is not None:
         row_weight = layout.read_sample_weight(sample_weight)

@@ -162,7 +162,7 @@ class CrossEntropyLoss(Criterion):
         self.label_smoothing = check.check_label_smoothing(label_smoothing)
         check.check_option(form, "form", tuple(FORMS))
         self.form = form
-        self.from_logits = bool(from_logits)
+        self.from_logits = check.check_flag(from_logits, "from_logits")
         self.class_axis = check_class_axis(class_axis)
         self.input_shape = check_contract(input_shape, "input_shape")
         self.target_shape = check_contract(target_shape, "target_shape")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = [
     "check_class_weight",
     "check_distributions",
+    "check_flag",
     "check_floats",
     "check_grad_output",
     "check_ignore_index",
@@ -73,6 +74,16 @@ def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
     """Raise unless ``value`` is one of the options."""
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}; got {value!r}.")
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """Return an option that is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} must be True or False; got {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    return bool(value)
 
 
 def check_label_smoothing(value: Any) -> float:

@@ -8,7 +8,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent.losses._call import prepare, value
-from skxent.losses._validation import check_class_weight
+from skxent.losses._validation import check_class_weight, check_flag
 from skxent.metrics._arrays import on_host
 from skxent.metrics._encoding import (
     IGNORED,
@@ -127,6 +127,7 @@ def cross_entropy_loss(
     y_true, y_score, labels, sample_weight, class_weight = map(
         on_host, (y_true, y_score, labels, sample_weight, class_weight)
     )
+    from_logits = check_flag(from_logits, "from_logits")
     scores = check_scores(y_score, "y_score", from_logits)
     scores = two_columns(scores, from_logits)
     check_consistent_length(y_true, scores, sample_weight)

@@ -7,11 +7,14 @@ import pytest
 import scipy.sparse
 
 from skxent.losses import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
     cross_entropy,
     cross_entropy_grad,
     cross_entropy_hvp,
     cross_entropy_value_and_grad,
 )
+from skxent.metrics import cross_entropy_loss
 from tests import reference
 from tests.losses import cases
 
@@ -278,3 +281,15 @@ def test_unsigned_target_holds_an_ignore_index_out_of_the_range_of_classes():
     value, gradient = cross_entropy_value_and_grad(z, target, ignore_index=255)
     np.testing.assert_allclose(value, cross_entropy(z[::2], target[::2]), rtol=1e-15)
     assert (gradient[1] == 0).all()
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_from_logits_is_true_or_false(value):
+    for call in (cross_entropy, cross_entropy_grad, cross_entropy_value_and_grad):
+        with pytest.raises(TypeError, match="from_logits must be True or False"):
+            call(LOGITS, LABELS, from_logits=value)
+    for loss in (CrossEntropyLoss, BinaryCrossEntropyLoss):
+        with pytest.raises(TypeError, match="from_logits must be True or False"):
+            loss(from_logits=value)
+    with pytest.raises(TypeError, match="from_logits must be True or False"):
+        cross_entropy_loss(LABELS, SOFT, from_logits=value)
