@@ -77,11 +77,11 @@ def test_mean_of_confident_rows_is_as_accurate_as_they_are(shape, dtype):
 def test_error_is_measured_in_ulp():
     with mpmath.workdps(accuracy.DIGITS):
         for dtype in DTYPES:
-            one = np.dtype(dtype).type(1)
+            zero, one = np.arange(2, dtype=dtype)
             next_one = np.nextafter(one, one + one)
             assert accuracy.loss_error(next_one, mpmath.mpf(1), dtype) == 1
-            tiny = np.nextafter(one * 0, one)
-            assert accuracy.loss_error(one * 0, 3 * mpmath.mpf(float(tiny)), dtype) == 3
+            tiny = np.nextafter(zero, one)
+            assert accuracy.loss_error(zero, 3 * mpmath.mpf(float(tiny)), dtype) == 3
         assert accuracy.loss_error(math.inf, mpmath.mpf(1), "float64") == math.inf
         assert accuracy.loss_error(math.inf, mpmath.inf, "float64") == 0
         assert (

@@ -248,7 +248,7 @@ def test_classes_may_lie_on_any_axis(dtype, form, n_classes, others, data):
 def test_search_reaches_what_it_promises(special):
     seen = set()
 
-    @search
+    @settings(search, max_examples=300)  # drawing costs little
     @given(problems(special=special))
     def collect(problem):
         z, target, options = problem
