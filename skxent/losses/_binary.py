@@ -44,7 +44,8 @@ def binary_cross_entropy(
         Probability of class 1, or labels 0 and 1, of any real dtype. Numbers outside
         [0, 1] are accepted.
     weight : array-like that broadcasts to the shape of `input`, default=None
-        Weight of each element; None stands for ones.
+        Weight of each element; None stands for ones. For a list of arrays, what
+        broadcasts to their trailing axes, or a list as well.
     reduction : {"none", "sum", "mean", "sample"}, default="mean"
         ``"mean"`` divides by the number of elements, never by weights. ``"sample"``
         takes such a mean in each entry of the first axis.

@@ -174,6 +174,8 @@ def prepare(
     if entries is not None:
         input, lengths = join(entries, "input")
         target = join_like(target, "target", lengths)
+        if entries_of(weight, "weight") is not None:
+            weight = join_like(weight, "weight", lengths)
     scores = check.check_floats(input, "input")
     shape, dtype = scores.shape, scores.dtype
     if not from_logits:

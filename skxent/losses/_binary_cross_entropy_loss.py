@@ -159,7 +159,7 @@ class BinaryCrossEntropyLoss(Criterion):
         *,
         grad_output: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """Return the gradient of the loss with respect to its input.
 
         Parameters
@@ -174,7 +174,7 @@ class BinaryCrossEntropyLoss(Criterion):
 
         Returns
         -------
-        gradient : ndarray of the shape and dtype of `input`
+        gradient : ndarray of the shape and dtype of `input`, or list of them
             What :func:`binary_cross_entropy_with_logits_grad` returns.
 
         Raises
@@ -185,10 +185,9 @@ class BinaryCrossEntropyLoss(Criterion):
             As a call of the loss, and if `out` or `grad_output` does not fit.
         """
         functions, options = self._admit(input, target)
-        gradient: NDArray[Any] = functions.grad(
+        return functions.grad(
             input, target, grad_output=grad_output, out=out, **options
         )
-        return gradient
 
     def value_and_grad(
         self,
@@ -196,7 +195,7 @@ class BinaryCrossEntropyLoss(Criterion):
         target: ArrayLike,
         *,
         out: NDArray[Any] | None = None,
-    ) -> tuple[Any, NDArray[Any]]:
+    ) -> tuple[Any, Any]:
         """Return the loss and its gradient.
 
         Parameters
@@ -210,7 +209,7 @@ class BinaryCrossEntropyLoss(Criterion):
         -------
         loss : numpy scalar or array
             What a call returns.
-        gradient : ndarray of the shape and dtype of `input`
+        gradient : ndarray of the shape and dtype of `input`, or list of them
             What :meth:`grad` returns.
 
         Raises
@@ -231,7 +230,7 @@ class BinaryCrossEntropyLoss(Criterion):
         vector: ArrayLike,
         *,
         out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """Return the product of the Hessian of the loss of logits with a vector.
 
         Parameters
@@ -245,7 +244,7 @@ class BinaryCrossEntropyLoss(Criterion):
 
         Returns
         -------
-        product : ndarray of the shape and dtype of `input`
+        product : ndarray of the shape and dtype of `input`, or list of them
             What :func:`binary_cross_entropy_with_logits_hvp` returns.
 
         Raises

@@ -47,7 +47,8 @@ def binary_cross_entropy_with_logits(
         Probability of class 1, or labels 0 and 1, of any real dtype. Numbers outside
         [0, 1] are accepted.
     weight : array-like that broadcasts to the shape of `input`, default=None
-        Weight of each element; None stands for ones.
+        Weight of each element; None stands for ones. For a list of arrays, what
+        broadcasts to their trailing axes, or a list as well.
     pos_weight : array-like that broadcasts to the shape of `input`, default=None
         Weight of the target: the loss of class 1 counts so many times that of class 0.
         For multilabel data of shape (N, C) an array of shape (C,) holds one for each

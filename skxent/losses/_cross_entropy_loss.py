@@ -222,7 +222,7 @@ class CrossEntropyLoss(Criterion):
         sample_weight: ArrayLike | None = None,
         grad_output: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """Return the gradient of the loss with respect to its input.
 
         Parameters
@@ -237,7 +237,7 @@ class CrossEntropyLoss(Criterion):
 
         Returns
         -------
-        gradient : ndarray of the shape and dtype of `input`
+        gradient : ndarray of the shape and dtype of `input`, or list of them
             What :func:`cross_entropy_grad` returns.
 
         Raises
@@ -248,10 +248,9 @@ class CrossEntropyLoss(Criterion):
             As a call of the loss, and if `out` or `grad_output` does not fit.
         """
         functions, options = self._admit(input, target, sample_weight)
-        gradient: NDArray[Any] = functions.grad(
+        return functions.grad(
             input, target, grad_output=grad_output, out=out, **options
         )
-        return gradient
 
     def value_and_grad(
         self,
@@ -260,7 +259,7 @@ class CrossEntropyLoss(Criterion):
         *,
         sample_weight: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
-    ) -> tuple[Any, NDArray[Any]]:
+    ) -> tuple[Any, Any]:
         """Return the loss and its gradient.
 
         Parameters
@@ -274,7 +273,7 @@ class CrossEntropyLoss(Criterion):
         -------
         loss : numpy scalar or array
             What a call returns.
-        gradient : ndarray of the shape and dtype of `input`
+        gradient : ndarray of the shape and dtype of `input`, or list of them
             What :meth:`grad` returns.
 
         Raises
@@ -296,7 +295,7 @@ class CrossEntropyLoss(Criterion):
         *,
         sample_weight: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
+    ) -> Any:
         """Return the product of the Hessian of the loss of logits with a vector.
 
         Parameters
@@ -312,7 +311,7 @@ class CrossEntropyLoss(Criterion):
 
         Returns
         -------
-        product : ndarray of the shape and dtype of `input`
+        product : ndarray of the shape and dtype of `input`, or list of them
             What :func:`cross_entropy_hvp` returns.
 
         Raises

@@ -177,6 +177,14 @@ def test_binary_ragged_is_each_entry_by_itself(reduction):
     np.testing.assert_allclose(np.concatenate(product), curvature, rtol=1e-14)
 
 
+def test_binary_weights_of_each_element():
+    p, q = [np.array([0.3, 0.9]), np.array([0.5])], [[0.0, 1.0], [1.0]]
+    loss = binary_cross_entropy(p, q, weight=[[2.0, 0.0], [3.0]], reduction="sum")
+    assert loss == pytest.approx(-2 * np.log(0.7) + 3 * np.log(2.0), rel=1e-14)
+    with pytest.raises(ValueError, match=r"weight must hold arrays of lengths \[2, 1"):
+        binary_cross_entropy(p, q, weight=[[2.0], [0.0, 3.0]])
+
+
 def test_binary_probabilities():
     p, q = [np.array([0.3, 0.9]), np.array([0.5])], [[0.0, 1.0], [1.0]]
     loss = binary_cross_entropy(p, q, reduction="sample")
