@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skxent.backends import Backend, BinaryTargets, backend_for
 from skxent.losses import _validation as check
-from skxent.losses._call import REDUCTIONS, cast
+from skxent.losses._call import REDUCTIONS, cast, is_direct
 from skxent.losses._ragged import (
     entries_of,
     join,
@@ -27,7 +27,6 @@ from skxent.losses._ragged import (
 __all__ = ["BinaryCall", "prepare"]
 
 ONE = np.ones(1)
-REAL_KINDS = "iubf"
 
 
 class BinaryCall(NamedTuple):
@@ -70,13 +69,7 @@ class BinaryCall(NamedTuple):
         """Return floats of the input's shape, joined if it was a list."""
         if self.lengths is not None:
             value = join_like(value, name, self.lengths)
-        array = check.check_floats(value, name)
-        if array.shape != self.shape:
-            raise ValueError(
-                f"{name} must have the shape of input, {self.shape}; got shape "
-                f"{array.shape}."
-            )
-        return array
+        return check.check_floats_of_shape(value, name, self.shape)
 
     def weighted_by_output(self, grad_output: Any) -> "BinaryCall":
         """Return the call with the gradient of each loss multiplied with a number."""
@@ -128,22 +121,13 @@ class BinaryCall(NamedTuple):
 
     def gradient_buffer(self, out: NDArray[Any] | None) -> NDArray[Any]:
         """Return the (n,) array that the kernel writes: ``out`` itself if it can."""
-        if out is not None:
-            if self.lengths is not None:
-                raise ValueError(
-                    "out must be None for a list of arrays; the gradients come back as "
-                    "a list."
-                )
+        if self.lengths is not None:
+            check.refuse_out_for_list(out)
+        elif out is not None:
             check.check_out(out, self.shape, self.dtype)
-            # A kernel may write over the scores it has read, not over a shifted view.
-            in_place = out.ctypes.data == self.scores.ctypes.data
-            if (
-                out.dtype == self.scores.dtype
-                and out.flags.c_contiguous
-                and (in_place or not np.may_share_memory(out, self.scores))
-                and not any(np.may_share_memory(out, a) for a in self.targets[:3])
-            ):
-                return out.reshape(-1)
+            view = out.reshape(-1)
+            if is_direct(out, view, self.scores, self.targets[:3]):
+                return view
         return np.empty(self.scores.size, dtype=self.scores.dtype)
 
     def deliver(self, gradient: NDArray[Any], out: NDArray[Any] | None) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "cast",
     "deliver",
     "gradient_buffer",
+    "is_direct",
     "prepare",
     "prepare_call",
     "value",
@@ -192,26 +193,35 @@ def _read_input(
     return ragged, ragged.read(entries, "input")
 
 
+def is_direct(
+    out: NDArray[Any],
+    view: NDArray[Any],
+    scores: NDArray[Any],
+    operands: tuple[NDArray[Any], ...],
+) -> bool:
+    """Return whether a kernel may write to ``view``, that of ``out``, at once.
+
+    It may write over the scores that it has read, not over a shifted view of them.
+    """
+    in_place = out.ctypes.data == scores.ctypes.data
+    return (
+        out.dtype == scores.dtype
+        and np.may_share_memory(view, out)
+        and view.flags.c_contiguous
+        and (in_place or not np.may_share_memory(out, scores))
+        and not any(np.may_share_memory(out, array) for array in operands)
+    )
+
+
 def gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
     """Return the array that the kernel writes: ``out`` itself if it can."""
-    if out is not None:
-        if isinstance(call.layout, RaggedLayout):
-            raise ValueError(
-                "out must be None for a list of arrays; the gradients come back as a "
-                "list."
-            )
+    if isinstance(call.layout, RaggedLayout):
+        check.refuse_out_for_list(out)
+    elif out is not None:
         check.check_out(out, call.layout.shape, call.dtype)
-        # A kernel may write over the logits, row by row, but not over a shifted view.
-        in_place = out.ctypes.data == call.logits.ctypes.data
         view = call.layout.to_kernel(out)
-        if (
-            out.dtype == call.logits.dtype
-            and np.may_share_memory(view, out)
-            and view.flags.c_contiguous
-            and (in_place or not np.may_share_memory(out, call.logits))
-            and not np.may_share_memory(out, call.targets.target)
-            and not np.may_share_memory(out, call.targets.row_weight)
-        ):
+        operands = (call.targets.target, call.targets.row_weight)
+        if is_direct(out, view, call.logits, operands):
             return view
     return np.empty(call.logits.shape, dtype=call.logits.dtype)
 

@@ -90,13 +90,7 @@ class Layout(NamedTuple):
 
     def read(self, value: Any, name: str) -> NDArray[Any]:
         """Return floats of the input's shape, as the kernels read them."""
-        array = check.check_floats(value, name)
-        if array.shape != self.shape:
-            raise ValueError(
-                f"{name} must have the shape of input, {self.shape}; got shape "
-                f"{array.shape}."
-            )
-        return self.to_kernel(array)
+        return self.to_kernel(check.check_floats_of_shape(value, name, self.shape))
 
     def read_target(self, value: Any) -> NDArray[Any]:
         """Return class indices (n,), or probabilities as the kernels read them."""

@@ -32,7 +32,7 @@ Entries = list[NDArray[Any]]
 
 def entries_of(value: Any, name: str) -> Entries | None:
     """Return the arrays of a list whose shapes differ, None for all that is no such."""
-    if not isinstance(value, list | tuple) or not value:
+    if not _is_list(value) or not value:
         return None
     shapes = {getattr(entry, "shape", None) for entry in value}
     if len(shapes) == 1 and None not in shapes:

@@ -14,6 +14,7 @@ __all__ = [
     "check_distributions",
     "check_flag",
     "check_floats",
+    "check_floats_of_shape",
     "check_grad_output",
     "check_ignore_index",
     "check_indices",
@@ -23,6 +24,7 @@ __all__ = [
     "check_probability_targets",
     "check_weights_of_samples",
     "refuse_ignore_index",
+    "refuse_out_for_list",
     "to_array",
 ]
 
@@ -68,6 +70,18 @@ def check_floats(value: Any, name: str) -> NDArray[Any]:
             f"got dtype {array.dtype}. Convert it with .astype('float64')."
         )
     return _native(array)
+
+
+def check_floats_of_shape(
+    value: Any, name: str, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Return floats of the shape of the input."""
+    array = check_floats(value, name)
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} must have the shape of input, {shape}; got shape {array.shape}."
+        )
+    return array
 
 
 def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
@@ -225,6 +239,14 @@ def check_out(
         )
     if not out.flags.writeable:
         raise ValueError(f"{name} must be writable; got a read-only array.")
+
+
+def refuse_out_for_list(out: Any) -> None:
+    """Raise if there is an array for the gradients of a list of arrays."""
+    if out is not None:
+        raise ValueError(
+            "out must be None for a list of arrays; the gradients come back as a list."
+        )
 
 
 def check_grad_output(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
