@@ -8,7 +8,7 @@ code under test. Nothing here runs at import.
 
 import importlib
 import os
-from functools import cache
+from functools import cache, partial
 from time import perf_counter
 
 import numpy as np
@@ -21,6 +21,20 @@ if PROFILE not in PROFILES:
     )
 
 BOTH_DTYPES = ["float32", "float64"]
+
+# Rows and classes, from one small call up to a vocabulary; the table of the
+# documentation has these too. The last ones want 8 GB of memory.
+GRID = [
+    (32, 3),
+    (1000, 10),
+    (1_000_000, 2),
+    (1_000_000, 10),
+    (300_000, 37),
+    (100_000, 100),
+    (50_000, 1000),
+    (2048, 50_257),
+    (128, 256_000),
+]
 
 BURST_SECONDS = 0.01
 MIN_BURSTS = 3
@@ -39,8 +53,10 @@ def import_peer(name):
         raise NotImplementedError(f"{name} is not installed") from error
 
 
-def medians(functions, seconds):
+def medians(functions, seconds=None):
     """Return each function's median seconds per call, timed in alternating bursts."""
+    if seconds is None:
+        seconds = by_profile(quick=0.1, regular=1.0, full=3.0)
     for function in functions:
         function()
     times = [[] for _ in functions]
@@ -59,12 +75,21 @@ def medians(functions, seconds):
     return [float(np.median(own_times)) for own_times in times]
 
 
-def ratio_of_medians(ours, peer, seconds=None):
+def ratio_of_medians(ours, peer):
     """Return our median time over the peer's; below 1 we are faster."""
-    if seconds is None:
-        seconds = by_profile(quick=0.1, regular=1.0, full=3.0)
-    our_median, peer_median = medians([ours, peer], seconds)
+    our_median, peer_median = medians([ours, peer])
     return our_median / peer_median
+
+
+def copy_call(array):
+    """Return a copy of the array into memory that is touched already."""
+    return partial(np.copyto, array.copy(), array)
+
+
+def bandwidths(ours, bytes_moved, array):
+    """Return GB/s of our call and of a copy of ``array``, timed alternately."""
+    our_median, copy_median = medians([ours, copy_call(array)])
+    return bytes_moved / our_median / 1e9, 2 * array.nbytes / copy_median / 1e9
 
 
 def check_agreement(ours, peer, dtype):

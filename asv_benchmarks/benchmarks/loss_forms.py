@@ -1,10 +1,20 @@
-"""The other forms of the loss beside torch: events, images, linear layers."""
+"""The other forms of the loss in float32: events, images, linear layers.
+
+Peer: torch. The gradient is written into ``out=``.
+"""
 
 from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .common import by_profile, check_agreement, import_peer, ratio_of_medians
+from .common import (
+    bandwidths,
+    by_profile,
+    check_agreement,
+    import_peer,
+    ratio_of_medians,
+)
 
 N_EVENTS = by_profile(quick=100_000, regular=1_000_000, full=10_000_000)
 IMAGES = by_profile(
@@ -14,6 +24,23 @@ IMAGES = by_profile(
 LINEAR = by_profile(
     quick=(256, 32, 1000), regular=(2000, 256, 8000), full=(20_000, 512, 32_000)
 )
+# Bound by memory where nothing else is in the way; linear layers are by arithmetic.
+STREAMED = ["binary", "channels_first", "channels_last"]
+FORMS = [*STREAMED, "linear"]
+ALL_OPERATIONS = ["value", "value and gradient"]
+OPERATIONS = by_profile(
+    quick=["value and gradient"], regular=ALL_OPERATIONS, full=ALL_OPERATIONS
+)
+
+
+class Problem(NamedTuple):
+    """The arguments of one function, which has torch's name."""
+
+    name: str
+    leaves: tuple[Any, ...]  # the arrays that get a gradient
+    target: Any
+    options: dict[str, Any]
+    class_axis: int
 
 
 def normal(*shape):
@@ -26,102 +53,161 @@ def labels(n_classes, shape):
     return np.random.default_rng(4).integers(n_classes, size=shape)
 
 
-def with_torch(ours, name, leaves, *rest, **options):
-    """Return our call, and torch's forward and backward pass for the same arrays."""
-    torch = import_peer("torch")
-    function = getattr(torch.nn.functional, name)
-    tensors = [torch.from_numpy(array).requires_grad_() for array in leaves]
-    rest = [torch.from_numpy(array) for array in rest]
-    options = {key: torch.from_numpy(array) for key, array in options.items()}
-
-    def theirs():
-        for tensor in tensors:
-            tensor.grad = None
-        value = function(*tensors, *rest, **options)
-        value.backward()
-        return value.detach()
-
-    return ours, theirs
-
-
 def binary():
-    """Return the calls for events, each with a weight for its class."""
-    from skxent.losses import binary_cross_entropy_with_logits_value_and_grad as loss
-
+    """Events, ten in a row, each with a weight for its class."""
     x = normal(N_EVENTS // 10, 10)
     target = (normal(*x.shape) > 0).astype(np.float32)
-    weight = np.linspace(0.5, 2.0, 10, dtype=np.float32)
-    ours = partial(loss, x, target, pos_weight=weight, out=np.empty_like(x))
-    name = "binary_cross_entropy_with_logits"
-    return with_torch(ours, name, [x], target, pos_weight=weight)
+    options = {"pos_weight": np.linspace(0.5, 2.0, 10, dtype=np.float32)}
+    return Problem("binary_cross_entropy_with_logits", (x,), target, options, 1)
 
 
 def channels_first():
-    """Return the calls for the pixels of images."""
-    from skxent.losses import cross_entropy_value_and_grad as loss
-
-    x = normal(*IMAGES)
+    """The pixels of images."""
     target = labels(IMAGES[1], (IMAGES[0], *IMAGES[2:]))
-    ours = partial(loss, x, target, out=np.empty_like(x))
-    return with_torch(ours, "cross_entropy", [x], target)
+    return Problem("cross_entropy", (normal(*IMAGES),), target, {}, 1)
 
 
 def channels_last():
-    """Return the calls for the same images, their channels last in memory."""
-    from skxent.losses import cross_entropy_value_and_grad as loss
-
+    """The same images, their channels last in memory."""
     x = np.ascontiguousarray(np.moveaxis(normal(*IMAGES), 1, -1))
     target = labels(IMAGES[1], x.shape[:-1])
-    ours = partial(loss, x, target, class_axis=-1, out=np.empty_like(x))
-    return with_torch(ours, "cross_entropy", [np.moveaxis(x, -1, 1)], target)
+    return Problem("cross_entropy", (x,), target, {}, -1)
 
 
 def linear():
-    """Return the calls for a layer of many classes."""
-    from skxent.losses import linear_cross_entropy_value_and_grad as loss
-
+    """A layer of many classes."""
     n, n_features, n_classes = LINEAR
-    x, weight = normal(n, n_features), normal(n_classes, n_features) / 16
-    target = labels(n_classes, n)
-    out = (np.empty_like(x), np.empty_like(weight))
-    ours = partial(loss, x, weight, target, out=out)
-    return with_torch(ours, "linear_cross_entropy", [x, weight], target)
+    leaves = normal(n, n_features), normal(n_classes, n_features) / 16
+    return Problem("linear_cross_entropy", leaves, labels(n_classes, n), {}, 1)
+
+
+def our_call(problem, operation):
+    """Return our call; of value and gradient it returns the value."""
+    from skxent import losses
+
+    options = dict(problem.options)
+    if problem.class_axis != 1:
+        options["class_axis"] = problem.class_axis
+    arguments = *problem.leaves, problem.target
+    if operation == "value":
+        return partial(getattr(losses, problem.name), *arguments, **options)
+    out = tuple(np.empty_like(leaf) for leaf in problem.leaves)
+    options["out"] = out if len(out) > 1 else out[0]
+    function = getattr(losses, f"{problem.name}_value_and_grad")
+    return lambda: function(*arguments, **options)[0]
+
+
+def torch_call(problem, operation):
+    """Return torch's forward pass, or its forward and backward pass, for the same."""
+    torch = import_peer("torch")
+    function = getattr(torch.nn.functional, problem.name)
+    with_grad = operation != "value"
+    tensors = [
+        torch.from_numpy(np.moveaxis(leaf, problem.class_axis, 1))
+        for leaf in problem.leaves
+    ]
+    for tensor in tensors:
+        tensor.requires_grad_(with_grad)
+    target = torch.from_numpy(problem.target)
+    options = {key: torch.from_numpy(array) for key, array in problem.options.items()}
+
+    def call():
+        for tensor in tensors:
+            tensor.grad = None
+        value = function(*tensors, target, **options)
+        if with_grad:
+            value.backward()
+        return value.detach()
+
+    return call
 
 
 @cache
-def calls(form):
+def make_problem(form):
+    """Return the problem that a form's name stands for."""
+    return {
+        "binary": binary,
+        "channels_first": channels_first,
+        "channels_last": channels_last,
+        "linear": linear,
+    }[form]()
+
+
+@cache
+def calls(form, operation):
     """Return our call and torch's, which agree."""
-    ours, theirs = globals()[form]()
-    check_agreement(lambda: ours()[0], theirs, "float32")
+    problem = make_problem(form)
+    ours, theirs = our_call(problem, operation), torch_call(problem, operation)
+    check_agreement(ours, theirs, "float32")
     return ours, theirs
 
 
-class LossAndGradientOverTorch:
-    """Loss and gradient in float32 against torch, alternately in one process."""
+@cache
+def prepared_call(form, operation):
+    """Return our call, compiled and run once."""
+    call = our_call(make_problem(form), operation)
+    call()
+    return call
 
-    params = ("binary", "channels_first", "channels_last", "linear")
-    param_names = ("form",)
+
+def bytes_moved(form, operation):
+    """Return how many bytes the call must read and write."""
+    problem = make_problem(form)
+    logits = problem.leaves[0]
+    return logits.nbytes * (1 + (operation != "value")) + problem.target.nbytes
+
+
+class Form:
+    """Each form, ours."""
+
+    params = (FORMS, OPERATIONS)
+    param_names = ("form", "operation")
+
+    def setup(self, *params):
+        """Prepare the call; asv runs this again before every timed call."""
+        self.call = prepared_call(*params)
+
+    def time_call(self, *_):
+        """Time one call."""
+        self.call()
+
+    def peakmem_call(self, *_):
+        """Measure the peak of a process that makes the call, its inputs included."""
+        self.call()
+
+
+class FormOverTorch:
+    """Each form against torch, alternately in one process."""
+
+    params = (FORMS, OPERATIONS)
+    param_names = ("form", "operation")
     unit = "skxent time / torch time"
 
-    def setup(self, form):
+    def setup(self, *params):
         """Prepare both calls and see that they agree."""
-        self.calls = calls(form)
+        self.calls = calls(*params)
 
-    def track_time_ratio(self, _):
-        """Return the ratio of the medians; ours writes into ``out=``."""
+    def track_time_ratio(self, *_):
+        """Return the ratio of the medians."""
         return ratio_of_medians(*self.calls)
 
 
-class LossAndGradient:
-    """Loss and gradient of each form."""
+class FormOverCopy:
+    """Each form but linear layers, beside ``np.copyto`` of the logits."""
 
-    params = LossAndGradientOverTorch.params
-    param_names = ("form",)
+    params = (STREAMED, OPERATIONS)
+    param_names = ("form", "operation")
+    unit = "GB/s"
 
-    def setup(self, form):
-        """Prepare the call."""
-        self.call = calls(form)[0]
+    def setup(self, form, operation):
+        """Prepare our call."""
+        call, logits = prepared_call(form, operation), make_problem(form).leaves[0]
+        self.arguments = call, bytes_moved(form, operation), logits
 
-    def time_call(self, _):
-        """Time one call that writes into ``out=``."""
-        self.call()
+    def track_bandwidth(self, *_):
+        """Return what has to be read and written, over our time."""
+        return bandwidths(*self.arguments)[0]
+
+    def track_copy_bandwidth(self, *_):
+        """Return the bandwidth of the copy, measured in turns with our call."""
+        return bandwidths(*self.arguments)[1]

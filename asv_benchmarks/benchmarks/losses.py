@@ -1,4 +1,7 @@
-"""``skxent.losses`` beside torch and beside the speed of memory."""
+"""``cross_entropy`` and its gradient beside its peers, and beside the speed of memory.
+
+The gradient is written into ``out=`` unless a name says otherwise.
+"""
 
 from functools import cache, partial
 
@@ -6,35 +9,36 @@ import numpy as np
 
 from .common import (
     BOTH_DTYPES,
+    GRID,
+    bandwidths,
     by_profile,
     check_agreement,
-    import_peer,
     make_indices,
     make_logits,
     make_probabilities,
     ratio_of_medians,
 )
+from .peers import VALUE, VALUE_AND_GRAD
 
-# From one small call up to a vocabulary; the last ones of "full" want 8 GB of memory.
 SHAPES = by_profile(
     quick=[(1000, 10)],
     regular=[(32, 3), (1000, 10), (1_000_000, 10), (20_000, 1000)],
-    full=[
-        (32, 3),
-        (1000, 10),
-        (1_000_000, 2),
-        (1_000_000, 10),
-        (300_000, 37),
-        (100_000, 100),
-        (50_000, 1000),
-        (2048, 50_257),
-        (128, 256_000),
-    ],
+    full=GRID,
 )
 DTYPES = by_profile(quick=["float32"], regular=BOTH_DTYPES, full=BOTH_DTYPES)
 BOTH_FORMS = ["index", "probabilities"]
 FORMS = by_profile(quick=["index"], regular=BOTH_FORMS, full=BOTH_FORMS)
-LIBRARIES = ["skxent", "torch"]
+
+
+def chosen(peers):
+    """Return the names of the peers that the profile is for."""
+    return by_profile(quick=list(peers), regular=["torch"], full=list(peers))
+
+
+def libraries(peers):
+    """Return the libraries whose calls are timed on their own; the quick profile
+    runs the peers in the ratios only."""
+    return ["skxent", *by_profile(quick=[], regular=["torch"], full=list(peers))]
 
 
 def make_inputs(shape, dtype, form):
@@ -47,24 +51,19 @@ def make_inputs(shape, dtype, form):
 @cache
 def value_call(shape, dtype, form, library):
     """Return a call that computes the loss, compiled and run once."""
-    logits, target = make_inputs(shape, dtype, form)
+    inputs = make_inputs(shape, dtype, form)
     if library == "skxent":
         from skxent.losses import cross_entropy
 
-        call = partial(cross_entropy, logits, target)
+        call = partial(cross_entropy, *inputs)
     else:
-        torch = import_peer("torch")
-        call = partial(
-            torch.nn.functional.cross_entropy,
-            torch.from_numpy(logits),
-            torch.from_numpy(target),
-        )
+        call = VALUE[library](*inputs)
     call()
     return call
 
 
 @cache
-def value_and_grad_call(shape, dtype, form, library, reuse_out=False):
+def value_and_grad_call(shape, dtype, form, library, reuse_out=True):
     """Return a call that computes loss and gradient, compiled and run once."""
     logits, target = make_inputs(shape, dtype, form)
     if library == "skxent":
@@ -73,30 +72,34 @@ def value_and_grad_call(shape, dtype, form, library, reuse_out=False):
         out = np.empty_like(logits) if reuse_out else None
         call = partial(cross_entropy_value_and_grad, logits, target, out=out)
     else:
-        call = torch_value_and_grad(logits, target)
+        call = VALUE_AND_GRAD[library](logits, target)
     call()
     return call
 
 
-def torch_value_and_grad(logits, target):
-    """Return torch's forward and backward pass as one call."""
-    torch = import_peer("torch")
-    leaf = torch.from_numpy(logits).requires_grad_()
-    torch_target = torch.from_numpy(target)
+def comparable_calls(prepare, shape, dtype, form, library):
+    """Return our call and the peer's, or raise if they do not agree."""
+    ours = prepare(shape, dtype, form, "skxent")
+    theirs = prepare(shape, dtype, form, library)
+    try:
+        check_agreement(ours, theirs, dtype)
+    except AssertionError as error:
+        if library != "scikit-learn":
+            raise
+        raise NotImplementedError("scikit-learn clips small probabilities") from error
+    return ours, theirs
 
-    def call():
-        leaf.grad = None
-        value = torch.nn.functional.cross_entropy(leaf, torch_target)
-        value.backward()
-        return value.detach(), leaf.grad
 
-    return call
+def bytes_moved(shape, dtype, form, writes_gradient):
+    """Return how many bytes the call must read and write."""
+    logits, target = make_inputs(shape, dtype, form)
+    return logits.nbytes * (1 + writes_gradient) + target.nbytes
 
 
 class CrossEntropy:
-    """``cross_entropy``, ours and torch's."""
+    """``cross_entropy``, ours and the peers'."""
 
-    params = (SHAPES, DTYPES, FORMS, LIBRARIES)
+    params = (SHAPES, DTYPES, FORMS, libraries(VALUE))
     param_names = ("shape", "dtype", "form", "library")
     repeat = (5, 500, 2.0)
     prepare = staticmethod(value_call)
@@ -115,68 +118,82 @@ class CrossEntropy:
 
 
 class CrossEntropyValueAndGrad(CrossEntropy):
-    """``cross_entropy_value_and_grad``, and torch's forward and backward pass."""
+    """``cross_entropy_value_and_grad``, and what the peers have for it."""
 
+    params = (SHAPES, DTYPES, FORMS, libraries(VALUE_AND_GRAD))
     prepare = staticmethod(value_and_grad_call)
 
 
-class CrossEntropyOverTorch:
-    """``cross_entropy`` against torch, alternately in one process."""
+class CrossEntropyOverPeer:
+    """``cross_entropy`` against each peer, alternately in one process."""
 
-    params = (SHAPES, DTYPES, BOTH_FORMS)
-    param_names = ("shape", "dtype", "form")
-    unit = "skxent time / torch time"
+    params = (SHAPES, DTYPES, BOTH_FORMS, chosen(VALUE))
+    param_names = ("shape", "dtype", "form", "peer")
+    unit = "skxent time / peer's time"
     prepare = staticmethod(value_call)
 
-    def setup(self, shape, dtype, form):
+    def setup(self, *params):
         """Prepare both calls and see that they agree."""
-        self.ours = self.prepare(shape, dtype, form, "skxent")
-        self.peer = self.prepare(shape, dtype, form, "torch")
-        check_agreement(self.ours, self.peer, dtype)
+        self.calls = comparable_calls(self.prepare, *params)
 
     def track_time_ratio(self, *_):
         """Return the ratio of the medians."""
-        return ratio_of_medians(self.ours, self.peer)
+        return ratio_of_medians(*self.calls)
 
 
-class CrossEntropyValueAndGradOverTorch(CrossEntropyOverTorch):
-    """``cross_entropy_value_and_grad`` against torch; both allocate the gradient."""
+class CrossEntropyValueAndGradOverPeer(CrossEntropyOverPeer):
+    """``cross_entropy_value_and_grad`` against each peer, alternately."""
 
-    params = (SHAPES, DTYPES, FORMS)
+    params = (SHAPES, DTYPES, FORMS, chosen(VALUE_AND_GRAD))
     prepare = staticmethod(value_and_grad_call)
 
-    def track_time_ratio_reusing_out(self, shape, dtype, form):
-        """Return the ratio with our ``out=`` given, which torch has no like for."""
-        ours = value_and_grad_call(shape, dtype, form, "skxent", reuse_out=True)
-        return ratio_of_medians(ours, self.peer)
+
+class CrossEntropyValueAndNewGradOverTorch(CrossEntropyOverPeer):
+    """The same against torch where ours too allocates the gradient in each call."""
+
+    params = (SHAPES, DTYPES, FORMS, ["torch"])
+    prepare = staticmethod(partial(value_and_grad_call, reuse_out=False))
 
 
 class CrossEntropyOverCopy:
-    """``cross_entropy`` against ``np.copyto``: 1 is the speed of memory."""
+    """``cross_entropy`` beside ``np.copyto`` of the logits."""
 
     params = (SHAPES, DTYPES, FORMS)
     param_names = ("shape", "dtype", "form")
-    unit = "skxent time per byte / np.copyto time per byte"
     prepare = staticmethod(value_call)
     writes_gradient = False
 
-    def setup(self, shape, dtype, form):
-        """Prepare our call and a copy of the logits into memory already touched."""
-        self.ours = self.prepare(shape, dtype, form, "skxent")
-        self.logits, target = make_inputs(shape, dtype, form)
-        self.bytes_moved = self.logits.nbytes * (1 + self.writes_gradient)
-        self.bytes_moved += target.nbytes
-        self.copy_call = partial(np.copyto, self.logits.copy(), self.logits)
+    def setup(self, *params):
+        """Prepare our call."""
+        self.call = self.prepare(*params, "skxent")
+        self.bytes_moved = bytes_moved(*params, self.writes_gradient)
 
-    def track_time_ratio(self, *_):
+    def bandwidths(self, shape, dtype):
+        """Return GB/s, ours and the copy's."""
+        return bandwidths(self.call, self.bytes_moved, make_logits(shape, dtype))
+
+    def track_bandwidth(self, shape, dtype, form):
+        """Return what has to be read and written, over our time."""
+        return self.bandwidths(shape, dtype)[0]
+
+    track_bandwidth.unit = "GB/s"
+
+    def track_copy_bandwidth(self, shape, dtype, form):
+        """Return the bandwidth of the copy, measured in turns with our call."""
+        return self.bandwidths(shape, dtype)[1]
+
+    track_copy_bandwidth.unit = "GB/s"
+
+    def track_time_ratio(self, shape, dtype, form):
         """Return our time per byte read or written over the copy's."""
-        copied_bytes = 2 * self.logits.nbytes
-        ratio = ratio_of_medians(self.ours, self.copy_call)
-        return ratio * copied_bytes / self.bytes_moved
+        our_bandwidth, copy_bandwidth = self.bandwidths(shape, dtype)
+        return copy_bandwidth / our_bandwidth
+
+    track_time_ratio.unit = "skxent time per byte / np.copyto time per byte"
 
 
 class CrossEntropyValueAndGradOverCopy(CrossEntropyOverCopy):
-    """``cross_entropy_value_and_grad`` with ``out=`` given, against ``np.copyto``."""
+    """``cross_entropy_value_and_grad`` beside ``np.copyto`` of the logits."""
 
-    prepare = staticmethod(partial(value_and_grad_call, reuse_out=True))
+    prepare = staticmethod(value_and_grad_call)
     writes_gradient = True
