@@ -44,14 +44,14 @@ def in_new_process(which, name, cache_dir=None):
     return json.loads(result.stdout)
 
 
-def first_call_seconds(name):
-    """Return the seconds of the cold first call, and the median of the warm ones."""
+def first_call_seconds(name, n_warm):
+    """Return the seconds of the cold first call, and of as many warm ones."""
     with tempfile.TemporaryDirectory() as cache_dir:
         cold, *warm = [
             in_new_process("once", name, cache_dir)["seconds"]
-            for _ in range(1 + N_WARM)
+            for _ in range(1 + n_warm)
         ]
-    return cold, float(np.median(warm))
+    return cold, warm
 
 
 class FirstCall:
@@ -63,11 +63,11 @@ class FirstCall:
 
     def track_cold(self, name):
         """Return the seconds with an empty cache."""
-        return first_call_seconds(name)[0]
+        return first_call_seconds(name, 0)[0]
 
     def track_warm(self, name):
         """Return the seconds with a cache that holds the kernels."""
-        return first_call_seconds(name)[1]
+        return float(np.median(first_call_seconds(name, N_WARM)[1]))
 
 
 class Specialisations:

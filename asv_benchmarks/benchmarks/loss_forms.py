@@ -160,7 +160,7 @@ def bytes_moved(form, operation):
 class Form:
     """Each form, ours."""
 
-    params = (FORMS, OPERATIONS)
+    params = (by_profile(quick=FORMS[:1], regular=FORMS, full=FORMS), OPERATIONS)
     param_names = ("form", "operation")
 
     def setup(self, *params):
@@ -195,7 +195,10 @@ class FormOverTorch:
 class FormOverCopy:
     """Each form but linear layers, beside ``np.copyto`` of the logits."""
 
-    params = (STREAMED, OPERATIONS)
+    params = (
+        by_profile(quick=STREAMED[:1], regular=STREAMED, full=STREAMED),
+        OPERATIONS,
+    )
     param_names = ("form", "operation")
     unit = "GB/s"
 

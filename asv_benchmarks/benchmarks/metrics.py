@@ -20,7 +20,9 @@ SHAPES = by_profile(
 DTYPES = by_profile(quick=["float64"], regular=BOTH_DTYPES, full=BOTH_DTYPES)
 # Finding the classes in y_true may cost more than the loss: integers and strings.
 LABELS = by_profile(quick=["int"], regular=["int", "str"], full=["int", "str"])
-LIBRARIES = ["skxent", "scikit-learn"]
+BOTH_LIBRARIES = ["skxent", "scikit-learn"]
+# The quick profile runs the peer in the ratios only.
+LIBRARIES = by_profile(quick=["skxent"], regular=BOTH_LIBRARIES, full=BOTH_LIBRARIES)
 
 
 @cache
