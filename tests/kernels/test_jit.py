@@ -22,24 +22,6 @@ def test_twins_do_not_share_a_cache_entry():
     assert len(names) == len(set(names)) == 2 * len(TWINS) > 0
 
 
-def test_import_compiles_nothing_and_loads_no_optional_package():
-    code = """
-import sys
-import numba, scipy.optimize, sklearn.linear_model, sklearn.metrics, threadpoolctl
-before = set(sys.modules)
-import skxent.losses, skxent.metrics, skxent.linear_model
-from skxent.kernels import _cpu, _sigmoid
-from skxent.kernels._jit import Twins
-for twins in [*vars(_cpu).values(), *vars(_sigmoid).values()]:
-    if isinstance(twins, Twins):
-        assert not twins.parallel.signatures and not twins.sequential.signatures
-rooms = {name.partition(".")[0] for name in set(sys.modules) - before}
-optional = {"torch", "dask", "matplotlib", "cupy", "pandas", "xgboost", "lightgbm"}
-assert not optional & rooms, optional & rooms
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np

@@ -1,0 +1,46 @@
+"""Importing the package, in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+
+def run(code, cache_dir):
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache_dir)},
+        check=True,
+    )
+
+
+def test_import_compiles_nothing(tmp_path):
+    # the backend is imported on first use, and imports every kernel
+    code = """
+import gc
+import skxent, skxent.losses, skxent.metrics, skxent.linear_model
+import skxent.backends._numpy
+from numba.core.dispatcher import Dispatcher
+kernels = [
+    each
+    for each in gc.get_objects()
+    if isinstance(each, Dispatcher) and each.py_func.__module__.startswith("skxent.")
+]
+assert kernels
+compiled = [each for each in kernels if each.signatures]
+assert not compiled, compiled
+"""
+    run(code, tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_import_loads_no_optional_package(tmp_path):
+    code = """
+import sys
+import numba, scipy.optimize, sklearn.linear_model, sklearn.metrics, threadpoolctl
+before = set(sys.modules)
+import skxent.losses, skxent.metrics, skxent.linear_model, skxent.backends._numpy
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+optional = {"torch", "dask", "matplotlib", "cupy", "pandas", "xgboost", "lightgbm"}
+assert not optional & loaded, optional & loaded
+"""
+    run(code, tmp_path)
