@@ -77,6 +77,7 @@ html_sidebars = {
     "index": [],
     "getting_started": [],
     "accuracy": [],
+    "performance": [],
     "changelog": [],
     "contributing": [],
     "design/*": [],
