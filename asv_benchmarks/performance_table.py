@@ -1,7 +1,7 @@
 """Make the table of docs/performance.rst.
 
-``python -m asv_benchmarks.performance_table > docs/performance.txt`` takes most of an
-hour, 16 GB of memory, and a machine that does nothing else: with another process beside
+``python -m asv_benchmarks.performance_table > docs/performance.txt`` takes about an
+hour, 10 GB of memory, and a machine that does nothing else: with another process beside
 it, torch alone can become 50 times slower. Shapes, calls, the check that results agree
 and the alternating timer are those of the asv suite in its full profile;
 ``SKXENT_BENCH_PROFILE=quick`` tries in a minute whether all of it runs.

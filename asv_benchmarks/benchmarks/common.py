@@ -23,7 +23,7 @@ if PROFILE not in PROFILES:
 BOTH_DTYPES = ["float32", "float64"]
 
 # Rows and classes, from one small call up to a vocabulary; the table of the
-# documentation has these too. The last ones want 8 GB of memory.
+# documentation has these too. The last ones want 10 GB of memory.
 GRID = [
     (32, 3),
     (1000, 10),

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+
 from skxent.kernels import _cpu, _sigmoid
 from skxent.kernels._jit import Twins
+from skxent.losses import cross_entropy_value_and_grad
 
 TWINS = [
     value
@@ -20,6 +23,33 @@ def test_twins_do_not_share_a_cache_entry():
     # machine code of the wrong twin
     names = [twin.py_func.__qualname__ for twins in TWINS for twin in twins]
     assert len(names) == len(set(names)) == 2 * len(TWINS) > 0
+
+
+def test_options_compile_nothing_more():
+    logits, target = np.zeros((40, 3)), np.zeros(40, dtype=np.int64)
+    cross_entropy_value_and_grad(logits, target)
+    compiled = signatures()
+    for options in (
+        {"weight": np.ones(3)},
+        {"weight": np.ones(3, dtype=np.float32)},
+        {"label_smoothing": 0.1},
+        {"ignore_index": 0},
+        {"sample_weight": np.ones(40)},
+        {"sample_weight": np.ones(40, dtype=np.int32)},
+        {"reduction": "none"},
+        {"reduction": "sample"},
+        {"class_axis": -1},
+        {"out": np.empty_like(logits)},
+    ):
+        cross_entropy_value_and_grad(logits, target, **options)
+        assert signatures() == compiled, options
+    for indices in (target.astype(np.int8), target.astype(np.uint64), target.tolist()):
+        cross_entropy_value_and_grad(logits, indices)
+        assert signatures() == compiled
+
+
+def signatures():
+    return {twin: tuple(twin.signatures) for twins in TWINS for twin in twins}
 
 
 def test_second_process_compiles_nothing(tmp_path):
