@@ -44,7 +44,10 @@ ALL_OPTIONS = [*NAMES_OF_OPTION, "float16 logits", "probability targets"]
 OPTIONS = by_profile(
     quick=["these four together"], regular=ALL_OPTIONS, full=ALL_OPTIONS
 )
-OPERATIONS = ["value", "value and gradient"]
+ALL_OPERATIONS = ["value", "value and gradient"]
+OPERATIONS = by_profile(
+    quick=["value and gradient"], regular=ALL_OPERATIONS, full=ALL_OPERATIONS
+)
 
 IGNORED = -100
 IGNORED_EVERY = 10
