@@ -131,3 +131,9 @@ class Backend(Protocol):
 
         ``pos_weight`` takes no part.
         """
+
+    def worst_row_sum(self, rows: Any, most: float) -> float:
+        """Return the largest distance of the sum of a row of (n, K) from 1.
+
+        Infinite if an entry lies outside ``[0, most]`` or is -0.0.
+        """

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.kernels import _cpu, _sigmoid
+from skxent.kernels import _cpu, _row_checks, _sigmoid
 from skxent.kernels._jit import Twins
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
@@ -31,6 +31,7 @@ __all__ = [
     "sigmoid_loss",
     "softmax_curvature",
     "softmax_loss",
+    "worst_row_sum",
 ]
 
 # Elements of one chunk, the unit of scheduling and of partial sums.
@@ -313,3 +314,20 @@ def bernoulli_loss(
         gradient_out,
     )
     return float(partial.sum())
+
+
+def worst_row_sum(rows: NDArray[Any], most: float) -> float:
+    """Return how far the sum of a row is from 1, inf for values not in [0, most]."""
+    n_classes = rows.shape[1]
+    rows_per_chunk, n_chunks = _partition(rows)
+    worst = np.empty(n_chunks)
+    _launch(
+        _row_checks.check_rows,
+        rows.size,
+        _operand(rows),
+        most,
+        float(1 << max(0, n_classes.bit_length() - 11)),
+        rows_per_chunk,
+        worst,
+    )
+    return float(worst.max())

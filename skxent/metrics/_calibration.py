@@ -16,10 +16,10 @@ from sklearn.utils import check_consistent_length
 
 from skxent.losses._validation import check_option, check_weights_of_samples
 from skxent.metrics._arrays import like, on_host
+from skxent.metrics._blocks import two_columns
 from skxent.metrics._encoding import (
     check_scores,
     encode_labels,
-    two_columns,
     warn_unless_normalised,
 )
 
@@ -45,14 +45,17 @@ def _top_label(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (n,) correctness and (n,) confidence."""
     remedy = "Pass the output of predict_proba, not that of decision_function."
-    proba = check_scores(y_proba, "y_proba", from_logits=False, remedy=remedy)
+    proba, is_normalised = check_scores(
+        y_proba, "y_proba", from_logits=False, remedy=remedy
+    )
     proba = two_columns(proba, from_logits=False)
     check_consistent_length(y_true, proba)
     remedy = "drop such rows, or pass all labels."
     target = encode_labels(
-        y_true, labels, proba, None, name="y_proba", remedy=remedy
+        y_true, labels, proba.shape[1], None, name="y_proba", remedy=remedy
     ).target
-    warn_unless_normalised(proba, "y_proba", stacklevel=5)
+    if not is_normalised:
+        warn_unless_normalised(proba, "y_proba", stacklevel=5)
     predicted = proba.argmax(axis=1)
     rows = np.arange(len(proba))
     right = target == predicted if target.ndim == 1 else target[rows, predicted]

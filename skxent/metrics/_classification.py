@@ -1,5 +1,6 @@
 """Metrics of probabilistic classifiers: ``y_true`` first, any labels."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
-from skxent.losses._call import prepare, value
 from skxent.losses._validation import check_class_weight, check_flag
 from skxent.metrics._arrays import on_host
+from skxent.metrics._blocks import (
+    class_totals,
+    n_columns_of,
+    sums_of_losses,
+    two_columns,
+)
 from skxent.metrics._encoding import (
-    IGNORED,
     EncodedLabels,
     check_scores,
     encode_labels,
-    two_columns,
     warn_unless_normalised,
 )
 
@@ -38,9 +42,12 @@ def _weights_of_classes(
                 f"got {class_weight!r}. Pass the weights that you mean."
             )
         classes = np.arange(n_classes)
-        seen = classes
-    else:
-        seen = classes[target[target != IGNORED]]
+    seen = classes
+    if isinstance(class_weight, str):
+        counts = class_totals(target, n_classes)
+        if class_weight == "balanced" and counts.all():
+            return np.asarray(counts.sum() / (n_classes * counts), dtype=np.float64)
+        seen = classes[counts > 0]
     weights = compute_class_weight(class_weight, classes=classes, y=seen)
     return np.asarray(weights, dtype=np.float64)
 
@@ -128,21 +135,20 @@ def cross_entropy_loss(
         on_host, (y_true, y_score, labels, sample_weight, class_weight)
     )
     from_logits = check_flag(from_logits, "from_logits")
-    scores = check_scores(y_score, "y_score", from_logits)
-    scores = two_columns(scores, from_logits)
+    scores, is_normalised = check_scores(y_score, "y_score", from_logits)
+    n_columns = n_columns_of(scores)
     check_consistent_length(y_true, scores, sample_weight)
-    encoded = encode_labels(y_true, labels, scores, ignore_label, name="y_score")
-    if not from_logits:
-        warn_unless_normalised(scores, "y_score")
-    call = prepare(
+    encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
+    if not (from_logits or is_normalised):
+        warn_unless_normalised(two_columns(scores, False), "y_score")
+    total, denominator = sums_of_losses(
         scores,
         encoded.target,
-        _weights_of_classes(class_weight, encoded, scores.shape[1]),
-        IGNORED,
-        "mean" if normalize else "sum",
-        label_smoothing,
-        from_logits,
-        None,
         sample_weight,
+        class_weight=_weights_of_classes(class_weight, encoded, n_columns),
+        label_smoothing=label_smoothing,
+        from_logits=from_logits,
     )
-    return float(value(call._replace(dtype=np.dtype(np.float64))))
+    if not normalize:
+        return total
+    return total / denominator if denominator else math.nan

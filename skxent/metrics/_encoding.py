@@ -13,18 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, column_or_1d
 
 from skxent.losses._validation import check_distributions
+from skxent.metrics._blocks import IGNORED, holds_distributions
+from skxent.metrics._codes import find_codes, plain_labels
 
 __all__ = [
-    "IGNORED",
     "EncodedLabels",
     "check_scores",
     "encode_labels",
-    "two_columns",
+    "is_plain",
     "warn_unless_normalised",
 ]
 
-IGNORED = -100  # the class index of rows that are left out
-
+DTYPES = [np.float64, np.float32]
 USE_LOGITS = (
     "Pass from_logits=True for the output of a decision_function that holds log-odds."
 )
@@ -34,38 +34,56 @@ USE_IGNORE_LABEL = "drop such rows with ignore_label, or pass all labels."
 class EncodedLabels(NamedTuple):
     """The targets of a metric."""
 
-    target: NDArray[Any]  # (n,) class indices, or (n, K) probabilities
+    target: NDArray[Any]  # (n,) class indices of any integer dtype, or probabilities
     classes: NDArray[Any] | None  # (K,), None if soft labels came without names
+
+
+def is_plain(scores: Any, dtypes: list[Any]) -> bool:
+    """Return whether `check_array` would return the scores as they are if finite."""
+    return (
+        type(scores) in (np.ndarray, np.memmap)
+        and scores.dtype in dtypes
+        and scores.ndim in (1, 2)
+        and scores.size > 0
+    )
 
 
 def check_scores(
     y_score: ArrayLike, name: str, from_logits: bool, *, remedy: str = USE_LOGITS
-) -> NDArray[Any]:
-    """Return scores of shape (n,) or (n, K), float32 or float64, checked for range."""
-    scores: NDArray[Any] = check_array(
-        y_score,
-        ensure_2d=False,
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=not from_logits,
-        input_name=name,
-    )
+) -> tuple[NDArray[Any], bool]:
+    """Return scores of shape (n,) or (n, K), float32 or float64, checked for range.
+
+    And whether they are probabilities whose rows are known to sum to 1.
+    """
+    scores: Any = y_score
+    if not is_plain(y_score, DTYPES):
+        scores = _checked_array(y_score, name, from_logits)
     if from_logits:
-        if np.isnan(scores).any():
+        if np.isnan(scores.min()):
             raise ValueError(f"{name} must not contain NaN.")
-    elif scores.min() < 0 or scores.max() > 1 + np.sqrt(np.finfo(scores.dtype).eps):
+        return scores, False
+    most = 1 + float(np.sqrt(np.finfo(scores.dtype).eps))
+    if holds_distributions(scores, most):
+        return scores, True
+    _checked_array(scores, name, from_logits)
+    if scores.min() < 0 or scores.max() > most:
         raise ValueError(
             f"{name} must hold probabilities, all in [0, 1]; got values in "
             f"[{scores.min()}, {scores.max()}]. {remedy}"
         )
-    return scores
+    return scores, False
 
 
-def two_columns(scores: NDArray[Any], from_logits: bool) -> NDArray[Any]:
-    """Return (n, 2) scores for those of the second class alone, (n,) or (n, 1)."""
-    if scores.ndim == 2 and scores.shape[1] != 1:
-        return scores
-    scores = scores.reshape(-1, 1)
-    return np.hstack([np.zeros_like(scores) if from_logits else 1 - scores, scores])
+def _checked_array(y_score: ArrayLike, name: str, from_logits: bool) -> NDArray[Any]:
+    """Return scores as an array of at most two dimensions."""
+    array: NDArray[Any] = check_array(
+        y_score,
+        ensure_2d=False,
+        dtype=DTYPES,
+        ensure_all_finite=not from_logits,
+        input_name=name,
+    )
+    return array
 
 
 def warn_unless_normalised(
@@ -84,7 +102,7 @@ def warn_unless_normalised(
 def encode_labels(
     y_true: ArrayLike,
     labels: ArrayLike | None,
-    scores: NDArray[Any],
+    n_columns: int,
     ignore_label: Any,
     *,
     name: str,
@@ -95,12 +113,19 @@ def encode_labels(
     ``name`` is what the caller's signature calls the scores, and ``remedy`` what it
     offers against a label without a column.
     """
-    n_columns = scores.shape[1]
-    y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
+    found = _found_labels(y_true, labels, ignore_label, n_columns)
+    if found is not None:
+        return found
+    y: Any = y_true
+    is_right = is_plain(y, DTYPES) and y.ndim == 2 and holds_distributions(y)
+    if not is_right:
+        y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
     if y.ndim == 2 and y.shape[1] > 1:
         if labels is not None:
             _check_count(column_or_1d(labels), n_columns, name, "labels")
-        return EncodedLabels(check_distributions(y, "y_true", n_columns), None)
+        if not (is_right and y.shape[1] == n_columns):
+            y = check_distributions(y, "y_true", n_columns)
+        return EncodedLabels(y, None)
     y = column_or_1d(y)
     ignored = _is_ignored(y, ignore_label)
     classes = np.unique(y[~ignored]) if labels is None else column_or_1d(labels)
@@ -120,6 +145,44 @@ def encode_labels(
             f"{remedy}"
         )
     return EncodedLabels(np.where(ignored, IGNORED, order[place]), classes)
+
+
+def _found_labels(
+    y_true: Any, labels: Any, ignore_label: Any, n_columns: int
+) -> EncodedLabels | None:
+    """Return class indices for labels of the usual types, if all of them are right."""
+    left_out = [] if ignore_label is None else [ignore_label]
+    if np.ndim(ignore_label) != 0:
+        return None
+    if labels is None:
+        found = find_codes(y_true, None, n_columns + len(left_out))
+        if found is None and left_out:  # it need not occur
+            found = find_codes(y_true, None, n_columns)
+        if found is None:
+            return None
+        kept = [label not in left_out for label in found.classes.tolist()]
+        classes = found.classes[kept]
+        if len(classes) != n_columns:
+            return None
+        names = classes.tolist()
+    else:
+        classes = np.asarray(labels)
+        names = classes.tolist()
+        if plain_labels(labels) is None or len(names) != n_columns:
+            return None
+        distinct = {*names, *left_out}
+        if len({*map(type, distinct)}) != 1 or len({*names}) != n_columns:
+            return None
+        found = find_codes(y_true, sorted(distinct), len(distinct))
+        if found is None:
+            return None
+    column_of = {name: column for column, name in enumerate(names)}
+    column_of |= dict.fromkeys(left_out, IGNORED)
+    columns = [column_of[label] for label in found.classes.tolist()]
+    if columns == list(range(n_columns)):
+        return EncodedLabels(found.codes, classes)
+    narrowest = np.result_type(np.int8, np.min_scalar_type(n_columns))
+    return EncodedLabels(np.array(columns, narrowest).take(found.codes), classes)
 
 
 def _check_count(classes: NDArray[Any], n_columns: int, name: str, where: str) -> None:

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_consistent_length
 
-from skxent.losses._call import prepare, value
-from skxent.metrics._encoding import IGNORED
+from skxent.metrics._blocks import class_totals, n_columns_of, sums_of_losses
 from skxent.metrics._predictions import (
     Prediction,
     check_parameters,
@@ -25,15 +24,9 @@ __all__ = ["d2_log_loss_score", "log_loss"]
 
 def _total_log_loss(prediction: Prediction) -> float:
     """Return the weighted sum of the losses, probabilities clipped."""
-    probabilities, target, sample_weight = prediction
-    if target.ndim == 2:
-        target = target.astype(probabilities.dtype)
-    call = prepare(
-        probabilities, target, None, IGNORED, "sum", 0.0, False, None, sample_weight
-    )
-    eps = np.finfo(probabilities.dtype).eps
-    exact = call._replace(dtype=np.dtype(np.float64))
-    return float(value(exact, low=float(eps), high=float(1 - eps)))
+    eps = float(np.finfo(prediction.probabilities.dtype).eps)
+    total, _ = sums_of_losses(*prediction, low=eps, high=1.0 - eps)
+    return total
 
 
 def log_loss(
@@ -124,7 +117,8 @@ def _total_null_loss(prediction: Prediction) -> float:
     """Return the log loss, in total, of predicting the share of each class."""
     probabilities, target, sample_weight = prediction
     if target.ndim == 1:
-        counts = np.bincount(target, sample_weight, probabilities.shape[1])
+        n_classes = n_columns_of(probabilities)
+        counts = class_totals(target, n_classes, sample_weight)
     else:
         weight = np.ones(len(target)) if sample_weight is None else sample_weight
         counts = weight @ target

@@ -5,8 +5,11 @@ them still is; whatever version is installed, the behaviour is that of 1.9.
 
 Conventions
 -----------
-n samples, K classes in sorted order. Probabilities are (n, K), or (n,) for the second
-of two classes.
+n samples, K classes in sorted order. Probabilities are (n, K), or (n,) or (n, 1) for
+the second of two classes.
+
+Right arguments are recognised by one pass over the probabilities and the labels. Where
+that leaves a doubt, scikit-learn's own checks decide, and say what is wrong.
 """
 
 import warnings
@@ -20,7 +23,9 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from skxent.metrics._arrays import on_host
-from skxent.metrics._encoding import two_columns, warn_unless_normalised
+from skxent.metrics._blocks import holds_distributions, n_columns_of, two_columns
+from skxent.metrics._codes import find_codes
+from skxent.metrics._encoding import is_plain, warn_unless_normalised
 
 __all__ = [
     "InvalidParameterError",
@@ -31,6 +36,8 @@ __all__ = [
     "renamed",
     "total_weight",
 ]
+
+DTYPES = [np.float64, np.float32, np.float16]
 
 
 class InvalidParameterError(ValueError, TypeError):
@@ -179,6 +186,38 @@ def _encode(y_true: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.searchsorted(classes, column_or_1d(y_true)), classes
 
 
+def _check_range(probabilities: NDArray[Any]) -> None:
+    """Raise if a probability lies outside [0, 1]."""
+    largest, least = probabilities.max(), probabilities.min()
+    if largest > 1:
+        raise ValueError(f"y_prob contains values greater than 1: {largest}")
+    if least < 0:
+        raise ValueError(f"y_prob contains values lower than 0: {least}")
+
+
+def _check_count(classes: NDArray[Any], labels: Any, n_columns: int) -> None:
+    """Raise unless there is one class per column."""
+    if len(classes) == n_columns:
+        return
+    if labels is not None:
+        raise ValueError(
+            "The number of classes in labels is different from that in y_prob. "
+            f"Classes found in labels: {classes}"
+        )
+    raise ValueError(
+        "y_true and y_prob contain different number of classes: "
+        f"{len(classes)} vs {n_columns}. Please provide the true labels explicitly "
+        f"through the labels argument. Classes found in y_true: {classes}"
+    )
+
+
+def _are_integral(classes: NDArray[Any]) -> bool:
+    """Return whether scikit-learn takes numbers for classes, not for a quantity."""
+    if classes.dtype.kind != "f":
+        return True
+    return bool((classes == classes.astype(np.int64)).all())
+
+
 def check_prediction(
     y_true: Any, y_proba: Any, sample_weight: Any, labels: Any
 ) -> Prediction:
@@ -186,30 +225,24 @@ def check_prediction(
     y_true, y_proba, sample_weight, labels = map(
         on_host, (y_true, y_proba, sample_weight, labels)
     )
-    probabilities: NDArray[Any] = check_array(
-        y_proba, ensure_2d=False, dtype=[np.float64, np.float32, np.float16]
-    )
-    largest, least = probabilities.max(), probabilities.min()
-    if largest > 1:
-        raise ValueError(f"y_prob contains values greater than 1: {largest}")
-    if least < 0:
-        raise ValueError(f"y_prob contains values lower than 0: {least}")
+    probabilities: NDArray[Any] = y_proba
+    if not is_plain(y_proba, DTYPES):
+        probabilities = check_array(y_proba, ensure_2d=False, dtype=DTYPES)
+    is_right = holds_distributions(probabilities)
+    if not is_right:
+        check_array(probabilities, ensure_2d=False)  # raises for nan and infinity
+        _check_range(probabilities)
     check_consistent_length(probabilities, y_true, sample_weight)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, len(probabilities))
-    target, classes = _encode(y_true, labels)
-    probabilities = two_columns(probabilities, from_logits=False)
-    warn_unless_normalised(probabilities, "y_prob", stacklevel=4)
-    n_columns = probabilities.shape[1]
-    if len(classes) != n_columns:
-        if labels is not None:
-            raise ValueError(
-                "The number of classes in labels is different from that in y_prob. "
-                f"Classes found in labels: {classes}"
-            )
-        raise ValueError(
-            "y_true and y_prob contain different number of classes: "
-            f"{len(classes)} vs {n_columns}. Please provide the true labels explicitly "
-            f"through the labels argument. Classes found in y_true: {classes}"
-        )
+    n_columns = n_columns_of(probabilities)
+    found = find_codes(y_true, labels, n_columns)
+    if found is None or not _are_integral(found.classes):
+        target, classes = _encode(y_true, labels)
+    else:
+        target, classes = found
+    if not is_right:
+        probabilities = two_columns(probabilities, from_logits=False)
+        warn_unless_normalised(probabilities, "y_prob", stacklevel=4)
+    _check_count(classes, labels, n_columns)
     return Prediction(probabilities, target, sample_weight)

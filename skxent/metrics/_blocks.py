@@ -1,0 +1,139 @@
+"""Metrics over blocks of rows, so that no copy is larger than a block.
+
+Conventions
+-----------
+n samples, K classes. Probabilities are (n, K), or (n,) or (n, 1) for the second of two
+classes, float64, float32 or float16.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.backends import backend_for
+from skxent.losses._call import prepare, value
+
+__all__ = [
+    "IGNORED",
+    "blocks_of",
+    "class_totals",
+    "holds_distributions",
+    "n_columns_of",
+    "sums_of_losses",
+    "two_columns",
+]
+
+IGNORED = -100  # the class index of rows that are left out
+
+# What is copied of a large array is a 64th; blocks of fewer rows are calls, not work.
+N_BLOCKS = 64
+LEAST_ROWS = 4096
+
+
+def blocks_of(n_rows: int) -> Iterator[slice]:
+    """Yield the blocks of rows; they depend on the number of rows alone."""
+    size = max(LEAST_ROWS, -(-n_rows // N_BLOCKS))
+    for begin in range(0, n_rows, size):
+        yield slice(begin, min(begin + size, n_rows))
+
+
+def n_columns_of(scores: NDArray[Any]) -> int:
+    """Return the number of classes that the scores are of."""
+    return 2 if scores.ndim == 1 else max(2, scores.shape[1])
+
+
+def two_columns(scores: NDArray[Any], from_logits: bool) -> NDArray[Any]:
+    """Return (n, 2) scores for those of the second class alone, (n,) or (n, 1)."""
+    if scores.ndim == 2 and scores.shape[1] != 1:
+        return scores
+    scores = scores.reshape(-1, 1)
+    return np.hstack([np.zeros_like(scores) if from_logits else 1 - scores, scores])
+
+
+def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:
+    """Return whether all is in ``[0, most]`` and rows sum to 1; no in case of doubt.
+
+    What scikit-learn finds by sums in the dtype of the rows, with rounding errors of
+    their own, is not doubted where the distance from 1 leaves room for those.
+    """
+    if rows.ndim == 1 or rows.shape[1] == 1:
+        return bool(rows.min() >= 0 and rows.max() <= most)  # nan is neither
+    n_classes = rows.shape[1]
+    eps = float(np.finfo(rows.dtype).eps)
+    # numpy adds in pairs what lies side by side
+    rounding = eps * (min(n_classes, 64) if rows.flags.c_contiguous else n_classes)
+    most_off = eps**0.5 - rounding
+    worst_row_sum = backend_for(rows).worst_row_sum
+    if rows.flags.c_contiguous and rows.dtype != np.float16:
+        return worst_row_sum(rows, most) <= most_off
+    kind = np.float32 if rows.dtype == np.float16 else rows.dtype
+    return all(
+        worst_row_sum(rows[block].astype(kind, copy=False), most) <= most_off
+        for block in blocks_of(len(rows))
+    )
+
+
+def class_totals(
+    target: NDArray[Any], n_classes: int, sample_weight: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Return how often each class occurs, weighted or not, in the rows not ignored."""
+    totals = np.zeros(n_classes, dtype=np.intp if sample_weight is None else np.float64)
+    for block in blocks_of(len(target)):
+        part = target[block].astype(np.int64, copy=False)
+        kept = part != IGNORED
+        weight = None if sample_weight is None else sample_weight[block][kept]
+        totals += np.bincount(part[kept], weight, n_classes)
+    return totals
+
+
+def _is_read_in_place(scores: NDArray[Any], target: NDArray[Any]) -> bool:
+    """Return whether the kernels read these arrays without a copy."""
+    return (
+        scores.ndim == 2
+        and scores.shape[1] > 1
+        and scores.dtype != np.float16
+        and (scores.flags.c_contiguous or scores.flags.f_contiguous)
+        and target.dtype == (np.int64 if target.ndim == 1 else scores.dtype)
+    )
+
+
+def sums_of_losses(
+    scores: NDArray[Any],
+    target: NDArray[Any],
+    sample_weight: Any,
+    *,
+    from_logits: bool = False,
+    low: float = -np.inf,
+    high: float = np.inf,
+    class_weight: NDArray[np.float64] | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[float, float]:
+    """Return the sum of the losses and what their mean divides it by.
+
+    ``target`` holds class indices (n,) of any integer dtype, or probabilities.
+    """
+    blocks = [slice(None)]
+    if not _is_read_in_place(scores, target) and np.ndim(sample_weight) < 2:
+        blocks = list(blocks_of(len(scores)))
+        sample_weight = (
+            sample_weight if sample_weight is None else np.asarray(sample_weight)
+        )
+    total = denominator = 0.0
+    for block in blocks:
+        part = target[block]
+        call = prepare(
+            two_columns(scores[block], from_logits),
+            part.astype(scores.dtype, copy=False) if part.ndim == 2 else part,
+            class_weight,
+            IGNORED,
+            "sum",
+            label_smoothing,
+            from_logits,
+            None,
+            None if sample_weight is None else sample_weight[block],
+        )._replace(dtype=np.dtype(np.float64))
+        total += float(value(call, low, high))
+        denominator += call.targets.denominator
+    return total, denominator

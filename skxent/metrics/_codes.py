@@ -1,0 +1,180 @@
+"""Class indices of labels, found without sorting the labels.
+
+Labels are few distinct ones, many times over. Whatever is unusual, a number of classes
+other than that of the columns first of all, gets None for an answer: the caller then
+takes the way that knows all types and all messages.
+
+Conventions
+-----------
+n labels ``y``, of one type and one dimension; K classes, ascending. A code is the index
+of a class, of any integer dtype.
+
+Integers of a small range
+    A table with one entry for each number of the range.
+Strings of Python
+    A dict.
+Everything else
+    :mod:`skxent.metrics._words`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.metrics._blocks import blocks_of
+from skxent.metrics._words import Codes, codes_of_words
+
+__all__ = ["Codes", "find_codes", "plain_labels"]
+
+TABLE_SIZE = 1 << 16
+
+
+def find_codes(y: Any, labels: Any, n_classes: int) -> Codes | None:
+    """Return the codes of the labels, None where they need a closer look.
+
+    ``labels`` are the classes, ascending; None for those that are found in ``y``.
+    """
+    y = plain_labels(y)
+    if y is None or n_classes < 2:
+        return None
+    known = None
+    if labels is not None:
+        known = _ascending(plain_labels(labels))
+        if known is None or len(known) != n_classes:
+            return None
+    if not isinstance(y, np.ndarray) or y.dtype == object:
+        return _codes_of_strings(y, known, n_classes)
+    if known is not None and _kind(known) != _kind(y):
+        return None
+    if y.dtype == bool:
+        y, known = y.view(np.uint8), None if known is None else known.view(np.uint8)
+    if y.dtype.kind in "iu":
+        least, largest = int(y.min()), int(y.max())
+        if largest - least < max(TABLE_SIZE, 2 * n_classes) and largest < 1 << 63:
+            return _codes_of_integers(y, known, n_classes, least, largest)
+    return codes_of_words(y, known, n_classes)
+
+
+def _kind(labels: NDArray[Any]) -> str:
+    """Return the kind of the labels, one for integers with and without a sign."""
+    return labels.dtype.kind.replace("u", "i")
+
+
+def plain_labels(y: Any) -> Any:
+    """Return an array of numbers or strings, or a sequence whose first is a string.
+
+    None for labels of other types.
+    """
+    if isinstance(y, list | tuple | range):
+        if len(y) and isinstance(y[0], str):
+            return y
+        if not len(y) or not isinstance(y[0], int | float | np.number | np.bool_):
+            return None
+        try:
+            y = np.asarray(y)
+        except ValueError:
+            return None
+        return y if y.ndim == 1 and y.dtype.kind in "biuf" else None
+    if hasattr(y, "iloc") and hasattr(y, "dtype"):
+        values = np.asarray(y)
+        if not isinstance(y.dtype, np.dtype) and values.dtype != object:
+            return None
+        y = values
+    if type(y) not in (np.ndarray, np.memmap) or y.ndim != 1 or not y.size:
+        return None
+    return y if y.dtype.kind in "biufUO" and y.dtype.isnative else None
+
+
+def _are_strings(labels: set[Any]) -> bool:
+    """Return whether all labels are strings that an array can hold."""
+    # an array drops what ends in null characters
+    return all(isinstance(label, str) and "\0" not in label for label in labels)
+
+
+def _ascending(labels: Any) -> NDArray[Any] | None:
+    """Return labels as an array if they ascend, else None."""
+    if labels is None:
+        return None
+    if not isinstance(labels, np.ndarray) or labels.dtype == object:
+        labels = list(labels)
+        if not all(isinstance(label, str) for label in labels):
+            return None
+        labels = np.array(labels)
+    return labels if (labels[1:] > labels[:-1]).all() else None
+
+
+def _codes_of_strings(
+    y: Any, known: NDArray[Any] | None, n_classes: int
+) -> Codes | None:
+    """Return the codes of a sequence of strings."""
+    if known is None:
+        seen: set[Any] = set()
+        for block in blocks_of(len(y)):
+            try:
+                seen.update(y[block])
+            except TypeError:  # a list among them
+                return None
+            if len(seen) > n_classes:
+                return None
+        if len(seen) != n_classes or not _are_strings(seen):
+            return None
+        classes = sorted(seen)
+    elif known.dtype.kind != "U":
+        return None
+    else:
+        classes = known.tolist()
+    code_of = {label: code for code, label in enumerate(classes)}
+    codes = np.empty(len(y), np.min_scalar_type(n_classes - 1))
+    for block in blocks_of(len(y)):
+        size = block.stop - block.start
+        try:
+            found = map(code_of.__getitem__, y[block])
+            codes[block] = np.fromiter(found, codes.dtype, size)
+        except (KeyError, TypeError):
+            return None
+    return Codes(codes, np.array(classes))
+
+
+def _seen(y: NDArray[Any], least: int, size: int) -> NDArray[np.intp]:
+    """Return which of ``least`` and the ``size - 1`` integers after it occur."""
+    seen = np.zeros(size, dtype=bool)
+    for block in blocks_of(len(y)):
+        places = y[block].astype(np.int64, copy=False) - least
+        seen |= np.bincount(places, minlength=size) > 0
+        if seen.all():
+            break
+    return np.flatnonzero(seen) + least
+
+
+def _codes_of_integers(
+    y: NDArray[Any],
+    known: NDArray[Any] | None,
+    n_classes: int,
+    least: int,
+    largest: int,
+) -> Codes | None:
+    """Return the codes of integers from ``least`` to ``largest``."""
+    size = largest - least + 1
+    if known is not None:
+        classes = known
+    elif size >= n_classes:
+        classes = _seen(y, least, size)
+        if len(classes) != n_classes:
+            return None
+    else:
+        return None
+    if classes[0] > least or classes[-1] < largest:
+        return None
+    if classes[0] == 0 and classes[-1] == n_classes - 1:
+        return Codes(y, classes)
+    table = np.full(size, n_classes, np.min_scalar_type(n_classes))
+    for code, label in enumerate(classes.tolist()):
+        if least <= label <= largest:
+            table[label - least] = code
+    codes = np.empty(len(y), table.dtype)
+    for block in blocks_of(len(y)):
+        table.take(y[block].astype(np.int64, copy=False) - least, out=codes[block])
+        if codes[block].max() == n_classes:
+            return None
+    return Codes(codes, classes)

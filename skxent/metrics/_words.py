@@ -1,0 +1,147 @@
+"""Codes of labels of a fixed width: strings, floats, integers far apart.
+
+Conventions are those of :mod:`skxent.metrics._codes`. A label is a row of words of 32
+bits. Some of the words in which the classes differ are hashed to 16 bits, without
+collisions: the hash gives the only class that a label can be. Then all words are
+compared with those of this class. A table and a comparison for each label take a
+quarter of the time of a binary search among ten strings, and less of its memory.
+
+Classes that are not known show in a few labels; those that a class is missing for are
+found by the comparison.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.metrics._blocks import blocks_of
+
+__all__ = ["Codes", "codes_of_words"]
+
+WORD = np.dtype(np.uint32)
+HASH_BITS = 16
+MOST_CLASSES = 256  # a byte for a code; 16 bits are enough to tell them apart
+SEEDS = range(8)
+SAMPLES_OF_CLASS = 8
+# Odd numbers without a pattern: multiples of the golden section of 2**64.
+GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+
+class Codes(NamedTuple):
+    """Labels in the form of indices."""
+
+    codes: NDArray[Any]  # (n,) integers
+    classes: NDArray[Any]  # (K,) ascending
+
+
+class Hash(NamedTuple):
+    """What tells the classes apart."""
+
+    words: NDArray[np.uint32]  # (K, n_words) of the classes
+    columns: NDArray[np.intp]  # of the words that are hashed
+    factors: NDArray[np.uint32]  # one for each of the columns
+    table: NDArray[np.uint8]  # the code for each hash
+
+    def codes(self, words: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Return the code of the only class that each label can be."""
+        return self.table.take(_hashes(words, self.columns, self.factors))
+
+
+def _words_of(labels: NDArray[Any]) -> NDArray[np.uint32]:
+    """Return labels as rows of words."""
+    return np.ascontiguousarray(labels).view(WORD).reshape(len(labels), -1)
+
+
+def _hashes(
+    words: NDArray[np.uint32],
+    columns: NDArray[np.intp],
+    factors: NDArray[np.uint32],
+) -> NDArray[np.uint32]:
+    """Return the hash of each row."""
+    total = words[:, columns[0]] * factors[0]
+    for column, factor in zip(columns[1:], factors[1:], strict=True):
+        total += words[:, column] * factor
+    return total >> np.uint32(32 - HASH_BITS)
+
+
+def _try_hash(words: NDArray[np.uint32], columns: NDArray[np.intp]) -> Hash | None:
+    """Return a hash of these words that no two classes share, None if none is found."""
+    codes = np.arange(len(words), dtype=np.uint8)
+    table = np.zeros(1 << HASH_BITS, np.uint8)
+    for seed in SEEDS:
+        positions = np.arange(1, len(columns) + 1, dtype=np.uint64) + np.uint64(seed)
+        factors = (positions * GOLDEN >> np.uint64(32)).astype(WORD) | WORD.type(1)
+        hashes = _hashes(words, columns, factors)
+        table[hashes] = codes
+        if (table[hashes] == codes).all():
+            return Hash(words, columns, factors, table)
+    return None
+
+
+def _hash_of(classes: NDArray[Any]) -> Hash | None:
+    """Return the hash of the fewest words, None if there is none."""
+    words = _words_of(classes)
+    ordered = np.sort(words, axis=0)
+    n_steps = (ordered[1:] != ordered[:-1]).sum(axis=0)
+    by_use = np.argsort(-n_steps, kind="stable")
+    n_columns = 1
+    while (found := _try_hash(words, by_use[:n_columns])) is None:
+        if n_columns >= len(by_use):
+            return None
+        n_columns *= 2
+    return found
+
+
+def _grown(
+    classes: NDArray[Any], missed: NDArray[Any], most: int
+) -> NDArray[Any] | None:
+    """Return the classes and those that were missed, None if these are too many."""
+    grown = np.union1d(classes, missed)
+    # nan and -0.0 are missed as often as they are found
+    return grown if len(classes) < len(grown) <= most else None
+
+
+def _encode(y: NDArray[Any], classes: NDArray[Any], most: int) -> Codes | None:
+    """Return the codes of the labels; there may be ``most`` classes in the end."""
+    codes = np.empty(len(y), np.uint8)
+    hashed, stale = _hash_of(classes), False
+    for block in blocks_of(len(y)):
+        part = y[block].astype(classes.dtype, copy=False)
+        words = _words_of(part)
+        while True:
+            if hashed is None:
+                return None
+            codes[block] = hashed.codes(words)
+            same = hashed.words.take(codes[block], axis=0) == words
+            if same.all():
+                break
+            found = _grown(classes, part[~same.all(axis=1)], most)
+            if found is None:
+                return None
+            classes, hashed = found, _hash_of(found)
+            stale = stale or block.start > 0
+    return _encode(y, classes, 0) if stale else Codes(codes, classes)
+
+
+def codes_of_words(
+    y: NDArray[Any], known: NDArray[Any] | None, n_classes: int
+) -> Codes | None:
+    """Return the codes of labels of a fixed width, None where that takes a sort."""
+    if n_classes > MOST_CLASSES:
+        return None
+    if known is None:
+        step = max(1, len(y) // (SAMPLES_OF_CLASS * n_classes))
+        classes, most = np.unique(y[::step]), n_classes
+    else:
+        classes, most = known.astype(np.promote_types(y.dtype, known.dtype)), 0
+    kind, width = classes.dtype.kind, classes.dtype.itemsize
+    fits = width in (4, 8) if kind in "iuf" else kind == "U" and width > 0
+    if not fits or len(classes) > n_classes:
+        return None
+    if kind == "f" and not np.isfinite(classes).all():
+        return None
+    found = _encode(y, classes, most)
+    if found is None or len(found.classes) != n_classes:
+        return None
+    return found
