@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skxent.backends import backend_for
 from skxent.losses._call import prepare, value
+from skxent.losses._validation import to_array
 
 __all__ = [
     "IGNORED",
@@ -27,14 +28,16 @@ __all__ = [
 
 IGNORED = -100  # the class index of rows that are left out
 
-# What is copied of a large array is a 64th; blocks of fewer rows are calls, not work.
-N_BLOCKS = 64
-LEAST_ROWS = 4096
+# What is copied of a large array is at most a 48th, three columns for one included; of
+# a target that becomes int64, an 8th: each block is a launch of all threads.
+N_BLOCKS = 48
+N_BLOCKS_OF_TARGET = 8
+LEAST_ROWS = 4096  # blocks of fewer rows are calls more than work
 
 
-def blocks_of(n_rows: int) -> Iterator[slice]:
+def blocks_of(n_rows: int, n_blocks: int = N_BLOCKS) -> Iterator[slice]:
     """Yield the blocks of rows; they depend on the number of rows alone."""
-    size = max(LEAST_ROWS, -(-n_rows // N_BLOCKS))
+    size = max(LEAST_ROWS, -(-n_rows // n_blocks))
     for begin in range(0, n_rows, size):
         yield slice(begin, min(begin + size, n_rows))
 
@@ -67,7 +70,7 @@ def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:
     most_off = eps**0.5 - rounding
     worst_row_sum = backend_for(rows).worst_row_sum
     if rows.flags.c_contiguous and rows.dtype != np.float16:
-        return worst_row_sum(rows, most) <= most_off
+        return bool(worst_row_sum(rows, most) <= most_off)
     kind = np.float32 if rows.dtype == np.float16 else rows.dtype
     return all(
         worst_row_sum(rows[block].astype(kind, copy=False), most) <= most_off
@@ -88,15 +91,25 @@ def class_totals(
     return totals
 
 
-def _is_read_in_place(scores: NDArray[Any], target: NDArray[Any]) -> bool:
-    """Return whether the kernels read these arrays without a copy."""
-    return (
+def _blocks_to_copy(
+    scores: NDArray[Any], target: NDArray[Any], sample_weight: Any
+) -> list[slice]:
+    """Return the blocks of rows of which the kernels need a copy, one for all if not.
+
+    All rows as well where the weights have a shape that will be refused.
+    """
+    in_place = (
         scores.ndim == 2
         and scores.shape[1] > 1
         and scores.dtype != np.float16
         and (scores.flags.c_contiguous or scores.flags.f_contiguous)
-        and target.dtype == (np.int64 if target.ndim == 1 else scores.dtype)
     )
+    dtype = np.int64 if target.ndim == 1 else scores.dtype
+    if np.ndim(sample_weight) > 1 or (in_place and target.dtype == dtype):
+        return [slice(None)]
+    if in_place and scores.flags.c_contiguous and target.ndim == 1:
+        return list(blocks_of(len(scores), N_BLOCKS_OF_TARGET))
+    return list(blocks_of(len(scores)))
 
 
 def sums_of_losses(
@@ -114,14 +127,10 @@ def sums_of_losses(
 
     ``target`` holds class indices (n,) of any integer dtype, or probabilities.
     """
-    blocks = [slice(None)]
-    if not _is_read_in_place(scores, target) and np.ndim(sample_weight) < 2:
-        blocks = list(blocks_of(len(scores)))
-        sample_weight = (
-            sample_weight if sample_weight is None else np.asarray(sample_weight)
-        )
+    if sample_weight is not None:
+        sample_weight = to_array(sample_weight, "sample_weight")
     total = denominator = 0.0
-    for block in blocks:
+    for block in _blocks_to_copy(scores, target, sample_weight):
         part = target[block]
         call = prepare(
             two_columns(scores[block], from_logits),

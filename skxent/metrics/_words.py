@@ -22,10 +22,12 @@ __all__ = ["Codes", "codes_of_words"]
 WORD = np.dtype(np.uint32)
 HASH_BITS = 16
 MOST_CLASSES = 256  # a byte for a code; 16 bits are enough to tell them apart
-SEEDS = range(8)
+SEEDS = range(1, 9)
 SAMPLES_OF_CLASS = 8
-# Odd numbers without a pattern: multiples of the golden section of 2**64.
-GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
+N_BLOCKS = 128  # of words that may be many
+# Numbers without a pattern are multiples of the golden section of 2**64.
+GOLDEN = 0x9E37_79B9_7F4A_7C15
+ODD = np.uint32(1)
 
 
 class Codes(NamedTuple):
@@ -59,10 +61,11 @@ def _hashes(
     factors: NDArray[np.uint32],
 ) -> NDArray[np.uint32]:
     """Return the hash of each row."""
-    total = words[:, columns[0]] * factors[0]
+    total: NDArray[np.uint32] = words[:, columns[0]] * factors[0]
     for column, factor in zip(columns[1:], factors[1:], strict=True):
         total += words[:, column] * factor
-    return total >> np.uint32(32 - HASH_BITS)
+    total >>= np.uint32(32 - HASH_BITS)
+    return total
 
 
 def _try_hash(words: NDArray[np.uint32], columns: NDArray[np.intp]) -> Hash | None:
@@ -70,8 +73,8 @@ def _try_hash(words: NDArray[np.uint32], columns: NDArray[np.intp]) -> Hash | No
     codes = np.arange(len(words), dtype=np.uint8)
     table = np.zeros(1 << HASH_BITS, np.uint8)
     for seed in SEEDS:
-        positions = np.arange(1, len(columns) + 1, dtype=np.uint64) + np.uint64(seed)
-        factors = (positions * GOLDEN >> np.uint64(32)).astype(WORD) | WORD.type(1)
+        multiples = [GOLDEN * (seed + i) >> 32 for i in range(len(columns))]
+        factors = np.array(multiples, np.uint64).astype(WORD) | ODD
         hashes = _hashes(words, columns, factors)
         table[hashes] = codes
         if (table[hashes] == codes).all():
@@ -82,9 +85,8 @@ def _try_hash(words: NDArray[np.uint32], columns: NDArray[np.intp]) -> Hash | No
 def _hash_of(classes: NDArray[Any]) -> Hash | None:
     """Return the hash of the fewest words, None if there is none."""
     words = _words_of(classes)
-    ordered = np.sort(words, axis=0)
-    n_steps = (ordered[1:] != ordered[:-1]).sum(axis=0)
-    by_use = np.argsort(-n_steps, kind="stable")
+    n_steps = (words[1:] != words[:-1]).sum(axis=0)
+    by_use = n_steps.argsort(kind="stable")[::-1]
     n_columns = 1
     while (found := _try_hash(words, by_use[:n_columns])) is None:
         if n_columns >= len(by_use):
@@ -106,7 +108,7 @@ def _encode(y: NDArray[Any], classes: NDArray[Any], most: int) -> Codes | None:
     """Return the codes of the labels; there may be ``most`` classes in the end."""
     codes = np.empty(len(y), np.uint8)
     hashed, stale = _hash_of(classes), False
-    for block in blocks_of(len(y)):
+    for block in blocks_of(len(y), N_BLOCKS):
         part = y[block].astype(classes.dtype, copy=False)
         words = _words_of(part)
         while True:
@@ -132,7 +134,8 @@ def codes_of_words(
         return None
     if known is None:
         step = max(1, len(y) // (SAMPLES_OF_CLASS * n_classes))
-        classes, most = np.unique(y[::step]), n_classes
+        classes = np.array(sorted({*y[::step].tolist()}), y.dtype)
+        most = n_classes
     else:
         classes, most = known.astype(np.promote_types(y.dtype, known.dtype)), 0
     kind, width = classes.dtype.kind, classes.dtype.itemsize
