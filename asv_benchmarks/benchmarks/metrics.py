@@ -1,5 +1,6 @@
 """``skxent.metrics`` beside scikit-learn's ``log_loss``."""
 
+import tracemalloc
 from functools import cache, partial
 
 from .common import (
@@ -14,12 +15,17 @@ from .common import (
 
 SHAPES = by_profile(
     quick=[(1000, 10)],
-    regular=[(1000, 10), (100_000, 10)],
+    regular=[(1000, 10), (100_000, 10), (1_000_000, 10)],
     full=[(1000, 10), (1_000_000, 2), (100_000, 10), (1_000_000, 10), (20_000, 1000)],
 )
 DTYPES = by_profile(quick=["float64"], regular=BOTH_DTYPES, full=BOTH_DTYPES)
-# Finding the classes in y_true may cost more than the loss: integers and strings.
-LABELS = by_profile(quick=["int"], regular=["int", "str"], full=["int", "str"])
+# Finding the classes in y_true may cost more than the loss: class indices, integers
+# that are none, strings in an array, strings of Python.
+LABELS = by_profile(
+    quick=["int", "str"],
+    regular=["int", "str"],
+    full=["int", "far", "str", "object"],
+)
 BOTH_LIBRARIES = ["skxent", "scikit-learn"]
 # The quick profile runs the peer in the ratios only.
 LIBRARIES = by_profile(quick=["skxent"], regular=BOTH_LIBRARIES, full=BOTH_LIBRARIES)
@@ -29,8 +35,13 @@ LIBRARIES = by_profile(quick=["skxent"], regular=BOTH_LIBRARIES, full=BOTH_LIBRA
 def make_labels(shape, labels):
     """Return ``y_true``, in which every class occurs."""
     indices = make_indices(shape)
+    if labels == "int":
+        return indices
+    if labels == "far":
+        return indices * 10**9
     # Numbers of one width keep the order of the classes as strings.
-    return indices if labels == "int" else (indices + 10**6).astype(str)
+    strings = (indices + 10**6).astype(str)
+    return strings if labels == "str" else strings.astype(object)
 
 
 @cache
@@ -95,5 +106,32 @@ class LogLossOverScikitLearn:
 
 class CrossEntropyLossOverScikitLearn(LogLossOverScikitLearn):
     """``cross_entropy_loss`` against scikit-learn's ``log_loss``."""
+
+    prepare = staticmethod(partial(metric_call, "cross_entropy_loss"))
+
+
+class LogLossMemory:
+    """The most that ``log_loss`` allocates at once."""
+
+    params = (SHAPES, DTYPES, LABELS, LIBRARIES)
+    param_names = ("shape", "dtype", "labels", "library")
+    unit = "peak of allocations / size of the probabilities"
+    prepare = staticmethod(partial(metric_call, "log_loss"))
+
+    def setup(self, *params):
+        """Prepare the call, compiled before anything is traced."""
+        self.call = self.prepare(*params)
+
+    def track_peak_share(self, shape, dtype, *_):
+        """Return the peak as a share of the probabilities."""
+        tracemalloc.start()
+        self.call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / make_probabilities(shape, dtype).nbytes
+
+
+class CrossEntropyLossMemory(LogLossMemory):
+    """The most that ``cross_entropy_loss`` allocates, scikit-learn ``log_loss``."""
 
     prepare = staticmethod(partial(metric_call, "cross_entropy_loss"))

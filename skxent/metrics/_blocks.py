@@ -7,6 +7,7 @@ classes, float64, float32 or float16.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "IGNORED",
     "blocks_of",
     "class_totals",
+    "eps_of",
     "holds_distributions",
     "n_columns_of",
     "sums_of_losses",
@@ -40,6 +42,12 @@ def blocks_of(n_rows: int, n_blocks: int = N_BLOCKS) -> Iterator[slice]:
     size = max(LEAST_ROWS, -(-n_rows // n_blocks))
     for begin in range(0, n_rows, size):
         yield slice(begin, min(begin + size, n_rows))
+
+
+@cache
+def eps_of(dtype: np.dtype[Any]) -> float:
+    """Return the machine precision of a dtype; numpy takes longer than a small loss."""
+    return float(np.finfo(dtype).eps)
 
 
 def n_columns_of(scores: NDArray[Any]) -> int:
@@ -64,7 +72,7 @@ def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:
     if rows.ndim == 1 or rows.shape[1] == 1:
         return bool(rows.min() >= 0 and rows.max() <= most)  # nan is neither
     n_classes = rows.shape[1]
-    eps = float(np.finfo(rows.dtype).eps)
+    eps = eps_of(rows.dtype)
     # numpy adds in pairs what lies side by side
     rounding = eps * (min(n_classes, 64) if rows.flags.c_contiguous else n_classes)
     most_off = eps**0.5 - rounding

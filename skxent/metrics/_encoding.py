@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, column_or_1d
 
 from skxent.losses._validation import check_distributions
-from skxent.metrics._blocks import IGNORED, holds_distributions
+from skxent.metrics._blocks import IGNORED, eps_of, holds_distributions
 from skxent.metrics._codes import find_codes, plain_labels
 
 __all__ = [
@@ -62,7 +62,7 @@ def check_scores(
         if np.isnan(scores.min()):
             raise ValueError(f"{name} must not contain NaN.")
         return scores, False
-    most = 1 + float(np.sqrt(np.finfo(scores.dtype).eps))
+    most = 1 + eps_of(scores.dtype) ** 0.5
     if holds_distributions(scores, most):
         return scores, True
     _checked_array(scores, name, from_logits)

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_consistent_length
 
-from skxent.metrics._blocks import class_totals, n_columns_of, sums_of_losses
+from skxent.metrics._blocks import (
+    class_totals,
+    eps_of,
+    n_columns_of,
+    sums_of_losses,
+)
 from skxent.metrics._predictions import (
     Prediction,
     check_parameters,
@@ -24,7 +29,7 @@ __all__ = ["d2_log_loss_score", "log_loss"]
 
 def _total_log_loss(prediction: Prediction) -> float:
     """Return the weighted sum of the losses, probabilities clipped."""
-    eps = float(np.finfo(prediction.probabilities.dtype).eps)
+    eps = eps_of(prediction.probabilities.dtype)
     total, _ = sums_of_losses(*prediction, low=eps, high=1.0 - eps)
     return total
 
