@@ -3,8 +3,9 @@
 Conventions are those of :mod:`skxent.kernels._cpu`, with rows (n, K).
 
 Both questions are asked of integers, which LLVM vectorises and no order of additions
-can change. Measured on one core, rows of 10 and of 1000 classes in float64: 0.9 and
-0.22 ns for an element.
+can change. Two short loops over a chunk that stays in the cache take less time than one
+for rows of 10 classes. Measured on one core in float32: 0.6 ns for an element of these
+rows, 0.27 for one of 1000 classes.
 
 Range
     As integers, the bits of non-negative floats are in the order of the floats, and
@@ -13,7 +14,7 @@ Range
 Sum
     The bits of ``offset + p`` are those of ``offset`` plus a fixed-point number: ``p``
     in units of the last place, one if ``offset`` is. A power of 2 above ``K / 2048``
-    leaves room for the sum of a row, which misses ``sum_k p_k`` by less than
+    leaves room for the sum of a row, which then misses ``sum_k p_k`` by less than
     ``K * offset * 2**-53``.
 """
 
@@ -30,32 +31,45 @@ def bits_of(x):
 
 
 @inner
-def worst_of_chunk(values, n_classes, most, offset):
-    """Return the largest distance of the sum of a row from 1, in the rows of a chunk.
+def any_outside(values, most):
+    """Return whether a value is outside ``[0, most]``."""
+    most_bits = bits_of(most)
+    gathered = int64(0)
+    for i in range(values.size):
+        bits = bits_of(float64(values[i]))
+        gathered |= bits | (most_bits - bits)
+    return gathered < 0
 
-    Infinite if a value is outside ``[0, most]``.
-    """
-    most_bits, zero = bits_of(most), bits_of(offset)
-    one = bits_of(offset + 1.0) - zero
-    outside = int64(0)
+
+@inner
+def worst_distance(values, n_classes, offset):
+    """Return the largest distance of the sum of a row from 1."""
+    one = bits_of(offset + 1.0) - bits_of(offset)
+    # what the bits of a row add up to wraps around, and comes back with this
+    of_right_sum = n_classes * bits_of(offset) + one
     worst = int64(0)
     for i in range(values.size // n_classes):
         row = values[i * n_classes : (i + 1) * n_classes]
-        excess = -one
+        excess = -of_right_sum
         for k in range(row.size):
-            p = float64(row[k])
-            outside |= bits_of(p) | (most_bits - bits_of(p))
-            excess += bits_of(p + offset) - zero
+            excess += bits_of(float64(row[k]) + offset)
         worst = max(worst, abs(excess))
-    return np.inf if outside < 0 else worst / one
+    return worst / one
 
 
 @twins
 def check_rows(rows, most, offset, rows_per_chunk, worst_out):
-    """Write the largest distance of the sum of a row from 1 for each chunk."""
+    """Write the largest distance of the sum of a row from 1 for each chunk.
+
+    Infinite for a chunk with a value outside ``[0, most]``.
+    """
     n_classes = rows.shape[1]
     values = rows.reshape(rows.size)
     for chunk in prange(worst_out.size):
         begin = chunk * rows_per_chunk * n_classes
         end = min(begin + rows_per_chunk * n_classes, values.size)
-        worst_out[chunk] = worst_of_chunk(values[begin:end], n_classes, most, offset)
+        part = values[begin:end]
+        if any_outside(part, most):
+            worst_out[chunk] = np.inf
+        else:
+            worst_out[chunk] = worst_distance(part, n_classes, offset)

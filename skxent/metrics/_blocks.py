@@ -6,6 +6,7 @@ n samples, K classes. Probabilities are (n, K), or (n,) or (n, 1) for the second
 classes, float64, float32 or float16.
 """
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -30,10 +31,11 @@ __all__ = [
 
 IGNORED = -100  # the class index of rows that are left out
 
-# What is copied of a large array is at most a 48th, three columns for one included; of
-# a target that becomes int64, an 8th: each block is a launch of all threads.
+# Of a large array a 48th is copied at once, of two columns made of one a 16th.
 N_BLOCKS = 48
-N_BLOCKS_OF_TARGET = 8
+# Codes become int64 in blocks of 2 % of the size of the scores. Each is a launch of all
+# threads, which should be few.
+SHARE_OF_TARGET = 0.02
 LEAST_ROWS = 4096  # blocks of fewer rows are calls more than work
 
 
@@ -116,7 +118,8 @@ def _blocks_to_copy(
     if np.ndim(sample_weight) > 1 or (in_place and target.dtype == dtype):
         return [slice(None)]
     if in_place and scores.flags.c_contiguous and target.ndim == 1:
-        return list(blocks_of(len(scores), N_BLOCKS_OF_TARGET))
+        n_blocks = 8 * len(scores) / (SHARE_OF_TARGET * scores.nbytes)
+        return list(blocks_of(len(scores), math.ceil(n_blocks)))
     return list(blocks_of(len(scores)))
 
 
