@@ -1,11 +1,15 @@
 """Backends: who allocates and who launches, chosen by the array alone."""
 
+from functools import cache
 from typing import Any, cast
+
+import numpy as np
 
 from skxent.backends._base import Backend, BinaryTargets, EncodedTargets
 
 __all__ = ["Backend", "BinaryTargets", "EncodedTargets", "backend_for"]
 
+HOST_TYPES = (np.ndarray, list, tuple)
 _DLPACK_CPU = 1  # kDLCPU of the DLPack header
 
 
@@ -17,16 +21,22 @@ def backend_for(array: Any) -> Backend:
     TypeError
         If the array lives on a device that no backend serves.
     """
-    device = getattr(array, "__dlpack_device__", None)
-    on_host = isinstance(array, list | tuple) or (
-        not hasattr(array, "__cuda_array_interface__")
-        and (device is None or device()[0] == _DLPACK_CPU)
-    )
-    if not on_host:
-        raise TypeError(
-            f"input must be an array in host memory; got a {type(array).__name__} on "
-            "another device. Move it to the host first."
+    if not isinstance(array, HOST_TYPES):
+        device = getattr(array, "__dlpack_device__", None)
+        on_host = not hasattr(array, "__cuda_array_interface__") and (
+            device is None or device()[0] == _DLPACK_CPU
         )
-    from skxent.backends import _numpy  # numba is imported on first use
+        if not on_host:
+            raise TypeError(
+                f"input must be an array in host memory; got a {type(array).__name__} "
+                "on another device. Move it to the host first."
+            )
+    return _on_host()
+
+
+@cache
+def _on_host() -> Backend:
+    """Return the backend for host memory; numba is imported on first use."""
+    from skxent.backends import _numpy
 
     return cast(Backend, _numpy)

@@ -9,8 +9,10 @@ child stays sequential for good, since OpenMP's threads do not survive the fork.
 twins give the same bits.
 """
 
+import math
 import os
 import threading
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -85,32 +87,46 @@ def _operand(array: NDArray[Any]) -> NDArray[Any]:
     Numba gives read-only arrays a type of their own, which would compile every kernel
     a second time; the kernels never write to an operand.
     """
+    if array.flags.carray:  # contiguous and writable: nothing to do
+        return array
     array = np.ascontiguousarray(array)
     return array if array.flags.writeable else np.asarray(_Rewritable(array))
 
 
 def _partition(logits: NDArray[Any]) -> tuple[int, int]:
     """Return rows per chunk and number of chunks; depends on the shape alone."""
-    n_classes = logits.shape[1]
+    return _partition_of(logits.shape)
+
+
+@lru_cache(maxsize=64)
+def _partition_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return `_partition` for arrays of a shape."""
+    outer, n_classes, *inner = shape
     # neighbours in planes are computed together
-    fewest = 1 if logits.ndim == 2 else GROUP
+    fewest = GROUP if inner else 1
     rows_per_chunk = max(fewest, CHUNK_SIZE // n_classes)
-    n_rows = logits.size // n_classes
+    n_rows = outer * math.prod(inner)
     return rows_per_chunk, -(-n_rows // rows_per_chunk)
 
 
 def _as_planes(array: NDArray[Any]) -> NDArray[Any]:
     """Return rows as planes one column wide."""
-    return array[:, :, np.newaxis] if array.ndim == 2 else array
+    return array[..., np.newaxis] if array.ndim == 2 else array
 
 
-def _operands(targets: EncodedTargets) -> tuple[NDArray[Any], ...]:
-    return (
-        _operand(targets.target),
-        targets.on_value,
-        targets.off_value,
-        _operand(targets.row_weight),
-    )
+def _operands(
+    targets: EncodedTargets, *, as_planes: bool = False
+) -> tuple[NDArray[Any], ...]:
+    """Return the targets as kernels take them; probabilities as planes if need be."""
+    target, on_value, off_value, row_weight, _ = targets
+    if as_planes:
+        target = _as_planes(target)
+    return _operand(target), on_value, off_value, _operand(row_weight)
+
+
+def _total(partial: NDArray[np.float64]) -> float:
+    """Return the sum over the chunks; numpy takes 2 us to add up a single one."""
+    return float(partial.item() if partial.size == 1 else partial.sum())
 
 
 def _narrow(values: NDArray[Any], out: NDArray[Any]) -> None:
@@ -134,7 +150,7 @@ def softmax_loss(
             _cpu.short_rows_loss,
             logits.size,
             _operand(_as_planes(logits)),
-            *_operands(targets._replace(target=_as_planes(targets.target))),
+            *_operands(targets, as_planes=True),
             scale,
             rows_per_chunk,
             n_chunks,
@@ -142,7 +158,7 @@ def softmax_loss(
             partial,
             _as_planes(gradient_out),
         )
-        return float(partial.sum())
+        return _total(partial)
     row_losses = np.empty(logits.size // logits.shape[1])
     _launch(
         _cpu.long_rows_loss if logits.ndim == 2 else _cpu.long_planes_loss,
@@ -200,21 +216,20 @@ def probability_loss(
     loss_out: NDArray[Any],
 ) -> float:
     """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
-    targets = targets._replace(target=_as_planes(targets.target))
     rows_per_chunk, n_chunks = _partition(probabilities)
     partial = np.empty(n_chunks)
     _launch(
         _cpu.probability_loss,
         probabilities.size,
         _operand(_as_planes(probabilities)),
-        *_operands(targets),
+        *_operands(targets, as_planes=True),
         low,
         high,
         rows_per_chunk,
         loss_out,
         partial,
     )
-    return float(partial.sum())
+    return _total(partial)
 
 
 def probability_grad(
@@ -224,13 +239,12 @@ def probability_grad(
     gradient_out: NDArray[Any],
 ) -> None:
     """Write ``scale`` times the gradient of the sum of ``-t log p``."""
-    targets = targets._replace(target=_as_planes(targets.target))
     rows_per_chunk, n_chunks = _partition(probabilities)
     _launch(
         _cpu.probability_grad,
         probabilities.size,
         _operand(_as_planes(probabilities)),
-        *_operands(targets),
+        *_operands(targets, as_planes=True),
         scale,
         n_chunks,
         rows_per_chunk,
@@ -262,7 +276,7 @@ def sigmoid_loss(
         partial,
         gradient_out,
     )
-    return float(partial.sum())
+    return _total(partial)
 
 
 def sigmoid_curvature(
@@ -313,7 +327,7 @@ def bernoulli_loss(
         partial,
         gradient_out,
     )
-    return float(partial.sum())
+    return _total(partial)
 
 
 def worst_row_sum(rows: NDArray[Any], most: float) -> float:
