@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from skxent.backends import Backend, BinaryTargets, backend_for
 from skxent.losses import _validation as check
-from skxent.losses._call import REDUCTIONS, cast, is_direct
+from skxent.losses._call import FLOAT16, REDUCTIONS, absent, cast, is_direct, number
 from skxent.losses._ragged import (
-    entries_of,
     join,
     join_like,
+    read,
     split,
     sums_of_entries,
 )
@@ -93,13 +93,12 @@ class BinaryCall(NamedTuple):
         """Return the loss in the shape and dtype that the caller expects."""
         if self.reduction == "none":
             return self.split(cast(losses, self.dtype).reshape(self.shape)[()])
-        if self.reduction == "sample":
-            counts = self.n_elements
-            sums = sums_of_entries(losses, counts) * self.scale
-            result = np.where(counts == 0, math.nan, sums)
-        else:
+        if self.reduction != "sample":
             empty = self.reduction == "mean" and not self.scores.size
-            result = np.asarray(math.nan if empty else total * self.scale)
+            return number(math.nan if empty else total * self.scale, self.dtype)
+        counts = self.n_elements
+        sums = sums_of_entries(losses, counts) * self.scale
+        result = np.where(counts == 0, math.nan, sums)
         return cast(result, self.dtype).reshape(self.loss_shape)[()]
 
     def split(self, values: Any) -> Any:
@@ -108,10 +107,11 @@ class BinaryCall(NamedTuple):
 
     def run(self, gradient: NDArray[Any] | None, *, want_value: bool) -> Any:
         """Return the reduced loss if it is wanted; fill the gradient if it is given."""
+        dtype = self.scores.dtype
         per_element = want_value and self.reduction in ("none", "sample")
-        losses = np.empty(self.scores.size if per_element else 0, self.scores.dtype)
+        losses = np.empty(self.scores.size, dtype) if per_element else absent(1, dtype)
         if gradient is None:
-            gradient = np.empty(0, self.scores.dtype)
+            gradient = absent(1, dtype)
         total = 0.0
         if self.scores.size:
             backend = self.backend
@@ -154,17 +154,17 @@ def prepare(
     check.check_option(reduction, "reduction", REDUCTIONS)
     smoothing = check.check_label_smoothing(label_smoothing)
     lengths = None
-    entries = entries_of(input, "input")
-    if entries is not None:
-        input, lengths = join(entries, "input")
+    came = read(input, "input")
+    if isinstance(came, list):
+        came, lengths = join(came, "input")
         target = join_like(target, "target", lengths)
-        if entries_of(weight, "weight") is not None:
+        if weight is not None and isinstance(read(weight, "weight"), list):
             weight = join_like(weight, "weight", lengths)
-    scores = check.check_floats(input, "input")
+    scores = check.check_floats(came, "input")
     shape, dtype = scores.shape, scores.dtype
     if not from_logits:
         _check_unit_interval(scores)
-    if dtype == np.float16:
+    if dtype == FLOAT16:
         scores = scores.astype(np.float32)
     targets = check.check_floats(target, "target")
     if targets.shape != shape:

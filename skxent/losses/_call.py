@@ -8,6 +8,7 @@ are in nats.
 """
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from skxent.backends import Backend, EncodedTargets, backend_for
 from skxent.losses import _validation as check
 from skxent.losses._layout import Layout, layout_of
-from skxent.losses._ragged import RaggedLayout, entries_of, ragged_layout
+from skxent.losses._ragged import RaggedLayout, ragged_layout, read
 from skxent.losses._targets import encode_targets, row_shares
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 REDUCTIONS = ("none", "sum", "mean", "sample")
+FLOAT16 = np.dtype(np.float16)
+SMALLEST_MAXIMUM = float(np.finfo(FLOAT16).max)  # what every dtype can hold
 
 
 class Call(NamedTuple):
@@ -47,36 +50,27 @@ class Call(NamedTuple):
     from_logits: bool
     layout: Layout | RaggedLayout
     dtype: np.dtype[Any]  # of the results
-
-    @property
-    def scale(self) -> float:
-        """What the sum of losses and its gradient are multiplied with."""
-        if self.reduction != "mean":
-            return 1.0
-        denominator = self.targets.denominator
-        return 1.0 / denominator if denominator else math.nan
+    scale: float  # what the sum of losses and its gradient are multiplied with
 
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
         """Return the loss in the shape and dtype that the caller expects."""
         if self.reduction == "none":
             return self.layout.split_losses(cast(losses, self.dtype))
-        if self.sample_denominator is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                sums = self.layout.sample_sums(losses)
-                result = np.where(
-                    self.sample_denominator == 0,
-                    math.nan,
-                    sums / self.sample_denominator,
-                )
-        else:
-            result = np.asarray(total * self.scale)
+        if self.sample_denominator is None:
+            return number(total * self.scale, self.dtype)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sums = self.layout.sample_sums(losses)
+            result = np.where(
+                self.sample_denominator == 0, math.nan, sums / self.sample_denominator
+            )
         shape = self.layout.loss_shape(self.reduction)
         return cast(result, self.dtype).reshape(shape)[()]
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
-        size = self.layout.n_rows if self.reduction in ("none", "sample") else 0
-        return np.zeros(size, dtype=self.logits.dtype)
+        if self.reduction in ("none", "sample"):
+            return np.zeros(self.layout.n_rows, dtype=self.logits.dtype)
+        return absent(1, self.logits.dtype)
 
     def weighted_by(self, inflow: NDArray[np.float64]) -> "Call":
         """Return the call with the gradient of each row multiplied with a number."""
@@ -104,6 +98,19 @@ def cast(values: Any, dtype: np.dtype[Any]) -> Any:
         return values.astype(dtype, copy=False)
 
 
+def number(value: float, dtype: np.dtype[Any]) -> Any:
+    """Return the scalar of the dtype, inf where the dtype cannot hold the value."""
+    if abs(value) <= SMALLEST_MAXIMUM:  # no need of errstate, which takes 2 us
+        return dtype.type(value)
+    return cast(np.float64(value), dtype)
+
+
+@lru_cache(maxsize=16)
+def absent(n_axes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the array without entries that stands for an output nobody asks for."""
+    return np.empty((0,) * n_axes, dtype=dtype)
+
+
 def prepare(
     input: ArrayLike,
     target: ArrayLike,
@@ -119,7 +126,7 @@ def prepare(
     backend = backend_for(input)
     layout, logits = _read_input(input, class_axis)
     dtype = logits.dtype
-    if dtype == np.float16:
+    if dtype == FLOAT16:
         logits = logits.astype(np.float32)
     return prepare_call(
         backend,
@@ -164,8 +171,10 @@ def prepare_call(
         label_smoothing=label_smoothing,
         sample_weight=row_weight,
     )
-    sample_denominator = None
-    if reduction == "sample":
+    sample_denominator, scale = None, 1.0
+    if reduction == "mean":
+        scale = 1.0 / encoded.denominator if encoded.denominator else math.nan
+    elif reduction == "sample":
         shares = row_shares(encoded.target, weight, encoded.row_weight)
         sample_denominator = layout.sample_sums(shares)
     return Call(
@@ -177,6 +186,7 @@ def prepare_call(
         from_logits,
         layout,
         dtype,
+        scale,
     )
 
 
@@ -184,13 +194,13 @@ def _read_input(
     input: Any, class_axis: int | None
 ) -> tuple[Layout | RaggedLayout, NDArray[Any]]:
     """Return the layout of the input, and its numbers as the kernels read them."""
-    entries = entries_of(input, "input")
-    if entries is None:
-        array = check.check_floats(input, "input")
-        layout = layout_of(array.shape, class_axis).without_copy(array)
-        return layout, layout.to_kernel(array)
-    ragged = ragged_layout(entries, class_axis)
-    return ragged, ragged.read(entries, "input")
+    came = read(input, "input")
+    if isinstance(came, list):
+        ragged = ragged_layout(came, class_axis)
+        return ragged, ragged.read(came, "input")
+    array = check.check_floats(came, "input")
+    layout = layout_of(array.shape, class_axis).without_copy(array)
+    return layout, layout.to_kernel(array)
 
 
 def is_direct(
@@ -203,14 +213,16 @@ def is_direct(
 
     It may write over the scores that it has read, not over a shifted view of them.
     """
-    in_place = out.ctypes.data == scores.ctypes.data
-    return (
-        out.dtype == scores.dtype
-        and np.may_share_memory(view, out)
-        and view.flags.c_contiguous
-        and (in_place or not np.may_share_memory(out, scores))
-        and not any(np.may_share_memory(out, array) for array in operands)
-    )
+    if out.dtype != scores.dtype or not view.flags.c_contiguous:
+        return False
+    if view is not out and not np.may_share_memory(view, out):
+        return False
+    if any(array.size and np.may_share_memory(out, array) for array in operands):
+        return False
+    if not np.may_share_memory(out, scores):
+        return True
+    # asked last, since numpy takes long to tell an address
+    return bool(out.ctypes.data == scores.ctypes.data)
 
 
 def gradient_buffer(call: Call, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -233,7 +245,7 @@ def deliver(call: Call, gradient: NDArray[Any], out: NDArray[Any] | None) -> Any
     gradient = call.layout.from_kernel(gradient)
     if out is None:
         return cast(gradient, call.dtype)
-    if not np.may_share_memory(gradient, out):
+    if gradient is not out and not np.may_share_memory(gradient, out):
         out[...] = cast(gradient, call.dtype)
     return out
 
@@ -244,7 +256,7 @@ def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
     if not call.logits.size:
         total = 0.0
     elif call.from_logits:
-        no_gradient = np.empty((0,) * call.logits.ndim, dtype=call.logits.dtype)
+        no_gradient = absent(call.logits.ndim, call.logits.dtype)
         total = call.backend.softmax_loss(
             call.logits, call.targets, losses, no_gradient, call.scale
         )
@@ -276,7 +288,7 @@ def write_gradient(call: Call, gradient: NDArray[Any]) -> None:
     if not call.logits.size:
         return
     if call.from_logits:
-        no_losses = np.empty(0, dtype=call.logits.dtype)
+        no_losses = absent(1, call.logits.dtype)
         call.backend.softmax_loss(
             call.logits, call.targets, no_losses, gradient, call.scale
         )

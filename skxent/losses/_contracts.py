@@ -9,9 +9,8 @@ shape. C classes.
 from numbers import Integral
 from typing import Any
 
-from skxent.losses import _validation as check
 from skxent.losses._layout import layout_of
-from skxent.losses._ragged import entries_of
+from skxent.losses._ragged import read
 
 __all__ = [
     "FORMS",
@@ -44,12 +43,12 @@ def shape_of(value: Any, name: str) -> Contract:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return tuple(shape)
-    entries = entries_of(value, name)
-    if entries is None:
-        return check.to_array(value, name).shape
-    n_axes = min(entry.ndim for entry in entries)
-    lengths = [{entry.shape[axis] for entry in entries} for axis in range(n_axes)]
-    return len(entries), *(n.pop() if len(n) == 1 else None for n in lengths)
+    came = read(value, name)
+    if not isinstance(came, list):
+        return came.shape
+    n_axes = min(entry.ndim for entry in came)
+    lengths = [{entry.shape[axis] for entry in came} for axis in range(n_axes)]
+    return len(came), *(n.pop() if len(n) == 1 else None for n in lengths)
 
 
 def check_contract(value: Any, name: str) -> Contract | None:

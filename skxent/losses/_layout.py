@@ -12,39 +12,46 @@ Fortran order of two axes.
 """
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skxent.losses import _validation as check
 
-__all__ = ["Layout", "check_class_axis", "layout_of"]
+__all__ = ["Layout", "check_class_axis", "layout_of", "make_layout"]
 
 
-class Layout(NamedTuple):
-    """The shape of an input, its class axis, and how the kernels read it."""
+@dataclass(frozen=True)
+class Layout:
+    """The shape of an input, its class axis, and how the kernels read it.
+
+    Small calls take as long as their Python code, so `make_layout` keeps the layouts of
+    the last shapes, and a layout keeps the lengths that follow from its shape.
+    """
 
     shape: tuple[int, ...]
     axis: int  # not negative
     place: int  # of the class axis among the axes of the rows, for the kernels
 
-    @property
+    @cached_property
     def n_classes(self) -> int:
         """Length of the class axis."""
         return self.shape[self.axis]
 
-    @property
+    @cached_property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of the losses without reduction; () for a single row."""
         return self.shape[: self.axis] + self.shape[self.axis + 1 :]
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         """Number of rows."""
         return math.prod(self.row_shape)
 
-    @property
+    @cached_property
     def kernel_shape(self) -> tuple[int, ...]:
         """Shape in which the kernels read an array of the input's shape."""
         outer = math.prod(self.row_shape[: self.place])
@@ -59,21 +66,22 @@ class Layout(NamedTuple):
             return self
         for place in range(last, -1, -1):
             if np.moveaxis(array, self.axis, place).flags.c_contiguous:
-                return self._replace(place=place)
+                return make_layout(self.shape, self.axis, place)
         return self
 
     def to_kernel(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array of the input's shape as rows or planes."""
         if self.place != self.axis:
             array = np.moveaxis(array, self.axis, self.place)
-        return array.reshape(self.kernel_shape)
+        shape = self.kernel_shape
+        return array if array.shape == shape else array.reshape(shape)
 
     def from_kernel(self, array: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`to_kernel`."""
+        if self.place == self.axis:
+            return array if array.shape == self.shape else array.reshape(self.shape)
         before, after = self.row_shape[: self.place], self.row_shape[self.place :]
         array = array.reshape(*before, self.n_classes, *after)
-        if self.place == self.axis:
-            return array
         return np.moveaxis(array, self.place, self.axis)
 
     def per_row(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -98,7 +106,7 @@ class Layout(NamedTuple):
         if target.shape == self.shape:
             return self.to_kernel(target)
         if target.shape == self.row_shape:
-            return target.reshape(self.n_rows)
+            return target if target.ndim == 1 else target.reshape(self.n_rows)
         raise ValueError(
             f"target must have shape {self.row_shape} (class indices) or "
             f"{self.shape} (probabilities) for scores of shape {self.shape} with "
@@ -134,6 +142,9 @@ class Layout(NamedTuple):
         return self.per_row(array.astype(np.float64, copy=False))
 
 
+make_layout = lru_cache(maxsize=64)(Layout)
+
+
 def check_class_axis(value: Any) -> int | None:
     """Return the axis of the classes, None for torch's rule."""
     if value is None:
@@ -148,13 +159,18 @@ def check_class_axis(value: Any) -> int | None:
 
 def layout_of(shape: tuple[int, ...], class_axis: Any) -> Layout:
     """Return the layout for a class axis, None for torch's: 1, or 0 for one axis."""
+    return _layout_of(shape, check_class_axis(class_axis))
+
+
+@lru_cache(maxsize=64)
+def _layout_of(shape: tuple[int, ...], class_axis: int | None) -> Layout:
+    """Return the layout of a shape for a class axis."""
     n_axes = len(shape)
     if n_axes == 0:
         raise ValueError(
             "input must have at least one axis, that of the classes; got a number. "
             "Pass one score per class."
         )
-    class_axis = check_class_axis(class_axis)
     if class_axis is None:
         class_axis = min(1, n_axes - 1)
     elif not -n_axes <= class_axis < n_axes:
@@ -162,4 +178,4 @@ def layout_of(shape: tuple[int, ...], class_axis: Any) -> Layout:
             f"class_axis must lie in [{-n_axes}, {n_axes}) for input of shape {shape}; "
             f"got {class_axis}."
         )
-    return Layout(shape, class_axis % n_axes, n_axes - 1)
+    return make_layout(shape, class_axis % n_axes, n_axes - 1)

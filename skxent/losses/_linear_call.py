@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from skxent.backends import backend_for
 from skxent.losses import _validation as check
 from skxent.losses._call import Call, cast, prepare_call
-from skxent.losses._layout import Layout
+from skxent.losses._layout import make_layout
 
 __all__ = ["LinearCall", "prepare"]
 
@@ -270,7 +270,7 @@ def prepare(
         shapes = (*shapes, b.shape)
         b = b.astype(computed, copy=False).reshape(-1)
     axis = X.ndim - 1
-    layout = Layout((*X.shape[:-1], *W.shape[:-1]), axis, axis)
+    layout = make_layout((*X.shape[:-1], *W.shape[:-1]), axis, axis)
     loss = prepare_call(
         backend,
         np.empty((0, *layout.kernel_shape[1:]), computed),

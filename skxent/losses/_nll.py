@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxent.losses import _validation as check
 from skxent.losses._call import Call, cast, deliver, gradient_buffer, prepare
-from skxent.losses._ragged import entries_of
+from skxent.losses._ragged import read
 
 __all__ = ["nll_loss", "nll_loss_grad", "nll_loss_value_and_grad"]
 
@@ -237,7 +236,8 @@ def _prepare(
     sample_weight: ArrayLike | None,
 ) -> Call:
     """Check and encode the arguments, class indices alone as target."""
-    entries = entries_of(target, "target") or [check.to_array(target, "target")]
+    came = read(target, "target")
+    entries = came if isinstance(came, list) else [came]
     # an empty list comes as float64
     floats = [e.dtype for e in entries if e.dtype.kind == "f" and e.size]
     if floats:

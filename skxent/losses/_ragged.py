@@ -19,30 +19,29 @@ from skxent.losses._layout import check_class_axis
 
 __all__ = [
     "RaggedLayout",
-    "entries_of",
     "join",
     "join_like",
     "ragged_layout",
+    "read",
     "split",
     "sums_of_entries",
 ]
 
 Entries = list[NDArray[Any]]
+LISTS = (list, tuple)
 
 
-def entries_of(value: Any, name: str) -> Entries | None:
-    """Return the arrays of a list whose shapes differ, None for all that is no such."""
-    if not _is_list(value) or not value:
-        return None
-    shapes = {getattr(entry, "shape", None) for entry in value}
-    if len(shapes) == 1 and None not in shapes:
-        return None
+def read(value: Any, name: str) -> NDArray[Any] | Entries:
+    """Return an array, or the arrays of a list whose shapes differ."""
     try:
-        np.asarray(value)
-    except ValueError:
-        entries = [check.to_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
-        return entries if len({entry.shape for entry in entries}) > 1 else None
-    return None
+        return check.to_array(value, name)
+    except ValueError as error:
+        # numpy raises a ValueError of its own where shapes differ
+        if _is_list(value) and isinstance(error.__cause__, ValueError):
+            entries = [check.to_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
+            if len({entry.shape for entry in entries}) > 1:
+                return entries
+        raise
 
 
 def sums_of_entries(
@@ -214,7 +213,7 @@ class RaggedLayout(NamedTuple):
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
+    return isinstance(value, LISTS)
 
 
 def ragged_layout(entries: Entries, class_axis: Any) -> RaggedLayout:

@@ -6,6 +6,7 @@ and ``ignore_index`` become one weight per row. The rule is that of
 ``torch.nn.CrossEntropyLoss``.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from skxent.losses import _validation as check
 __all__ = ["encode_targets", "row_mass", "row_shares"]
 
 NO_ROWS = np.empty(0)
+MOST_KEPT_CLASSES = 1 << 10
 
 
 def encode_targets(
@@ -30,7 +32,8 @@ def encode_targets(
     sample_weight: NDArray[np.float64] | None = None,
 ) -> EncodedTargets:
     """Return the record for class indices (n,) or probabilities, rows or planes."""
-    class_weight = check.check_class_weight(weight, n_classes)
+    if weight is not None:
+        weight = check.check_class_weight(weight, n_classes)
     smoothing = check.check_label_smoothing(label_smoothing)
     ignore_index = check.check_ignore_index(ignore_index)
     row_weight = NO_ROWS if sample_weight is None else sample_weight
@@ -44,13 +47,29 @@ def encode_targets(
         target = check.check_probability_targets(target, dtype)
         # torch divides by the number of elements over the number of classes: 0 / 0
         denominator = _denominator(target, None, row_weight) if n_classes else 0.0
-    return EncodedTargets(
-        target,
-        on_value=class_weight * (1.0 - smoothing),
-        off_value=class_weight * (smoothing / max(1, n_classes)),
-        row_weight=row_weight,
-        denominator=denominator,
-    )
+    if weight is not None:
+        on_value, off_value = _values(weight, smoothing)
+    elif n_classes <= MOST_KEPT_CLASSES:
+        on_value, off_value = _kept_values(n_classes, smoothing)
+    else:
+        on_value, off_value = _values(np.ones(n_classes), smoothing)
+    return EncodedTargets(target, on_value, off_value, row_weight, denominator)
+
+
+def _values(
+    class_weight: NDArray[np.float64], smoothing: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ``on_value`` and ``off_value``."""
+    share = smoothing / max(1, class_weight.size)
+    return class_weight * (1.0 - smoothing), class_weight * share
+
+
+@lru_cache(maxsize=16)
+def _kept_values(
+    n_classes: int, smoothing: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return `_values` of weights of 1, the same arrays for small calls in a row."""
+    return _values(np.ones(n_classes), smoothing)
 
 
 def _denominator(

@@ -29,10 +29,18 @@ __all__ = [
 ]
 
 FLOAT_CODES = "efd"  # float16, float32, float64
+FLOATS = frozenset(map(np.dtype, FLOAT_CODES))  # in the machine's byte order
+INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+# The types that nearly all callers pass stand before the abstract ones, which are slow.
+FLAGS = (bool, np.bool_)
+INTEGERS = (int, Integral)
+NUMBERS = (float, Real)
 
 
 def to_array(value: Any, name: str) -> NDArray[Any]:
     """Return ``value`` as an array, refusing what numpy would convert wrongly."""
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must not be a masked array, whose mask would be ignored. "
@@ -52,24 +60,20 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
         ) from error
 
 
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array in the machine's byte order."""
-    if array.dtype.isnative:
-        return array
-    return array.astype(array.dtype.newbyteorder("="))
-
-
 def check_floats(value: Any, name: str) -> NDArray[Any]:
     """Return a float16, float32 or float64 array; integers become float64."""
     array = to_array(value, name)
-    if array.dtype.kind in "iub":
+    dtype = array.dtype
+    if dtype in FLOATS:
+        return array
+    if dtype.kind in "iub":
         return array.astype(np.float64)
-    if array.dtype.char not in FLOAT_CODES:
+    if dtype.char not in FLOAT_CODES:
         raise TypeError(
             f"{name} must hold real numbers of dtype float16, float32 or float64; "
-            f"got dtype {array.dtype}. Convert it with .astype('float64')."
+            f"got dtype {dtype}. Convert it with .astype('float64')."
         )
-    return _native(array)
+    return array.astype(dtype.newbyteorder("="))
 
 
 def check_floats_of_shape(
@@ -92,7 +96,7 @@ def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
 
 def check_flag(value: Any, name: str) -> bool:
     """Return an option that is True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, FLAGS):
         raise TypeError(
             f"{name} must be True or False; got {value!r} of type "
             f"{type(value).__name__}."
@@ -102,19 +106,20 @@ def check_flag(value: Any, name: str) -> bool:
 
 def check_label_smoothing(value: Any) -> float:
     """Return the smoothing as a float in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise TypeError(
             "label_smoothing must be a number in [0, 1]; got "
             f"{value!r} of type {type(value).__name__}."
         )
-    if not 0 <= float(value) <= 1:
+    smoothing = float(value)
+    if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {value!r}.")
-    return float(value)
+    return smoothing
 
 
 def check_ignore_index(value: Any) -> int:
     """Return the class index that marks ignored rows."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, bool) or not isinstance(value, INTEGERS):
         raise TypeError(
             f"ignore_index must be an integer; got {value!r} of type "
             f"{type(value).__name__}. Use a value no class has, such as -100, "
@@ -183,16 +188,22 @@ def check_indices(
     target: NDArray[Any], n_classes: int, ignore_index: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """Return the class indices and a mask of ignored rows, None if there are none."""
-    if target.size == 0:  # an empty list comes as float64
-        return target.astype(np.int64), None
-    if target.dtype.kind not in "iu":
-        raise TypeError(
-            "target of class indices must have an integer dtype; got dtype "
-            f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
-            "probabilities for each row of input."
-        )
-    if target.min() >= 0 and target.max() < n_classes:
-        indices = target.astype(np.int64, copy=False)
+    indices = target
+    if target.dtype != INT64:
+        # an empty list comes as float64
+        if target.dtype.kind not in "iu" and target.size:
+            raise TypeError(
+                "target of class indices must have an integer dtype; got dtype "
+                f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
+                "probabilities for each row of input."
+            )
+        indices = target.astype(np.int64)
+    if not target.size:
+        return indices, None
+    # as unsigned numbers the negative ones are the largest; argmax is one pass, and on
+    # small arrays a tenth of what max takes
+    unsigned = indices.view(UINT64)
+    if unsigned.item(unsigned.argmax()) < n_classes:
         if not 0 <= ignore_index < n_classes:
             return indices, None
         ignored = indices == ignore_index
@@ -205,7 +216,7 @@ def check_indices(
             f"target must lie in [0, {n_classes}); got {target[row]} at row {row}. "
             "Mask rows with ignore_index."
         )
-    return target.astype(np.int64, copy=False), ignored
+    return indices, ignored
 
 
 def check_probability_targets(
