@@ -262,21 +262,27 @@ def _prepare(
 class _Rows(NamedTuple):
     """What each row takes part with."""
 
-    place: NDArray[np.int64]  # of the class, of the logits' shape but one class wide
+    place: tuple[NDArray[Any], ...]  # of the class, an index into the logits
     factor: NDArray[np.float64]  # (n,) w_y s, 0 if ignored
-    ignored: NDArray[np.bool_]  # (n,)
+    ignored: NDArray[np.bool_] | None  # (n,), None if no row has a weight
 
 
 def _rows_of(call: Call) -> _Rows:
     """Return where each row is read, and what it is multiplied with."""
-    index, factor, _, row_weight, _ = call.targets
-    if not row_weight.size:
-        row_weight = np.ones(index.size)
-    ignored = row_weight == 0
-    index = np.where(ignored, 0, index)  # that of an ignored row may lie outside
-    factor = np.where(ignored, 0.0, factor[index] * row_weight)
+    index, on_value, _, row_weight, _ = call.targets
+    ignored = None
+    if row_weight.size:
+        ignored = row_weight == 0
+        index = np.where(ignored, 0, index)  # that of an ignored row may lie outside
+        factor = np.where(ignored, 0.0, on_value[index] * row_weight)
+    else:
+        factor = on_value[index]
     outer, _, *inner = call.logits.shape
-    return _Rows(index.reshape(outer, 1, *inner), factor, ignored)
+    place: tuple[NDArray[Any], ...] = (np.arange(outer), index)
+    if inner:
+        columns = np.arange(inner[0])
+        place = (place[0][:, np.newaxis], index.reshape(outer, -1), columns)
+    return _Rows(place, factor, ignored)
 
 
 def _value(call: Call) -> Any:
@@ -284,12 +290,16 @@ def _value(call: Call) -> Any:
     if not call.logits.size:
         return call.reduce(0.0, call.row_losses())
     place, factor, ignored = _rows_of(call)
-    picked = np.take_along_axis(call.logits, place, axis=1).reshape(-1)
-    # 0 * inf is 0 here, and what an ignored row holds is no matter
-    idle = ignored | ((factor == 0) & np.isinf(picked))
+    picked = call.logits[place].reshape(-1)
+    # 0 - x rather than -x, so that no loss is -0
+    losses = np.subtract(0.0, picked, dtype=np.float64)
+    if np.count_nonzero(factor) < factor.size:
+        # 0 * inf is 0 here, and what an ignored row holds is no matter
+        losses[(factor == 0) & np.isinf(picked)] = 0.0
+        if ignored is not None:
+            losses[ignored] = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        # 0 - x rather than -x, so that no loss is -0
-        losses = factor * np.where(idle, 0.0, 0.0 - picked.astype(np.float64))
+        losses *= factor
         total = float(losses.sum())
     return call.reduce(total, losses)
 
@@ -300,6 +310,7 @@ def _write_gradient(call: Call, gradient: NDArray[Any]) -> None:
     if not gradient.size:
         return
     place, factor, ignored = _rows_of(call)
-    slopes = np.where(ignored, 0.0, 0.0 - factor * call.scale)
-    slopes = cast(slopes, gradient.dtype).reshape(place.shape)
-    np.put_along_axis(gradient, place, slopes, axis=1)
+    slopes = 0.0 - factor * call.scale
+    if ignored is not None:
+        slopes = np.where(ignored, 0.0, slopes)
+    gradient[place] = cast(slopes, gradient.dtype).reshape(place[1].shape)
