@@ -6,6 +6,7 @@ C classes, N samples. ``input`` is (C,), (N, C) or (N, C, d1, .., dK), or has it
 classes on ``class_axis``. Results come back in its dtype. Values are in nats.
 """
 
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from skxent.losses._call import (
     value_and_grad,
     write_gradient,
 )
+from skxent.losses._plain import plain_loss
 from skxent.losses._targets import row_mass
 
 __all__ = [
@@ -124,9 +126,7 @@ def cross_entropy(
     >>> cross_entropy(logits, [3, 0, 2], reduction="none").round(4)
     array([1.3951, 7.5357, 2.2155])
     """
-    call = prepare(
-        input,
-        target,
+    options = (
         weight,
         ignore_index,
         reduction,
@@ -135,7 +135,13 @@ def cross_entropy(
         class_axis,
         sample_weight,
     )
-    return value(call)
+    loss = None
+    if all(map(is_, options, DEFAULTS)):
+        loss = plain_loss(input, target)
+    return value(prepare(input, target, *options)) if loss is None else loss
+
+
+DEFAULTS = tuple((cross_entropy.__kwdefaults__ or {}).values())
 
 
 def cross_entropy_value_and_grad(

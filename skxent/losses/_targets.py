@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets
 from skxent.losses import _validation as check
 
-__all__ = ["encode_targets", "row_mass", "row_shares"]
+__all__ = ["encode_targets", "kept_values", "row_mass", "row_shares"]
 
 NO_ROWS = np.empty(0)
 MOST_KEPT_CLASSES = 1 << 10
@@ -50,7 +50,7 @@ def encode_targets(
     if weight is not None:
         on_value, off_value = _values(weight, smoothing)
     elif n_classes <= MOST_KEPT_CLASSES:
-        on_value, off_value = _kept_values(n_classes, smoothing)
+        on_value, off_value = kept_values(n_classes, smoothing)
     else:
         on_value, off_value = _values(np.ones(n_classes), smoothing)
     return EncodedTargets(target, on_value, off_value, row_weight, denominator)
@@ -65,7 +65,7 @@ def _values(
 
 
 @lru_cache(maxsize=16)
-def _kept_values(
+def kept_values(
     n_classes: int, smoothing: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return `_values` of weights of 1, the same arrays for small calls in a row."""

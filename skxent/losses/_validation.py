@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "all_within",
     "check_class_weight",
     "check_distributions",
     "check_flag",
@@ -184,6 +185,14 @@ def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] 
     return weights
 
 
+def all_within(indices: NDArray[np.int64], n_classes: int) -> bool:
+    """Return whether indices, of which there are some, lie in [0, n_classes)."""
+    # as unsigned numbers the negative ones are the largest; argmax is one pass, and on
+    # small arrays a tenth of what max takes
+    unsigned = indices.view(UINT64)
+    return unsigned.item(unsigned.argmax()) < n_classes
+
+
 def check_indices(
     target: NDArray[Any], n_classes: int, ignore_index: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
@@ -200,10 +209,7 @@ def check_indices(
         indices = target.astype(np.int64)
     if not target.size:
         return indices, None
-    # as unsigned numbers the negative ones are the largest; argmax is one pass, and on
-    # small arrays a tenth of what max takes
-    unsigned = indices.view(UINT64)
-    if unsigned.item(unsigned.argmax()) < n_classes:
+    if all_within(indices, n_classes):
         if not 0 <= ignore_index < n_classes:
             return indices, None
         ignored = indices == ignore_index

@@ -284,3 +284,15 @@ def test_out_may_be_the_input(form, shape, dtype, from_logits):
     for what, got in [("alone", alone), ("both", both)]:
         failures += cases.gradient_mismatch(what, got, gradient, size, 8 * eps)
     assert not failures, failures[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (32, 3), (700, 40), (5, 1024), (5, 1025)])
+def test_call_without_options_gives_the_bits_of_the_general_way(shape, dtype):
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+    loss = cross_entropy(z, y)
+    # an option of the same meaning is none of the defaults
+    general = cross_entropy(z, y, ignore_index=-99)
+    assert type(loss) is type(general) is dtype
+    assert loss == general
