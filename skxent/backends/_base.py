@@ -137,3 +137,20 @@ class Backend(Protocol):
 
         Infinite if an entry lies outside ``[0, most]`` or is -0.0.
         """
+
+    def survey_indices(
+        self,
+        target: Any,
+        n_classes: int,
+        ignore_index: int,
+        class_weight: Any,
+        row_weight: Any,
+    ) -> tuple[int, int, float]:
+        """Return how many class indices (n,) are wrong, and how many ignored.
+
+        And the sum of ``class_weight[y] * row_weight`` of the others; both are of
+        length 0 where all are 1.
+        """
+
+    def mask_rows(self, target: Any, ignore_index: int, row_weight: Any) -> Any:
+        """Return the weight of each row (n,), 0 where its index is ignored."""

@@ -12,15 +12,17 @@ Conventions
 - ``on_value``, ``off_value`` (K,) float64: ``t_k = on_value_k q_k + off_value_k``.
 - ``row_weight`` (n,) float64, or (0,) for ones. A row of weight 0 is ignored: it adds
   nothing and gets a zero gradient, whatever its logits and its target are.
+- ``options``: whether all classes have the same ``on_value`` and ``off_value``, whether
+  there is smoothing, and the sum of ``off_value``.
 - ``loss_out`` (n,) of the logits' dtype receives the row losses; (0,) for none.
-  ``partial_out`` (n_chunks,) and ``row_loss_out`` (n,), float64, add up to the sum of
-  losses. Chunks of ``rows_per_chunk`` rows depend on the shape alone, so the sum is the
-  same bits for any number of threads.
-- Arithmetic and sums are float64 whatever the dtype, so ``z - m`` is exact for float32.
+- ``partial_out`` (n_chunks,) float64 receives one sum of losses per chunk. Chunks of
+  ``rows_per_chunk`` rows depend on the shape alone, so the sum is the same bits for any
+  number of threads.
 - ``gradient_out`` of the logits' shape receives ``scale`` times the gradient of the
   sum; of size 0 for none. It may be ``logits`` itself: a logit is read for the last
   time before its gradient entry is written.
 
+Exponentials are made in the logits' dtype, sums over classes and over rows in float64.
 The largest logit is left out of the sum of exponentials, ``d = 1 + rest``, which gives
 ``log d = log1p(rest)``: the tiny loss of a confident row keeps all its digits.
 
@@ -40,6 +42,7 @@ from skxent.kernels._probability_rows import (
     probability_loss_chunk,
 )
 from skxent.kernels._short_rows import short_rows_chunk, short_rows_curvature_chunk
+from skxent.kernels._targets import options_of
 
 
 @twins
@@ -58,6 +61,7 @@ def short_rows_loss(
 ):
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
+    options = options_of(on_value, off_value)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
@@ -67,74 +71,11 @@ def short_rows_loss(
             on_value,
             off_value,
             row_weight,
+            options,
             scale,
             begin,
             end,
             loss_out,
-            gradient_out,
-        )
-
-
-@twins
-def long_rows_loss(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    scale,
-    rows_per_chunk,
-    n_chunks,
-    row_loss_out,
-    gradient_out,
-):
-    """Write the losses of the rows, and their gradient if asked for."""
-    n_rows = logits.size // logits.shape[1]
-    for chunk in prange(n_chunks):
-        begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, n_rows)
-        long_rows_chunk(
-            logits,
-            target,
-            on_value,
-            off_value,
-            row_weight,
-            scale,
-            begin,
-            end,
-            row_loss_out,
-            gradient_out,
-        )
-
-
-@twins
-def long_planes_loss(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    scale,
-    rows_per_chunk,
-    n_chunks,
-    row_loss_out,
-    gradient_out,
-):
-    """Write the losses of the rows, and their gradient if asked for."""
-    n_rows = logits.size // logits.shape[1]
-    for chunk in prange(n_chunks):
-        begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, n_rows)
-        long_planes_chunk(
-            logits,
-            target,
-            on_value,
-            off_value,
-            row_weight,
-            scale,
-            begin,
-            end,
-            row_loss_out,
             gradient_out,
         )
 
@@ -154,6 +95,41 @@ def short_rows_curvature(
 
 
 @twins
+def long_rows_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    loss_out,
+    partial_out,
+    gradient_out,
+):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    options = options_of(on_value, off_value)
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        partial_out[chunk] = long_rows_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            options,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
+        )
+
+
+@twins
 def long_rows_curvature(
     logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
 ):
@@ -164,6 +140,41 @@ def long_rows_curvature(
         end = min(begin + rows_per_chunk, n_rows)
         long_rows_curvature_chunk(
             logits, mass, row_weight, vector, scale, begin, end, product_out
+        )
+
+
+@twins
+def long_planes_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    loss_out,
+    partial_out,
+    gradient_out,
+):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    options = options_of(on_value, off_value)
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        partial_out[chunk] = long_planes_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            options,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
         )
 
 

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
-from numba.extending import register_jitable
+import numpy as np
+from numba.extending import overload, register_jitable
 
-__all__ = ["Twins", "contracted_rule", "inner", "rule", "twins"]
+__all__ = ["Twins", "by_dtype", "contracted_rule", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -36,6 +37,21 @@ rule = register_jitable(**_OPTIONS)
 contracted_rule = register_jitable(fastmath={"contract"}, **_OPTIONS)
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = numba.njit(**_NO_WRAPPERS, **_OPTIONS)
+
+
+def by_dtype(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Any:
+    """Return a function of vectors: ``narrow`` where the first is float32."""
+
+    def either(*args):
+        return (narrow if args[0].dtype == np.float32 else wide)(*args)
+
+    options: Any = _NO_WRAPPERS | _OPTIONS
+
+    @overload(either, strict=False, jit_options=options)
+    def _choose(*args):
+        return narrow if args[0].scalar == numba.float32 else wide
+
+    return either
 
 
 def _sources_digest() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from skxent.kernels._jit import inner
 from skxent.kernels._long_rows import long_rows_chunk, long_rows_curvature_chunk
+from skxent.kernels._vector import two_sum
 
 GROUP = 16  # float32 numbers in a cache line of 64 bytes
 
@@ -38,18 +39,20 @@ def long_planes_chunk(
     on_value,
     off_value,
     row_weight,
+    options,
     scale,
     begin,
     end,
-    row_loss_out,
+    loss_out,
     gradient_out,
 ):
-    """Write the losses of rows ``begin:end``, and their gradient if asked for."""
+    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
     n_classes, n_columns = logits.shape[1], logits.shape[2]
     rows = np.empty((GROUP, n_classes), dtype=logits.dtype)
     q = target if target.ndim == 1 else np.empty(rows.shape, dtype=logits.dtype)
     n_gradients = GROUP if gradient_out.size else 0
     gradient = rows[:n_gradients]  # a row is read before it is written
+    sums = lost = 0.0
     i = begin
     while i < end:
         o, j = divmod(i, n_columns)
@@ -59,21 +62,27 @@ def long_planes_chunk(
             q = target[i : i + width]
         else:
             read_group(target, o, j, width, q)
-        long_rows_chunk(
-            rows,
-            q,
-            on_value,
-            off_value,
-            row_weight[i : i + width],
-            scale,
-            0,
-            width,
-            row_loss_out[i : i + width],
-            gradient,
+        sums, error = two_sum(
+            sums,
+            long_rows_chunk(
+                rows,
+                q,
+                on_value,
+                off_value,
+                row_weight[i : i + width],
+                options,
+                scale,
+                0,
+                width,
+                loss_out[i : i + width],
+                gradient,
+            ),
         )
+        lost += error
         if gradient_out.size:
             write_group(gradient, o, j, width, gradient_out)
         i += width
+    return sums + lost
 
 
 @inner

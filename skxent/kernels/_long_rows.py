@@ -1,133 +1,274 @@
-"""Softmax rows of many classes: a row at a time, its sums taken over blocks.
+"""Softmax rows of many classes: one row at a time, along the row, in one pass.
 
-A sum of floats has to be reordered to be vectorised. Left to the compiler (``reassoc``)
-the order, and with it the last bits, changes with what it inlines where. Here the order
-is written down: the terms of a block are stored, which vectorises as it stands, and
-added up as a tree. Measured on one core with 1000 classes: 3.7 ns for an exponential
-and its sum, 2.6 ns if the compiler may choose the order, 4.9 ns with running sums.
+A row is read in blocks that fit the first cache. A block is gone through twice, for its
+largest logit and for the sum of its exponentials, while memory is asked for the lines
+that come next. Where a block raises the largest logit, what was summed before is
+multiplied with a power of 2, which is exact. The gradient goes through the row once
+more; a row of 50,000 float32 logits lies in the second cache by then.
 
-The sums of the blocks are added in two parts, the second being what rounding took from
-the first: 2000 equal blocks would be rounded 2000 times in the same direction.
+Exponentials are made again for the gradient: storing them would take as long.
 
-Conventions are those of :mod:`skxent.kernels._cpu`. ``block`` and ``other`` are
-scratch, (BLOCK,) float64. Rows are addressed as (array, i): a slice is
-reference-counted, which costs more than the arithmetic of ten classes.
+Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
+:mod:`skxent.kernels._short_rows`, whose batches of rows get the losses of these rows,
+too. Pointers ``z``, ``q``, ``v`` and ``out`` lead to the row itself.
 """
 
 import math
+from typing import Any, NamedTuple
 
-import numpy as np
-from numba import float64
-
+from skxent.kernels._groups import MOST_LANES, read, write
 from skxent.kernels._jit import inner
-from skxent.kernels._rules import blend, curvature, weighted
-from skxent.kernels._targets import any_nonzero, fill_row, write_residual
+from skxent.kernels._rules import blend, curvature, residual
+from skxent.kernels._short_rows import add_losses, batch_like, share_of
+from skxent.kernels._simd import (
+    advance,
+    first,
+    lanes,
+    largest,
+    load,
+    load_part,
+    load_part_beside,
+    maximum,
+    narrowed,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    scratch,
+    select,
+    spread,
+    store,
+    total,
+    widened,
+)
 from skxent.kernels._vector import (
-    EXP_SCALE,
-    FLOAT32,
-    from_ordered,
+    accumulate,
+    exp_shifted,
+    is_far,
     joined,
-    log1p_nonnegative,
-    scaled_exp_difference,
-    to_ordered,
+    power_of,
+    shift_of,
+    total_in_parts,
     two_sum,
 )
 
-BLOCK = 128  # a power of 2
+LINES = 128  # cache lines of a block, 8 KiB, and how far ahead memory is asked for
+NEAR = LINES * MOST_LANES
+FOUR = 4
+
+
+class Row(NamedTuple):
+    """What is known of a row: scalars, and vectors of one number."""
+
+    m: Any  # the largest logit, less ``base``
+    base: Any  # what is subtracted from logits that are far from 0
+    offset: Any
+    lowest: Any
+    ones: Any
+    e_m: Any
+    rest: Any  # float64, in two parts
+    rest_low: Any
 
 
 @inner
-def row_max(logits, i):
-    """Return the largest logit, not finite if there is no largest finite one."""
-    largest = to_ordered(-math.inf)
-    for k in range(logits.shape[1]):
-        largest = max(largest, to_ordered(logits[i, k]))
-    return from_ordered(largest)
+def largest_logit(z, width):
+    """Return the largest logit; nan is passed over."""
+    n = lanes(z)
+    m = spread(-math.inf, z)
+    full = width - width % n
+    for k in range(0, full, n):
+        m = maximum(load(z, k), m)
+    if full < width:
+        m = maximum(load_part(z, full, width - full, -math.inf), m)
+    return spread(largest(m), z)
 
 
 @inner
-def tree_sum(block, width):
-    """Return the sum of the first entries of the block, which is overwritten."""
-    for r in range(width, BLOCK):
-        block[r] = 0.0
-    half = BLOCK // 2
-    while half > 0:
-        for r in range(half):
-            block[r] += block[r + half]
-        half //= 2
-    return block[0]
+def bring_near(z, width, base, near):
+    """Write logits less ``base``."""
+    n = lanes(z)
+    for k in range(0, width, n):
+        store(read(z, k, min(n, width - k)) - base, near, k)
 
 
 @inner
-def exp_rest(logits, i, m, block, exp_out):
-    """Return ``d - 1``, nan if a logit is nan.
+def apart(z, m, offset, lowest, ones):
+    """Return the exponential of logits below ``m``, and how many are ``m``."""
+    at_max = z == m
+    e = select(at_max, 0.0, exp_shifted(z, offset, lowest))
+    return e, select(at_max, ones + 1.0, ones)
 
-    Write the exponentials times ``EXP_SCALE`` if asked for. Ones are counted apart from
-    the rest, which may be tiny beside them.
-    """
-    n_classes = logits.shape[1]
-    narrow = logits.dtype == FLOAT32
-    rest = lost = 0.0
-    ones = -1
-    for first in range(0, n_classes, BLOCK):
-        width = min(BLOCK, n_classes - first)
-        if exp_out.size:
-            for r in range(width):
-                z = float64(logits[i, first + r])
-                e = scaled_exp_difference(z, m, narrow)
-                exp_out[i, first + r] = e
-                ones += e == EXP_SCALE
-                block[r] = 0.0 if e == EXP_SCALE else e
+
+@inner
+def add_block(z, later, width, m, offset, lowest, ones, rest, lost):
+    """Return ``ones``, ``rest`` and what it lost, with a block added."""
+    n = lanes(z)
+    full = width - width % n
+    fours = full - full % (4 * n)
+    for k in range(0, fours, 4 * n):
+        for j in range(k, k + 4 * n, n):
+            prefetch(later, j)
+        a, ones = apart(load(z, k), m, offset, lowest, ones)
+        b, ones = apart(load(z, k + n), m, offset, lowest, ones)
+        c, ones = apart(load(z, k + 2 * n), m, offset, lowest, ones)
+        d, ones = apart(load(z, k + 3 * n), m, offset, lowest, ones)
+        rest, lost = accumulate((a + b) + (c + d), rest, lost)
+    for k in range(fours, full, n):
+        a, ones = apart(load(z, k), m, offset, lowest, ones)
+        rest, lost = accumulate(a, rest, lost)
+    if full < width:
+        last = load_part(z, full, width - full, -math.inf)
+        a, ones = apart(last, m, offset, lowest, ones)
+        rest, lost = accumulate(a, rest, lost)
+    return ones, rest, lost
+
+
+@inner
+def sum_row(z, n_classes, base, is_far_row, near):
+    """Return the row, and whether its logits are not far from 0 after all."""
+    m = spread(0.0 if is_far_row else -math.inf, z)
+    offset, lowest = shift_of(spread(0.0, z))
+    ones = spread(0.0, z)
+    rest = widened(ones)
+    lost = rest
+    before = 0.0
+    n = lanes(z)
+    for begin in range(0, n_classes, LINES * n):
+        width = min(LINES * n, n_classes - begin)
+        block = advance(z, begin)
+        later = advance(block, LINES * n)
+        if is_far_row:
+            bring_near(block, width, base, near)
+            block = near
         else:
-            for r in range(width):
-                z = float64(logits[i, first + r])
-                e = scaled_exp_difference(z, m, narrow)
-                ones += e == EXP_SCALE
-                block[r] = 0.0 if e == EXP_SCALE else e
-        rest, error = two_sum(rest, tree_sum(block, width))
-        lost += error
-    return (rest + lost) / EXP_SCALE + ones
+            top = maximum(largest_logit(block, width), m)
+            if first(top) != first(m) or begin == 0:
+                if first(is_far(top)):
+                    return Row(m, base, offset, lowest, ones, m, 0.0, 0.0), False
+                new_offset, lowest = shift_of(top)
+                if begin > 0:
+                    e_m = exp_shifted(m, offset, lowest)
+                    lower = first(power_of(m)) - first(power_of(top))
+                    scale = math.ldexp(1.0, int(lower))
+                    before = (before + float(total(ones)) * float(first(e_m))) * scale
+                    rest = rest * scale
+                    lost = lost * scale
+                m, offset, ones = top, new_offset, ones * 0.0
+        ones, rest, lost = add_block(
+            block, later, width, m, offset, lowest, ones, rest, lost
+        )
+    e_m = exp_shifted(m, offset, lowest)
+    high, low = total_in_parts(e_m, rest, lost)
+    high, error = two_sum(high, before)
+    ones = spread(total(ones), z)
+    return Row(m, base, offset, lowest, ones, e_m, high, low + error), True
 
 
 @inner
-def index_terms(logits, target, on_value, off_value, smooth, i, m, block, other):
-    """Return ``sum_k t_k (m - z_k)`` and ``sum_k t_k`` for a class index."""
-    y = target[i]
-    mass = on_value[y]
-    linear = weighted(mass, m - logits[i, y])
-    linear_lost = mass_lost = 0.0
-    if smooth:
-        n_classes = logits.shape[1]
-        for first in range(0, n_classes, BLOCK):
-            width = min(BLOCK, n_classes - first)
-            for r in range(width):
-                t = off_value[first + r]
-                block[r] = weighted(t, m - logits[i, first + r])
-                other[r] = t
-            linear, error = two_sum(linear, tree_sum(block, width))
-            linear_lost += error
-            mass, error = two_sum(mass, tree_sum(other, width))
-            mass_lost += error
-    return joined(linear, linear_lost), joined(mass, mass_lost)
+def read_row(z, n_classes, near):
+    """Return what is known of a row; ``rest`` is nan if it has no softmax."""
+    row, is_near = sum_row(z, n_classes, spread(0.0, z), False, near)
+    if not is_near:
+        base = largest_logit(z, n_classes)
+        nothing = float(first(base)) * 0.0
+        row, is_near = sum_row(z, n_classes, base, True, near)
+        return Row(
+            row.m,
+            base,
+            row.offset,
+            row.lowest,
+            row.ones,
+            row.e_m,
+            row.rest + nothing,
+            row.rest_low,
+        )
+    return row
 
 
 @inner
-def probability_terms(logits, target, on_value, off_value, i, m, block, other):
-    """Return ``sum_k t_k (m - z_k)`` and ``sum_k t_k`` for a row of probabilities."""
-    n_classes = logits.shape[1]
-    linear = mass = linear_lost = mass_lost = 0.0
-    for first in range(0, n_classes, BLOCK):
-        width = min(BLOCK, n_classes - first)
-        for r in range(width):
-            k = first + r
-            t = blend(on_value[k], target[i, k], off_value[k])
-            block[r] = weighted(t, m - logits[i, k])
-            other[r] = t
-        linear, error = two_sum(linear, tree_sum(block, width))
-        linear_lost += error
-        mass, error = two_sum(mass, tree_sum(other, width))
-        mass_lost += error
-    return joined(linear, linear_lost), joined(mass, mass_lost)
+def off_values(off, uniform, k, width, like):
+    """Return ``off_value`` of classes from ``k`` on, 0 behind the last one."""
+    if uniform and width == lanes(like):
+        return spread(off[0], like)
+    return narrowed(load_part_beside(off, k, width, 0.0, like), like)
+
+
+@inner
+def target_values(q, on, off, uniform, k, width, like):
+    """Return ``t`` of classes from ``k`` on, 0 behind the last one."""
+    if uniform and width == lanes(like):
+        return blend(spread(on[0], like), load(q, k), spread(off[0], like))
+    on_value = narrowed(load_part_beside(on, k, width, 0.0, like), like)
+    off_value = off_values(off, False, k, width, like)
+    return blend(on_value, load_part(q, k, width, 0.0), off_value)
+
+
+@inner
+def smoothing_terms(z, n_classes, off, uniform, m):
+    """Return ``linear`` of the smoothing alone; ``m`` is the row's largest logit."""
+    n = lanes(z)
+    linear = widened(spread(0.0, z))
+    lost = linear
+    for begin in range(0, n_classes, FOUR * n):
+        four = spread(0.0, z)
+        for k in range(begin, min(begin + FOUR * n, n_classes), n):
+            width = min(n, n_classes - k)
+            t = off_values(off, uniform, k, width, m)
+            four = four + select(t == 0.0, 0.0, t * (m - read(z, k, width)))
+        linear, lost = accumulate(four, linear, lost)
+    return finite_total(linear, lost)
+
+
+@inner
+def finite_total(rounded, lost):
+    """Return the sum over lanes, without the lost parts where it is infinite."""
+    sums = total(rounded)
+    return sums + total(lost) if math.isfinite(sums) else sums
+
+
+@inner
+def probability_terms(z, q, n_classes, on, off, uniform, m):
+    """Return ``linear``, and ``mass`` in two parts, of probabilities."""
+    n = lanes(z)
+    linear = widened(spread(0.0, z))
+    lost, mass, mass_lost = linear, linear, linear
+    for begin in range(0, n_classes, FOUR * n):
+        four = spread(0.0, z)
+        mass_of_four = four
+        for k in range(begin, min(begin + FOUR * n, n_classes), n):
+            width = min(n, n_classes - k)
+            prefetch(q, k + LINES * n)
+            t = target_values(q, on, off, uniform, k, width, m)
+            mass_of_four = mass_of_four + t
+            four = four + select(t == 0.0, 0.0, t * (m - read(z, k, width)))
+        linear, lost = accumulate(four, linear, lost)
+        mass, mass_lost = accumulate(mass_of_four, mass, mass_lost)
+    return finite_total(linear, lost), total_in_parts(m, mass, mass_lost)
+
+
+@inner
+def write_gradient(
+    z, q, has_probabilities, n_classes, on, off, options, row, slope, high, low, out
+):
+    """Write ``high e + low e - slope t``; the index's own ``t`` is left out."""
+    uniform, smooth, _ = options
+    n = lanes(z)
+    t = spread(0.0, z)
+    for k in range(0, n_classes, n):
+        width = min(n, n_classes - k)
+        prefetch_to_write(out, k + LINES * n)
+        e = exp_shifted(read(z, k, width) - row.base, row.offset, row.lowest)
+        if has_probabilities:
+            t = slope * target_values(q, on, off, uniform, k, width, slope)
+        elif smooth:
+            t = slope * off_values(off, uniform, k, width, slope)
+        write(residual(high, low, e, t), out, k, width)
+
+
+@inner
+def fill_row(value, n_classes, out):
+    """Write one number to all of a row."""
+    for k in range(n_classes):
+        out[k] = value
 
 
 @inner
@@ -137,47 +278,98 @@ def long_rows_chunk(
     on_value,
     off_value,
     row_weight,
+    options,
     scale,
     begin,
     end,
-    row_loss_out,
+    loss_out,
     gradient_out,
 ):
-    """Write the losses of rows ``begin:end``, and their gradient if asked for."""
-    smooth = any_nonzero(off_value)
-    block = np.empty(BLOCK)
-    other = np.empty(BLOCK)
-    for i in range(begin, end):
-        weight = row_weight[i] if row_weight.size else 1.0
-        m = row_max(logits, i) if weight != 0 else math.nan
-        loss = 0.0
-        if weight == 0 or math.isinf(m) or math.isnan(m):
-            loss = 0.0 if weight == 0 else math.nan
-            if gradient_out.size:
-                fill_row(gradient_out, i, loss)
-        else:
+    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    n_classes = logits.shape[1]
+    on, off = pointer(on_value), pointer(off_value)
+    p, target_p = pointer(logits), pointer(target)
+    n = lanes(p)
+    near = scratch(p, NEAR)
+    batch = batch_like(p, on)
+    sums = widened(spread(0.0, p))
+    lost = sums
+    for first_row in range(begin, end, n):
+        last = min(first_row + n, end)
+        for r in range(n):
+            batch.weight[r] = 0.0
+            batch.e_m[r] = 1.0
+        for i in range(first_row, last):
+            r = i - first_row
+            weight = row_weight[i] if row_weight.size else 1.0
+            if weight == 0:
+                if gradient_out.size:
+                    out = advance(pointer(gradient_out), i * n_classes)
+                    fill_row(0.0, n_classes, out)
+                continue
+            batch.weight[r] = weight
+            z = advance(p, i * n_classes)
+            row = read_row(z, n_classes, near)
+            m = row.m + row.base
             if target.ndim == 1:
-                linear, mass = index_terms(
-                    logits, target, on_value, off_value, smooth, i, m, block, other
-                )
+                q = p
+                y = target[i]
+                mass = on_value[y]
+                t_y = mass + off_value[y]
+                z_y = z[y]
+                linear = 0.0
+                if mass != 0:
+                    linear = mass * float(first(m) - z_y)
+                if options[1]:
+                    linear += smoothing_terms(z, n_classes, off, options[0], m)
+                mass, mass_low = two_sum(mass, options[2])
             else:
-                linear, mass = probability_terms(
-                    logits, target, on_value, off_value, i, m, block, other
+                q = advance(target_p, i * n_classes)
+                linear, (mass, mass_low) = probability_terms(
+                    z, q, n_classes, on, off, options[0], m
                 )
-            rest = exp_rest(logits, i, m, block, gradient_out)
-            loss = weight * (linear + mass * log1p_nonnegative(rest))
+            batch.ones[r] = first(row.ones)
+            batch.e_m[r] = first(row.e_m)
+            batch.rest[r] = row.rest
+            batch.mass[r] = mass
+            batch.linear[r] = linear
             if gradient_out.size:
-                write_residual(
-                    target,
-                    on_value,
-                    off_value,
-                    i,
-                    mass,
-                    EXP_SCALE * (1.0 + rest),
-                    scale * weight,
-                    gradient_out,
+                out = advance(pointer(gradient_out), i * n_classes)
+                factor = scale * weight
+                one = widened(spread(1.0, p))
+                high, low = share_of(
+                    one * factor,
+                    one * mass,
+                    one * mass_low,
+                    one * row.rest,
+                    one * row.rest_low,
+                    row.ones,
+                    row.e_m,
                 )
-        row_loss_out[i] = loss
+                slope = spread(factor, p)
+                write_gradient(
+                    z,
+                    q,
+                    target.ndim > 1,
+                    n_classes,
+                    on,
+                    off,
+                    options,
+                    row,
+                    slope,
+                    high,
+                    low,
+                    out,
+                )
+                if target.ndim == 1:
+                    x = spread(z_y, p) - row.base
+                    e = exp_shifted(x, row.offset, row.lowest)
+                    t = spread(factor * t_y, p)
+                    out[y] = first(residual(high, low, e, t))
+        sums, lost = add_losses(
+            batch, sums, lost, first_row, last, pointer(loss_out), loss_out.size
+        )
+    return total(joined(sums, lost))
 
 
 @inner
@@ -185,25 +377,41 @@ def long_rows_curvature_chunk(
     logits, mass, row_weight, vector, scale, begin, end, product_out
 ):
     """Write ``scale * weight * a * p * (v - <p, v>)`` for rows ``begin:end``."""
-    block = np.empty(BLOCK)
     n_classes = logits.shape[1]
+    p = pointer(logits)
+    n = lanes(p)
+    near = scratch(p, NEAR)
+    one = widened(spread(1.0, p))
     for i in range(begin, end):
+        out = advance(pointer(product_out), i * n_classes)
         weight = row_weight[i] if row_weight.size else 1.0
-        m = row_max(logits, i) if weight != 0 else math.nan
-        if weight == 0 or math.isinf(m) or math.isnan(m):
-            fill_row(product_out, i, 0.0 if weight == 0 else math.nan)
-        else:
-            d = EXP_SCALE * (1.0 + exp_rest(logits, i, m, block, product_out))
-            mean_v = lost = 0.0
-            for first in range(0, n_classes, BLOCK):
-                width = min(BLOCK, n_classes - first)
-                for r in range(width):
-                    k = first + r
-                    block[r] = float64(product_out[i, k]) / d * vector[i, k]
-                mean_v, error = two_sum(mean_v, tree_sum(block, width))
-                lost += error
-            mean_v = joined(mean_v, lost)
-            factor = scale * weight * mass[i]
-            for k in range(n_classes):
-                p = float64(product_out[i, k]) / d
-                product_out[i, k] = curvature(factor, p, vector[i, k], mean_v)
+        if weight == 0:
+            fill_row(0.0, n_classes, out)
+            continue
+        z = advance(p, i * n_classes)
+        v = advance(pointer(vector), i * n_classes)
+        row = read_row(z, n_classes, near)
+        high, low = share_of(
+            one,
+            one,
+            one * 0.0,
+            one * row.rest,
+            one * row.rest_low,
+            row.ones,
+            row.e_m,
+        )
+        mean_v = one * 0.0
+        lost = mean_v
+        for k in range(0, n_classes, n):
+            width = min(n, n_classes - k)
+            x = load_part(z, k, width, -math.inf) - row.base
+            e = exp_shifted(x, row.offset, row.lowest)
+            share = residual(high, low, e, spread(0.0, p))
+            write(share, out, k, width)
+            mean_v, lost = accumulate(share * read(v, k, width), mean_v, lost)
+        mean = spread(finite_total(mean_v, lost), p)
+        factor = spread(scale * weight * mass[i], p)
+        for k in range(0, n_classes, n):
+            width = min(n, n_classes - k)
+            product = curvature(factor, read(out, k, width), read(v, k, width), mean)
+            write(product, out, k, width)

@@ -17,7 +17,8 @@ the kernels multiply with.
 
 import math
 
-from skxent.kernels._jit import rule
+from skxent.kernels._jit import contracted_rule, rule
+from skxent.kernels._simd import select
 
 
 @rule
@@ -34,10 +35,14 @@ def weighted(t, x):
     return t * x
 
 
-@rule
-def residual(mass, p, t):
-    """Return the gradient with respect to one logit."""
-    return mass * p - t
+@contracted_rule
+def residual(high, low, e, t):
+    """Return the gradient ``a p - t`` with respect to one logit.
+
+    ``a p`` is an exponential times a share in two parts: what is left of the first is
+    all that the second adds to, also where ``a p`` and ``t`` cancel.
+    """
+    return low * e + (high * e - t)
 
 
 @rule
@@ -71,77 +76,55 @@ def reciprocal(p):
 
 
 # A binary target is the two-class row of logits (0, x), of target (t0, t1). There
-# d = 1 + e with e = exp(-|x|), and neither p = sigmoid(x) nor 1 - p cancels.
+# d = 1 + e with e = exp(-|x|), and neither p = sigmoid(x) nor 1 - p cancels. These
+# rules take numbers and vectors.
 
 MOST_SURPRISE = 100.0
-LEAST_REST = 1e-50  # below exp(-100)
 LEAST_VARIANCE = 1e-12
 
 
 @rule
 def defined(x):
     """Return the logit, nan for +inf: the row (0, inf) has no softmax."""
-    if x == type(x)(math.inf):
-        return type(x)(math.nan)
-    return x
-
-
-@rule
-def positive_part(x):
-    """Return the larger of ``x`` and 0."""
-    if x > 0:
-        return x
-    return type(x)(0)
+    return select(x == math.inf, math.nan, x)
 
 
 @rule
 def sigmoid_loss(t0, t1, x, log_d):
-    """Return ``t0 log(1 + exp(x)) + t1 log(1 + exp(-x))``: no term cancels."""
-    if x != x:
-        return x
-    loss = weighted(t1, positive_part(-x) + log_d)
-    return loss + weighted(t0, positive_part(x) + log_d)
+    """Return ``t0 log(1 + exp(x)) + t1 log(1 + exp(-x))``: no term cancels.
+
+    Both logarithms are ``log d``, and ``|x|`` more for the class that is less likely.
+    """
+    t = select(x > 0, t0, t1)
+    far = select(x > 0, x, -x)
+    return select(t == 0, 0.0, t * far) + (t0 + t1) * log_d
 
 
 @rule
 def sigmoid_residual(t0, t1, x, e):
     """Return the gradient ``t0 p - t1 (1 - p)`` with respect to the logit."""
-    larger = type(e)(1) / (type(e)(1) + e)
+    larger = 1 / (1 + e)
     smaller = e * larger
-    if x > 0:
-        return t0 * larger - t1 * smaller
-    return t0 * smaller - t1 * larger
+    return select(x > 0, t0 * larger - t1 * smaller, t0 * smaller - t1 * larger)
 
 
 @rule
 def sigmoid_curvature(mass, e, v):
     """Return ``a p (1 - p) v``, for one logit the whole Hessian-vector product."""
-    d = type(e)(1) + e
+    d = 1 + e
     return mass * (e / (d * d)) * v
-
-
-@rule
-def odds(p, rest):
-    """Return ``p / rest`` for ``rest = 1 - p``: then ``-log rest`` is its log1p.
-
-    A logarithm near 1 keeps its digits. Beyond the largest surprise the odds are cut.
-    """
-    if rest < LEAST_REST:
-        return p / type(p)(LEAST_REST)
-    return p / rest
 
 
 @rule
 def bernoulli_loss(t0, t1, s0, s1):
     """Return ``t0 s0 + t1 s1`` for the surprises of both classes, each at most 100."""
-    most = type(s0)(MOST_SURPRISE)
-    return t0 * (most if s0 > most else s0) + t1 * (most if s1 > most else s1)
+    s0 = select(s0 > MOST_SURPRISE, MOST_SURPRISE, s0)
+    s1 = select(s1 > MOST_SURPRISE, MOST_SURPRISE, s1)
+    return t0 * s0 + t1 * s1
 
 
 @rule
 def bernoulli_slope(p, q):
     """Return ``(p - q) / (p (1 - p))``, the denominator at least 1e-12."""
-    variance = p * (type(p)(1) - p)
-    if variance < LEAST_VARIANCE:
-        variance = type(p)(LEAST_VARIANCE)
-    return (p - q) / variance
+    variance = p * (1 - p)
+    return (p - q) / select(variance < LEAST_VARIANCE, LEAST_VARIANCE, variance)

@@ -1,4 +1,4 @@
-"""Binary targets: one logit or one probability to an element, a block at a time.
+"""Binary targets: one logit or one probability to an element.
 
 Conventions
 -----------
@@ -12,44 +12,89 @@ Conventions
 - ``partial_out`` (n_chunks,) float64 receives one sum of losses per chunk of
   ``chunk_size`` elements, the same bits for any number of threads.
 - ``gradient_out`` (n,) receives ``scale`` times the gradient of the sum; (0,) for none.
-  It may be ``logits`` itself: a block is read before it is written.
-- Arithmetic and sums are float64 whatever the dtype.
+  It may be ``logits`` itself: a vector is read before it is written.
+- Arithmetic is in the logits' dtype, sums are float64.
 
-A block is passed over in short loops on purpose: the exponential and the logarithm in
-one loop take longer than in two.
+Elements are taken a vector at a time, the last ones as part of one. Weights that are
+not one number are copied in blocks, their period unrolled.
 """
 
 import math
 
-import numpy as np
-from numba import float64, prange
+from numba import prange
 
+from skxent.kernels._groups import AHEAD, read, write
 from skxent.kernels._jit import inner, twins
-from skxent.kernels._long_rows import BLOCK, tree_sum
 from skxent.kernels._rules import (
     bernoulli_loss,
     bernoulli_slope,
     blend,
     defined,
-    odds,
     sigmoid_curvature,
     sigmoid_loss,
     sigmoid_residual,
 )
-from skxent.kernels._vector import exp_nonpositive, log1p_nonnegative
+from skxent.kernels._simd import (
+    lanes,
+    load,
+    load_part,
+    magnitude,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    scratch,
+    select,
+    spread,
+    store,
+    total,
+    widened,
+)
+from skxent.kernels._vector import (
+    LOG_2,
+    accumulate,
+    exp_nonpositive,
+    joined,
+    log1p,
+    log1p_of_fraction,
+)
+
+BLOCK = 512
+SHIFT = 64 * LOG_2
 
 
 @inner
 def fill_periodic(values, first, block):
     """Write the entries of the elements from ``first`` on to the whole block."""
     period = values.size
+    if period == 1:
+        for r in range(BLOCK):
+            block[r] = values[0]
+        return
+    start = first % period
     done = 0
     while done < BLOCK:
-        start = (first + done) % period
         run = min(period - start, BLOCK - done)
         for r in range(run):
             block[done + r] = values[start + r]
         done += run
+        start = 0
+
+
+@inner
+def add_losses(loss, width, sums, lost):
+    """Return the sums over lanes with the losses of the first lanes added."""
+    if width < lanes(loss):
+        some = scratch(loss, 16)
+        store(loss, some, 0)
+        loss = load_part(some, 0, width, 0.0)
+    return accumulate(loss, sums, lost)
+
+
+@inner
+def both_targets(q, w, w1, on_share, off_share):
+    """Return ``t0`` and ``t1``."""
+    t1 = w * w1 * blend(on_share, q, off_share)
+    return w * blend(on_share, 1.0 - q, off_share), t1
 
 
 @inner
@@ -67,38 +112,36 @@ def sigmoid_chunk(
     gradient_out,
 ):
     """Return the sum of the losses of ``begin:end``; write what is asked for."""
-    x = np.empty(BLOCK)
-    e = np.empty(BLOCK)
-    t0 = np.empty(BLOCK)
-    t1 = np.empty(BLOCK)
-    loss = np.empty(BLOCK)
-    w = np.empty(BLOCK)
-    w1 = np.empty(BLOCK)
-    total = 0.0
+    p, q = pointer(logits), pointer(target)
+    losses, gradient = pointer(loss_out), pointer(gradient_out)
+    w, w1 = scratch(p, BLOCK), scratch(p, BLOCK)
+    n = lanes(p)
+    sums = widened(spread(0.0, p))
+    lost = sums
     for first in range(begin, end, BLOCK):
-        width = min(BLOCK, end - first)
         if weight.size > 1 or first == begin:
             fill_periodic(weight, first, w)
         if pos_weight.size > 1 or first == begin:
             fill_periodic(pos_weight, first, w1)
-        for r in range(width):
-            x[r] = defined(float64(logits[first + r]))
-            q = float64(target[first + r])
-            t1[r] = w[r] * w1[r] * blend(on_share, q, off_share)
-            t0[r] = w[r] * blend(on_share, 1.0 - q, off_share)
-        for r in range(width):
-            e[r] = exp_nonpositive(-math.fabs(x[r]))
-        for r in range(width):
-            loss[r] = sigmoid_loss(t0[r], t1[r], x[r], log1p_nonnegative(e[r]))
-        if loss_out.size:
-            for r in range(width):
-                loss_out[first + r] = loss[r]
-        if gradient_out.size:
-            for r in range(width):
-                slope = sigmoid_residual(t0[r], t1[r], x[r], e[r])
-                gradient_out[first + r] = scale * slope
-        total += tree_sum(loss, width)
-    return total
+        for r in range(0, min(BLOCK, end - first), n):
+            i = first + r
+            width = min(n, end - i)
+            prefetch(p, i + AHEAD * n)
+            prefetch(q, i + AHEAD * n)
+            x = defined(read(p, i, width))
+            t0, t1 = both_targets(
+                read(q, i, width), load(w, r), load(w1, r), on_share, off_share
+            )
+            e = exp_nonpositive(-magnitude(x))
+            loss = sigmoid_loss(t0, t1, x, log1p_of_fraction(e))
+            sums, lost = add_losses(loss, width, sums, lost)
+            if loss_out.size:
+                write(loss, losses, i, width)
+            if gradient_out.size:
+                prefetch_to_write(gradient, i + AHEAD * n)
+                slope = scale * sigmoid_residual(t0, t1, x, e)
+                write(slope, gradient, i, width)
+    return total(joined(sums, lost))
 
 
 @twins
@@ -148,21 +191,24 @@ def curvature_chunk(
     product_out,
 ):
     """Write ``scale (t0 + t1) p (1 - p) v`` for the elements ``begin:end``."""
-    w = np.empty(BLOCK)
-    w1 = np.empty(BLOCK)
+    p, q, v = pointer(logits), pointer(target), pointer(vector)
+    out = pointer(product_out)
+    w, w1 = scratch(p, BLOCK), scratch(p, BLOCK)
+    n = lanes(p)
     for first in range(begin, end, BLOCK):
-        width = min(BLOCK, end - first)
         if weight.size > 1 or first == begin:
             fill_periodic(weight, first, w)
         if pos_weight.size > 1 or first == begin:
             fill_periodic(pos_weight, first, w1)
-        for r in range(width):
-            q = float64(target[first + r])
-            share = w1[r] * blend(on_share, q, off_share)
-            mass = w[r] * (share + blend(on_share, 1.0 - q, off_share))
-            e = exp_nonpositive(-math.fabs(defined(float64(logits[first + r]))))
-            product = sigmoid_curvature(mass, e, float64(vector[first + r]))
-            product_out[first + r] = scale * product
+        for r in range(0, min(BLOCK, end - first), n):
+            i = first + r
+            width = min(n, end - i)
+            t0, t1 = both_targets(
+                read(q, i, width), load(w, r), load(w1, r), on_share, off_share
+            )
+            e = exp_nonpositive(-magnitude(defined(read(p, i, width))))
+            product = sigmoid_curvature(t0 + t1, e, read(v, i, width))
+            write(scale * product, out, i, width)
 
 
 @twins
@@ -198,6 +244,15 @@ def sigmoid_curvatures(
 
 
 @inner
+def surprise(p, rest):
+    """Return ``-log p`` for ``rest = 1 - p``: no digit is lost near 1, nor near 0."""
+    tiny = p < 2.0**-64
+    odds = rest / select(tiny, p * 2.0**64, p)
+    log = log1p(select(tiny, odds - 1.0, odds)) + select(tiny, p * 0.0 + SHIFT, 0.0)
+    return select(p == 0.0, math.inf, log)
+
+
+@inner
 def bernoulli_chunk(
     probabilities,
     target,
@@ -211,36 +266,31 @@ def bernoulli_chunk(
     gradient_out,
 ):
     """Return the sum of the losses of ``begin:end``; write what is asked for."""
-    p = np.empty(BLOCK)
-    t0 = np.empty(BLOCK)
-    t1 = np.empty(BLOCK)
-    s0 = np.empty(BLOCK)
-    loss = np.empty(BLOCK)
-    w = np.empty(BLOCK)
-    total = 0.0
+    p, q = pointer(probabilities), pointer(target)
+    losses, gradient = pointer(loss_out), pointer(gradient_out)
+    w = scratch(p, BLOCK)
+    n = lanes(p)
+    sums = widened(spread(0.0, p))
+    lost = sums
     for first in range(begin, end, BLOCK):
-        width = min(BLOCK, end - first)
         if weight.size > 1 or first == begin:
             fill_periodic(weight, first, w)
-        for r in range(width):
-            p[r] = float64(probabilities[first + r])
-            q = float64(target[first + r])
-            t1[r] = w[r] * blend(on_share, q, off_share)
-            t0[r] = w[r] * blend(on_share, 1.0 - q, off_share)
-        for r in range(width):
-            s0[r] = log1p_nonnegative(odds(p[r], 1.0 - p[r]))
-        for r in range(width):
-            s1 = log1p_nonnegative(odds(1.0 - p[r], p[r]))
-            loss[r] = bernoulli_loss(t0[r], t1[r], s0[r], s1)
-        if loss_out.size:
-            for r in range(width):
-                loss_out[first + r] = loss[r]
-        if gradient_out.size:
-            for r in range(width):
-                q = blend(on_share, float64(target[first + r]), off_share)
-                gradient_out[first + r] = scale * w[r] * bernoulli_slope(p[r], q)
-        total += tree_sum(loss, width)
-    return total
+        for r in range(0, min(BLOCK, end - first), n):
+            i = first + r
+            width = min(n, end - i)
+            prefetch(p, i + AHEAD * n)
+            prefetch(q, i + AHEAD * n)
+            share, wanted = read(p, i, width), read(q, i, width)
+            t0, t1 = both_targets(wanted, load(w, r), 1.0, on_share, off_share)
+            s0, s1 = surprise(1.0 - share, share), surprise(share, 1.0 - share)
+            loss = bernoulli_loss(t0, t1, s0, s1)
+            sums, lost = add_losses(loss, width, sums, lost)
+            if loss_out.size:
+                write(loss, losses, i, width)
+            if gradient_out.size:
+                slope = bernoulli_slope(share, blend(on_share, wanted, off_share))
+                write(scale * load(w, r) * slope, gradient, i, width)
+    return total(joined(sums, lost))
 
 
 @twins

@@ -1,13 +1,7 @@
-"""What every schedule needs to know about the target of a row.
-
-Conventions are those of :mod:`skxent.kernels._cpu`. Rules take numbers, not arrays: an
-array that is handed on inside a loop is reference-counted there, 90 ns for a row.
-"""
-
-from numba import float64
+"""What the kernels have to know of the values of targets, found once in a call."""
 
 from skxent.kernels._jit import inner
-from skxent.kernels._rules import blend, residual
+from skxent.kernels._vector import two_sum
 
 
 @inner
@@ -20,26 +14,16 @@ def any_nonzero(values):
 
 
 @inner
-def write_residual(target, on_value, off_value, i, mass, d, scale, gradient_out):
-    """Turn row ``i`` of exponentials in ``gradient_out`` into its gradient."""
-    share = mass / d
-    if target.ndim == 1:
-        y = target[i]
-        t = blend(on_value[y], 1.0, off_value[y])
-        at_target = scale * residual(share, float64(gradient_out[i, y]), t)
-        for k in range(gradient_out.shape[1]):
-            e = float64(gradient_out[i, k])
-            gradient_out[i, k] = scale * residual(share, e, off_value[k])
-        gradient_out[i, y] = at_target
-    else:
-        for k in range(gradient_out.shape[1]):
-            t = blend(on_value[k], target[i, k], off_value[k])
-            e = float64(gradient_out[i, k])
-            gradient_out[i, k] = scale * residual(share, e, t)
+def options_of(on_value, off_value):
+    """Return whether all classes have the same values, whether targets are smoothed.
 
-
-@inner
-def fill_row(array_out, i, value):
-    """Write one value to all of row ``i``."""
-    for k in range(array_out.shape[1]):
-        array_out[i, k] = value
+    And the sum of ``off_value``.
+    """
+    uniform, smooth = True, False
+    smoothing = lost = 0.0
+    for k in range(on_value.size):
+        uniform &= on_value[k] == on_value[0] and off_value[k] == off_value[0]
+        smooth |= off_value[k] != 0
+        smoothing, error = two_sum(smoothing, off_value[k])
+        lost += error
+    return uniform, smooth, smoothing + lost

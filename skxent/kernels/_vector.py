@@ -1,163 +1,313 @@
-"""Arithmetic on floats that LLVM can vectorise. Knows nothing of cross-entropy.
+"""Exponentials, logarithms and sums on the vectors of :mod:`skxent.kernels._simd`.
+
+Knows nothing of cross-entropy.
 
 The exponential
 ---------------
-Numba's ``math.exp`` is one call per element. This one is arithmetic only, after the
-usual reduction (W. J. Cody and W. Waite, Software Manual for the Elementary Functions,
-1980, chapter 6): ``x = n log 2 + r`` with integer ``n`` and ``|r| <= log(2) / 2``, then
-``exp x = 2**n exp r``.
+Arithmetic only, after the usual reduction (W. J. Cody and W. Waite, Software Manual for
+the Elementary Functions, 1980, chapter 6): ``x = n log 2 + r`` with integer ``n`` and
+``|r| <= log(2) / 2``, then ``exp x = 2**n exp r``.
 
-- ``n`` is rounded by adding ``1.5 * 2**52``: the sum has no bits left for a fraction,
-  and its low bits are ``n`` as an integer.
-- ``n log 2`` is subtracted in two parts, the first so short that its product with ``n``
-  is exact.
-- ``exp r`` is a polynomial of degree 11 whose first two coefficients are 1, a minimax
-  fit on the interval.
-- ``2**(n + 100)`` is made by writing ``n + 100`` into the exponent field. A result of
-  this scale is never subnormal, and neither are the terms of a sum whose value is: many
-  exponentials that are rounded to multiples of 5e-324 would not add up to the last bit.
+- ``n`` is rounded by adding ``1.5 * 2**23`` (``2**52`` for float64): the sum has no
+  bits left for a fraction, and its low bits are ``n`` as an integer.
+- ``n log 2`` is subtracted in two parts by fused multiply-adds, so that nothing of a
+  large ``x`` is lost.
+- ``exp r`` is a polynomial of degree 6 (11) whose first two coefficients are 1, a
+  minimax fit on the interval: off by 0.05 (0.03) ulp.
+- ``2**(n - k)`` is made by writing ``n - k`` into the exponent field.
 
-Its error is below 1 ulp for any ``x <= 0`` (``tests/kernels/test_vector.py``). Measured
-on one core: 1.5 ns for an element where ``math.exp`` takes 6 to 9 ns.
+A softmax needs ``exp(z - m)`` for the largest logit ``m``. Here it is ``exp(z) 2**-k``
+with an integer ``k`` near ``m / log 2``. That is exact, where ``z - m`` is rounded: an
+error of 2**-24 of a difference of 50 would be 50 times as much of its exponential.
+``k`` is lower than that by ``SPARE_BITS``: what is tiny beside the largest exponential
+is not subnormal then, and neither are the terms of a sum that is tiny itself.
 
-The difference of two float64 numbers is rounded, and an error of 2**-53 of a difference
-of 50 is 50 times 2**-53 of its exponential. ``scaled_exp_difference`` adds to ``r``
-what rounding took from the difference (D. E. Knuth, The Art of Computer Programming 2,
-section 4.2.2, theorem B). It takes 0.4 ns longer, which differences of float32 numbers
-do not need: their rounding in float64 is far below their own.
+``offset`` and ``lowest`` say what ``k`` is: see :func:`shift_of`. Logits beyond
+``far`` have no such ``n``; their maximum is subtracted first, which is exact for all
+whose exponential is not 0.
 
 The logarithm of 1 + x
 ----------------------
-``u = 1 + x`` is split into ``2**n`` and ``1 + f`` with ``1 + f`` in [sqrt 1/2, sqrt 2),
-``log(1 + f)`` is the series of ``2 atanh(f / (2 + f))``, and what rounding took from
-``u`` comes back as ``(x - (u - 1)) / u`` (the method and the polynomial of log1p in
-Sun's fdlibm). Its error is below 1 ulp.
+``u = 1 + x`` is split into ``2**n`` and ``1 + f`` with ``1 + f`` in [sqrt 1/2, sqrt 2).
+What rounding took from ``u`` comes back as ``(x - (u - 1)) / u``, the division being a
+shift and one step of a series. ``log(1 + f)`` is ``f - f**2 / 2`` and a minimax
+polynomial for float32, the series of ``2 atanh(f / (2 + f))`` with the polynomial of
+log1p in Sun's fdlibm for float64.
 
-The maximum
------------
-A floating-point maximum that respects nan is not vectorised. The bits of a float, with
-the magnitude bits of negative numbers flipped, are integers in the same order, and the
-maximum of integers is: 0.2 ns for an element instead of 2 ns. A positive nan comes out
-above infinity, a negative one below minus infinity.
+The errors of both are below 1.5 ulp (``tests/kernels/test_vector.py``).
 """
+
+import math
 
 import numpy as np
 
-from skxent.kernels._jit import contracted_rule, rule
+from skxent.kernels._jit import by_dtype, rule
+from skxent.kernels._simd import (
+    bits,
+    exchanged,
+    first,
+    float_of,
+    floats,
+    fma,
+    maximum,
+    muladd,
+    select,
+    spread,
+    total,
+    widened,
+)
 
-# ``narrow = array.dtype == FLOAT32`` is known to the compiler in the function that the
-# array comes into; handed on as a flag it is a branch for each element.
-FLOAT32 = np.dtype("float32")
-EXP_SCALE = 2.0**100  # a float32 holds it as well
-LOWEST = -777.0  # EXP_SCALE * exp would be subnormal below; exp is 0 from -745.14 on
-_LOG2_E = 1.4426950408889634
-_LOG_2_HIGH = 6.93147180369123816490e-01
-_LOG_2_LOW = 1.90821492927058770002e-10
-_ROUND = 1.5 * 2.0**52
-_BIAS = 1023
-_SCALE_BITS = 100
-_MANTISSA_BITS = 52
-_SIGN = 63
-_SQRT_HALF = np.int64(0x3FE6_A09E_667F_3BCD)  # the bits of sqrt(1/2), rounded up
-_MAGNITUDE = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+__all__ = [
+    "accumulate",
+    "exp_nonpositive",
+    "exp_shifted",
+    "is_far",
+    "is_finite",
+    "joined",
+    "log1p",
+    "log1p_of_fraction",
+    "power_of",
+    "shift_of",
+    "total_in_parts",
+    "two_sum",
+]
+
+LOG2_E = math.log2(math.e)
+LOG_2 = math.log(2.0)
+LOG_2_LOW = 2.3190468138462996e-17  # what LOG_2 lacks
+LOG_2_32 = float(np.float32(LOG_2))
+LOG_2_LOW_32 = LOG_2 - LOG_2_32
+
+ROUND_32, MANTISSA_32, BIAS_32, SPARE_BITS_32, FAR_32 = (
+    1.5 * 2**23,
+    23,
+    127,
+    30,
+    2.0**20,
+)
+ROUND, MANTISSA, BIAS, SPARE_BITS, FAR = 1.5 * 2**52, 52, 1023, 100, 2.0**30
+
+# log(2) in two parts, the product of the first with an exponent being exact
+SHORT_LOG_2_32 = 45426 / 2**16
+REST_LOG_2_32 = LOG_2 - SHORT_LOG_2_32
+SHORT_LOG_2 = 6.93147180369123816490e-01
+REST_LOG_2 = 1.90821492927058770002e-10
+SQRT_HALF_32 = 0x3F35_04F3  # the bits of sqrt(1/2)
+SQRT_HALF = 0x3FE6_A09E_667F_3BCD
+ONE_32 = 0x3F80_0000  # the bits of 1
+ONE = 0x3FF0_0000_0000_0000
+
+
+# -- exponentials ----------------------------------------------------------------------
+
+
+def _shift_32(m):
+    t = muladd(m, LOG2_E, ROUND_32)
+    n = t - ROUND_32
+    lowest = (n - (BIAS_32 + SPARE_BITS_32 - 0.4)) * LOG_2_32
+    return (BIAS_32 + SPARE_BITS_32 - bits(t)) << MANTISSA_32, lowest
+
+
+def _shift_64(m):
+    t = muladd(m, LOG2_E, ROUND)
+    n = t - ROUND
+    lowest = (n - (BIAS + SPARE_BITS - 0.4)) * LOG_2
+    return (BIAS + SPARE_BITS - bits(t)) << MANTISSA, lowest
+
+
+# (offset, lowest) for a finite maximum ``m`` that is not far.
+shift_of = by_dtype(_shift_32, _shift_64)
+
+
+def _exp_32(z, offset, lowest):
+    x = maximum(lowest, z)
+    t = muladd(x, LOG2_E, ROUND_32)
+    n = t - ROUND_32
+    r = fma(n, -LOG_2_LOW_32, fma(n, -LOG_2_32, x))
+    p = muladd(r, 0.0013814537971343034, 0.008368745078931258)
+    p = muladd(p, r, 0.0416683908110588)
+    p = muladd(p, r, 0.16666520399498505)
+    p = muladd(p, r, 0.4999999343212834)
+    p = muladd(p, r, 1.0)
+    p = muladd(p, r, 1.0)
+    return p * float_of((bits(t) << MANTISSA_32) + offset)
+
+
+def _exp_64(z, offset, lowest):
+    x = maximum(lowest, z)
+    t = muladd(x, LOG2_E, ROUND)
+    n = t - ROUND
+    r = fma(n, -LOG_2_LOW, fma(n, -LOG_2, x))
+    p = muladd(r, 2.5000018833187373e-08, 2.7630306250293600e-07)
+    p = muladd(p, r, 2.7557586803895324e-06)
+    p = muladd(p, r, 2.4801492949633869e-05)
+    p = muladd(p, r, 1.9841269505773775e-04)
+    p = muladd(p, r, 1.3888888943759965e-03)
+    p = muladd(p, r, 8.3333333334949773e-03)
+    p = muladd(p, r, 4.1666666666529728e-02)
+    p = muladd(p, r, 1.6666666666666412e-01)
+    p = muladd(p, r, 0.5000000000000011)
+    p = muladd(p, r, 1.0)
+    p = muladd(p, r, 1.0)
+    return p * float_of((bits(t) << MANTISSA) + offset)
+
+
+# ``exp(z)`` times the power of 2 of :func:`shift_of`: 0 for -inf, nan for nan.
+exp_shifted = by_dtype(_exp_32, _exp_64)
+
+
+def _exp_nonpositive_32(x):
+    offset, lowest = shift_of(spread(0.0, x))
+    return exp_shifted(x, offset, lowest) * 2.0**-SPARE_BITS_32
+
+
+def _exp_nonpositive_64(x):
+    offset, lowest = shift_of(spread(0.0, x))
+    return exp_shifted(x, offset, lowest) * 2.0**-SPARE_BITS
+
+
+# ``exp(x)`` for ``x <= 0``, not far or -inf; subnormal where it is that small.
+exp_nonpositive = by_dtype(_exp_nonpositive_32, _exp_nonpositive_64)
+
+
+def _is_far_32(m):
+    return (m > FAR_32) | (m < -FAR_32)
+
+
+def _is_far_64(m):
+    return (m > FAR) | (m < -FAR)
+
+
+# Whether a logit is too large for :func:`shift_of`, infinite ones included.
+is_far = by_dtype(_is_far_32, _is_far_64)
+
+
+def _power_32(m):
+    return muladd(m, LOG2_E, ROUND_32) - ROUND_32
+
+
+def _power_64(m):
+    return muladd(m, LOG2_E, ROUND) - ROUND
+
+
+# The ``k`` of :func:`shift_of`, but for the spare bits.
+power_of = by_dtype(_power_32, _power_64)
+
+
+# -- logarithms ------------------------------------------------------------------------
+
+
+def _log1p_32(x):
+    u = x + 1.0
+    power = (bits(u) - SQRT_HALF_32) >> MANTISSA_32
+    n = floats(power)
+    shift = power << MANTISSA_32
+    f = float_of(bits(u) - shift) - 1.0
+    lost = (x - (u - 1.0)) * float_of(ONE_32 - shift)
+    lost = lost - lost * f
+    p = muladd(f, -0.07634501932495551, 0.12761579087746946)
+    p = muladd(p, f, -0.13160181261873277)
+    p = muladd(p, f, 0.14201757715270555)
+    p = muladd(p, f, -0.16623357457235938)
+    p = muladd(p, f, 0.2000122688903589)
+    p = muladd(p, f, -0.2500082103007602)
+    p = muladd(p, f, 0.3333333170736911)
+    square = f * f
+    low = muladd(n, REST_LOG_2_32, lost) + (square * f) * p
+    return muladd(n, SHORT_LOG_2_32, f + muladd(square, -0.5, low))
+
+
+def _log1p_64(x):
+    u = x + 1.0
+    power = (bits(u) - SQRT_HALF) >> MANTISSA
+    n = floats(power)
+    shift = power << MANTISSA
+    f = float_of(bits(u) - shift) - 1.0
+    lost = (x - (u - 1.0)) * float_of(ONE - shift)
+    lost = lost - lost * f
+    s = f / (f + 2.0)
+    z = s * s
+    p = muladd(z, 1.479819860511658591e-01, 1.531383769920937332e-01)
+    p = muladd(p, z, 1.818357216161805012e-01)
+    p = muladd(p, z, 2.222219843214978396e-01)
+    p = muladd(p, z, 2.857142874366239149e-01)
+    p = muladd(p, z, 3.999999999940941908e-01)
+    p = muladd(p, z, 6.666666666666735130e-01)
+    half = f * f * 0.5
+    low = muladd(n, REST_LOG_2, lost)
+    return muladd(n, SHORT_LOG_2, f - (half - (muladd(z, p, half) * s + low)))
+
+
+# ``log(1 + x)`` for ``x >= 0`` that is not huge; nan for nan.
+log1p = by_dtype(_log1p_32, _log1p_64)
+
+
+def _log1p_of_fraction_32(x):
+    p = muladd(x, -0.0033184374672251098, 0.020204417266998436)
+    p = muladd(p, x, -0.057664107638557636)
+    p = muladd(p, x, 0.10680518715305821)
+    p = muladd(p, x, -0.15355372568292472)
+    p = muladd(p, x, 0.19695391408305787)
+    p = muladd(p, x, -0.2495858541048062)
+    p = muladd(p, x, 0.33330511093867693)
+    p = muladd(p, x, -0.4999993275397793)
+    return muladd(p, x * x, x)
+
+
+# ``log(1 + x)`` for ``x`` in [0, 1]: in float32 one minimax polynomial, 0.1 ulp off.
+log1p_of_fraction = by_dtype(_log1p_of_fraction_32, _log1p_64)
+
+
+# -- sums ------------------------------------------------------------------------------
 
 
 @rule
 def two_sum(a, b):
     """Return ``a + b`` rounded, and what the rounding took from it."""
-    total = a + b
-    added = total - a
-    return total, (a - (total - added)) + (b - added)
+    rounded = a + b
+    added = rounded - a
+    return rounded, (a - (rounded - added)) + (b - added)
 
 
 @rule
-def joined(total, lost):
-    """Return the sum of the parts; the total alone where it is infinite."""
-    return total if np.isinf(total) else total + lost
+def is_finite(x):
+    """Return whether numbers are neither infinite nor nan."""
+    return x - x == 0.0
 
 
 @rule
-def accumulate(total, lost, term, narrow):
-    """Return a running sum plus a term, and all that rounding took from the sum.
-
-    float64 holds sums of float32 numbers as they are: ``narrow`` leaves ``lost`` alone.
-    """
-    if narrow:
-        return total + term, lost
-    total, error = two_sum(total, term)
-    return total, lost + error
+def joined(rounded, lost):
+    """Return the sum of the parts; the first alone where it is infinite."""
+    return select(is_finite(rounded), rounded + lost, rounded)
 
 
-@contracted_rule
-def scaled_exp(x, low):
-    """Return ``EXP_SCALE * exp(x + low)`` for float64 ``x <= 0``.
-
-    ``low`` is a correction below the last bit of ``x``. 0 below -777, nan for nan.
-    """
-    t = x * _LOG2_E + _ROUND
-    n = t - _ROUND
-    r = (x - n * _LOG_2_HIGH) - (n * _LOG_2_LOW - low)
-    p = 2.5000018833187373e-08
-    p = p * r + 2.7630306250293600e-07
-    p = p * r + 2.7557586803895324e-06
-    p = p * r + 2.4801492949633869e-05
-    p = p * r + 1.9841269505773775e-04
-    p = p * r + 1.3888888943759965e-03
-    p = p * r + 8.3333333334949773e-03
-    p = p * r + 4.1666666666529728e-02
-    p = p * r + 1.6666666666666412e-01
-    p = p * r + 0.5000000000000011
-    p = p * r + 1.0
-    p = p * r + 1.0
-    exponent = (np.float64(t).view(np.int64) + (_BIAS + _SCALE_BITS)) << _MANTISSA_BITS
-    return 0.0 if x < LOWEST else p * np.int64(exponent).view(np.float64)
+def _accumulate_32(term, rounded, lost):
+    return rounded + widened(term), lost
 
 
-@rule
-def exp_nonpositive(x):
-    """Return ``exp(x)`` for float64 ``x <= 0``; nan for nan."""
-    return scaled_exp(x, 0.0) / EXP_SCALE
+def _accumulate_64(term, rounded, lost):
+    rounded, error = two_sum(rounded, term)
+    return rounded, lost + error
 
 
-@rule
-def scaled_exp_difference(z, m, narrow):
-    """Return ``EXP_SCALE * exp(z - m)``; ``narrow`` says that ``z`` was a float32."""
-    if narrow:
-        return scaled_exp(z - m, 0.0)
-    difference, lost = two_sum(z, -m)
-    return scaled_exp(difference, lost)
+# (rounded, lost), float64, with a term added. float64 holds sums of float32 numbers as
+# they are, and ``lost`` stays as it is.
+accumulate = by_dtype(_accumulate_32, _accumulate_64)
 
 
-@contracted_rule
-def log1p_nonnegative(x):
-    """Return ``log(1 + x)`` for float64 ``x >= 0`` below 2**1000; nan for nan."""
-    u = 1.0 + x
-    lost = (x - (u - 1.0)) / u
-    bits = np.float64(u).view(np.int64)
-    n = (bits - _SQRT_HALF) >> _MANTISSA_BITS
-    f = np.int64(bits - (n << _MANTISSA_BITS)).view(np.float64) - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    p = 1.479819860511658591e-01
-    p = p * z + 1.531383769920937332e-01
-    p = p * z + 1.818357216161805012e-01
-    p = p * z + 2.222219843214978396e-01
-    p = p * z + 2.857142874366239149e-01
-    p = p * z + 3.999999999940941908e-01
-    p = p * z + 6.666666666666735130e-01
-    half = 0.5 * f * f
-    low = n * _LOG_2_LOW + lost
-    return n * _LOG_2_HIGH - ((half - (s * (half + z * p) + low)) - f)
+def _total_32(like, rounded, lost):
+    return total(rounded) + total(lost), 0.0
 
 
-@rule
-def to_ordered(x):
-    """Return the integer whose order is that of the float64 ``x``."""
-    bits = np.float64(x).view(np.int64)
-    return bits ^ ((bits >> _SIGN) & _MAGNITUDE)
+def _total_64(like, rounded, lost):
+    rounded, error = two_sum(rounded, exchanged(rounded, 4))
+    lost = lost + exchanged(lost, 4) + error
+    rounded, error = two_sum(rounded, exchanged(rounded, 2))
+    lost = lost + exchanged(lost, 2) + error
+    rounded, error = two_sum(rounded, exchanged(rounded, 1))
+    lost = lost + exchanged(lost, 1) + error
+    return two_sum(first(rounded), first(lost))
 
 
-@rule
-def from_ordered(i):
-    """Undo :func:`to_ordered`."""
-    return np.int64(i ^ ((i >> _SIGN) & _MAGNITUDE)).view(np.float64)
+# The sum over the lanes of ``accumulate``, in two parts, for numbers of a dtype.
+total_in_parts = by_dtype(_total_32, _total_64)

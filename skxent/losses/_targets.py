@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends import EncodedTargets
+from skxent.backends import EncodedTargets, backend_for
 from skxent.losses import _validation as check
 
 __all__ = ["encode_targets", "kept_values", "row_mass", "row_shares"]
 
 NO_ROWS = np.empty(0)
 MOST_KEPT_CLASSES = 1 << 10
+NO_INDEX = -(2**63)  # what stands for an ignore_index that int64 does not hold
 
 
 def encode_targets(
@@ -38,15 +39,29 @@ def encode_targets(
     ignore_index = check.check_ignore_index(ignore_index)
     row_weight = NO_ROWS if sample_weight is None else sample_weight
     if target.ndim == 1:
-        target, ignored = check.check_indices(target, n_classes, ignore_index)
-        if ignored is not None:
-            row_weight = np.where(ignored, 0.0, row_weight if row_weight.size else 1.0)
-        denominator = _denominator(target, weight, row_weight)
+        indices = check.check_index_dtype(target)
+        class_weight = NO_ROWS if weight is None else weight
+        backend = backend_for(indices)
+        if abs(ignore_index) > check.LARGEST_INT64:
+            ignore_index = NO_INDEX
+        wrong, ignored, denominator = backend.survey_indices(
+            indices, n_classes, ignore_index, class_weight, row_weight
+        )
+        if wrong:
+            check.refuse_first_wrong_index(target, n_classes, ignore_index)
+        if ignored:
+            row_weight = backend.mask_rows(indices, ignore_index, row_weight)
+        target = indices
     else:
         check.refuse_ignore_index(ignore_index)
         target = check.check_probability_targets(target, dtype)
         # torch divides by the number of elements over the number of classes: 0 / 0
-        denominator = _denominator(target, None, row_weight) if n_classes else 0.0
+        if not n_classes:
+            denominator = 0.0
+        elif row_weight.size:
+            denominator = float(row_weight.sum())
+        else:
+            denominator = float(_n_rows(target))
     if weight is not None:
         on_value, off_value = _values(weight, smoothing)
     elif n_classes <= MOST_KEPT_CLASSES:
@@ -70,15 +85,6 @@ def kept_values(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return `_values` of weights of 1, the same arrays for small calls in a row."""
     return _values(np.ones(n_classes), smoothing)
-
-
-def _denominator(
-    target: NDArray[Any], weight: Any, row_weight: NDArray[np.float64]
-) -> float:
-    """Return the sum of :func:`row_shares`, without the array where all are 1."""
-    if weight is None and not row_weight.size:
-        return float(_n_rows(target))
-    return float(row_shares(target, weight, row_weight).sum())
 
 
 def _n_rows(target: NDArray[Any]) -> int:

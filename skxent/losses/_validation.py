@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "LARGEST_INT64",
     "all_within",
     "check_class_weight",
     "check_distributions",
@@ -18,12 +19,13 @@ __all__ = [
     "check_floats_of_shape",
     "check_grad_output",
     "check_ignore_index",
-    "check_indices",
+    "check_index_dtype",
     "check_label_smoothing",
     "check_option",
     "check_out",
     "check_probability_targets",
     "check_weights_of_samples",
+    "refuse_first_wrong_index",
     "refuse_ignore_index",
     "refuse_out_for_list",
     "to_array",
@@ -32,6 +34,7 @@ __all__ = [
 FLOAT_CODES = "efd"  # float16, float32, float64
 FLOATS = frozenset(map(np.dtype, FLOAT_CODES))  # in the machine's byte order
 INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+LARGEST_INT64 = 2**63 - 1
 # The types that nearly all callers pass stand before the abstract ones, which are slow.
 FLAGS = (bool, np.bool_)
 INTEGERS = (int, Integral)
@@ -193,36 +196,32 @@ def all_within(indices: NDArray[np.int64], n_classes: int) -> bool:
     return unsigned.item(unsigned.argmax()) < n_classes
 
 
-def check_indices(
-    target: NDArray[Any], n_classes: int, ignore_index: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Return the class indices and a mask of ignored rows, None if there are none."""
-    indices = target
-    if target.dtype != INT64:
-        # an empty list comes as float64
-        if target.dtype.kind not in "iu" and target.size:
-            raise TypeError(
-                "target of class indices must have an integer dtype; got dtype "
-                f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
-                "probabilities for each row of input."
-            )
-        indices = target.astype(np.int64)
-    if not target.size:
-        return indices, None
-    if all_within(indices, n_classes):
-        if not 0 <= ignore_index < n_classes:
-            return indices, None
-        ignored = indices == ignore_index
-        return indices, ignored if ignored.any() else None
-    ignored = target == ignore_index
-    bad = ((target < 0) | (target >= n_classes)) & ~ignored
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(
-            f"target must lie in [0, {n_classes}); got {target[row]} at row {row}. "
-            "Mask rows with ignore_index."
+def check_index_dtype(target: NDArray[Any]) -> NDArray[np.int64]:
+    """Return class indices as int64."""
+    if target.dtype == INT64:
+        return target
+    # an empty list comes as float64
+    if target.dtype.kind not in "iu" and target.size:
+        raise TypeError(
+            "target of class indices must have an integer dtype; got dtype "
+            f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
+            "probabilities for each row of input."
         )
-    return indices, ignored
+    if target.dtype == UINT64:  # beyond int64 no class may come of wrapping around
+        target = np.minimum(target, UINT64.type(LARGEST_INT64))
+    return target.astype(np.int64)
+
+
+def refuse_first_wrong_index(
+    target: NDArray[Any], n_classes: int, ignore_index: int
+) -> None:
+    """Raise for the first index outside of the classes that is not ignored."""
+    bad = ((target < 0) | (target >= n_classes)) & (target != ignore_index)
+    row = int(bad.argmax())
+    raise ValueError(
+        f"target must lie in [0, {n_classes}); got {target[row]} at row {row}. "
+        "Mask rows with ignore_index."
+    )
 
 
 def check_probability_targets(

@@ -58,7 +58,7 @@ import numpy as np
 from skxent.losses import cross_entropy
 from skxent.kernels._cpu import short_rows_loss
 cross_entropy(np.zeros((4, 3)), np.zeros(4, dtype=int))
-cross_entropy(np.zeros((9000, 3)), np.zeros(9000, dtype=int))
+cross_entropy(np.zeros((30_000, 3)), np.zeros(30_000, dtype=int))
 print(sum(twin.stats.cache_misses.total() for twin in short_rows_loss))
 """
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -3,11 +3,13 @@
 import math
 
 import mpmath
+import numba
 import numpy as np
 import pytest
 
 from skxent.kernels import _rules, _sigmoid
-from skxent.kernels._long_rows import BLOCK
+from skxent.kernels._sigmoid import BLOCK
+from skxent.kernels._simd import load, pointer, store
 
 LOGITS = [-800.0, -40.0, -1.5, -1e-9, 0.0, 0.3, 17.0, 40.0, 800.0]
 
@@ -47,25 +49,38 @@ def test_minus_infinity_costs_what_the_target_has_there():
     assert _rules.sigmoid_residual(0.25, 0.75, -math.inf, 0.0) == -0.75
 
 
-def surprises(p):
-    return [math.log1p(_rules.odds(*pair)) for pair in ((p, 1 - p), (1 - p, p))]
+def surprise(p):
+    """Return ``-log p`` by machine code and by plain Python."""
+
+    @numba.njit
+    def run(x, out):
+        p = load(pointer(x), 0)
+        store(_sigmoid.surprise(p, 1.0 - p), pointer(out), 0)
+
+    x, out = np.full(16, p), np.empty(16)
+    run(x, out)
+    with np.errstate(all="ignore"):
+        plain = _sigmoid.surprise.py_func(load(x, 0), 1.0 - load(x, 0))
+    return float(out[0]), float(plain[0])
 
 
-@pytest.mark.parametrize("p", [0.0, 5e-324, 1e-60, 1e-20, 0.25, 0.9, 1.0])
-def test_log1p_of_the_odds_is_the_surprise_up_to_100(p):
-    s0, s1 = surprises(p)
-    expected = -math.log1p(-p) if p < 1 else 100
-    assert min(s0, 100.0) == pytest.approx(expected, rel=1e-15)
-    expected = -math.log(max(p, 1e-90))
-    assert min(s1, 100.0) == pytest.approx(min(expected, 100.0), rel=1e-15)
+@pytest.mark.parametrize("p", [5e-324, 1e-60, 1e-20, 2.0**-64, 0.25, 0.9, 1 - 2.0**-53])
+def test_surprise_keeps_its_digits(p):
+    assert surprise(p) == pytest.approx(2 * (-math.log(p),), rel=1e-15)
+
+
+def test_surprise_of_certainty_and_of_the_impossible():
+    assert surprise(1.0) == (0.0, 0.0)
+    assert surprise(0.0) == (math.inf, math.inf)
+    assert all(map(math.isnan, surprise(math.nan)))
 
 
 def test_loss_of_a_probability_limits_both_surprises():
     assert _rules.bernoulli_loss(0.5, 2.0, 115.0, 3.0) == 56.0
     assert _rules.bernoulli_loss(0.5, 2.0, 3.0, 115.0) == 201.5
-    assert _rules.bernoulli_loss(0.0, 1.0, *surprises(1.0)) == 0.0
-    assert _rules.bernoulli_loss(1.0, 0.0, *surprises(0.0)) == 0.0
-    assert math.isnan(_rules.bernoulli_loss(1.0, 0.0, *surprises(math.nan)))
+    assert _rules.bernoulli_loss(0.0, 1.0, math.inf, 0.0) == 0.0
+    assert _rules.bernoulli_loss(1.0, 0.0, 0.0, math.inf) == 0.0
+    assert math.isnan(_rules.bernoulli_loss(1.0, 0.0, math.nan, math.nan))
 
 
 def test_slope_of_a_probability_divides_by_no_less_than_1e_12():

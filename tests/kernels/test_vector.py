@@ -1,4 +1,4 @@
-"""The vectorisable arithmetic, as plain Python and compiled."""
+"""Exponentials, logarithms and sums of vectors, compiled and as plain Python."""
 
 import math
 from fractions import Fraction
@@ -8,176 +8,218 @@ import numba
 import numpy as np
 import pytest
 
+from skxent.kernels import _vector
+from skxent.kernels._simd import (
+    float_of,
+    lanes,
+    load,
+    load_beside,
+    pointer,
+    select,
+    spread,
+    store,
+    total,
+    widened,
+)
 from skxent.kernels._vector import (
-    EXP_SCALE,
+    accumulate,
     exp_nonpositive,
-    from_ordered,
+    exp_shifted,
+    is_far,
+    is_finite,
     joined,
-    log1p_nonnegative,
-    scaled_exp_difference,
-    to_ordered,
+    log1p,
+    power_of,
+    shift_of,
     two_sum,
 )
 
-
-@numba.njit
-def exp_all(x, out):
-    for i in range(x.size):
-        out[i] = exp_nonpositive(x[i])
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+SPARE_BITS = {"float32": _vector.SPARE_BITS_32, "float64": _vector.SPARE_BITS}
+FAR = {"float32": _vector.FAR_32, "float64": _vector.FAR}
 
 
-@numba.njit
-def scaled_exp_all(z, m, narrow, out):
-    for i in range(z.size):
-        out[i] = scaled_exp_difference(z[i], m[i], narrow)
+def shifted(x, m, out):
+    p, q = pointer(x), pointer(out)
+    offset, lowest = shift_of(spread(m, p))
+    for i in range(0, x.size, lanes(p)):
+        store(exp_shifted(load(p, i), offset, lowest), q, i)
 
 
-@numba.njit
-def log1p_all(x, out):
-    for i in range(x.size):
-        out[i] = log1p_nonnegative(x[i])
+def nonpositive(x, out):
+    p, q = pointer(x), pointer(out)
+    for i in range(0, x.size, lanes(p)):
+        store(exp_nonpositive(load(p, i)), q, i)
 
 
-@pytest.fixture
-def arguments():
+def logarithm(x, out):
+    p, q = pointer(x), pointer(out)
+    for i in range(0, x.size, lanes(p)):
+        store(log1p(load(p, i)), q, i)
+
+
+def both_ways(function, x, *args):
+    """Return what machine code and plain Python make of whole vectors."""
+    results = []
+    for run in (numba.njit(function), function):
+        out = np.empty_like(x)
+        with np.errstate(all="ignore"):
+            run(x, *args, out)
+        results.append(out)
+    return results
+
+
+def ulps(got, x, exact):
+    """Return the largest error in ulp of the dtype."""
+    worst = 0.0
+    with mpmath.workprec(160):
+        for value, argument in zip(got, x.tolist(), strict=True):
+            right = exact(mpmath.mpf(argument))
+            ulp = mpmath.mpf(float(np.spacing(abs(got.dtype.type(float(right))))))
+            worst = max(worst, float(abs(mpmath.mpf(float(value)) - right) / ulp))
+    return worst
+
+
+@every_dtype
+@pytest.mark.parametrize("m", [0.0, 3.7, -81.0, 9999.5, -1e4, 1e6])
+def test_exp_is_within_1_5_ulp_whatever_the_largest_logit(dtype, m):
+    m = float(np.dtype(dtype).type(m))
     rng = np.random.default_rng(0)
-    return np.concatenate(
-        [
-            -rng.exponential(1.0, 20_000),
-            -rng.uniform(0, 708, 20_000),
-            -np.logspace(-300, 0, 1000),
-            # around the halves of log 2, where the rounding of n changes
-            -(np.arange(1000) + 0.5) * math.log(2) * np.repeat([1 - 1e-15, 1], 500),
-            -rng.uniform(708, 746, 1000),  # subnormal
-            [0.0, -0.0, -708.0],
-        ]
-    )
+    depth = 100 if dtype == "float32" else 700
+    below = np.concatenate([rng.uniform(0, depth, 800), rng.exponential(1, 160)])
+    x = np.minimum(m - below, m).astype(dtype)
+    got, plain = both_ways(shifted, x, m)
+    n = int(mpmath.nint(mpmath.mpf(m) / mpmath.log(2)))
+    scale = mpmath.mpf(2) ** (SPARE_BITS[dtype] - n)
+    assert ulps(got, x, lambda z: mpmath.exp(z) * scale) <= 1.5
+    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(dtype).eps)
 
 
-def test_exp_is_within_one_ulp(arguments):
-    got = np.empty_like(arguments)
-    exp_all(arguments, got)
-    with mpmath.workprec(120):
-        for x, value in zip(arguments[::7].tolist(), got[::7].tolist(), strict=True):
-            exact = mpmath.exp(x)
-            assert abs(value - exact) <= mpmath.mpf(math.ulp(float(exact))), x
+@every_dtype
+def test_exp_of_what_is_too_low_or_nan(dtype):
+    x = np.array([-math.inf, -1e4, math.nan, 0.0] * 4, dtype=dtype)
+    for got in both_ways(shifted, x, 0.0):
+        expected = [0.0, 0.0, math.nan, 2.0 ** SPARE_BITS[dtype]] * 4
+        np.testing.assert_array_equal(got, expected)
 
 
-def test_exp_of_python_and_of_machine_code_differ_by_fused_products_only(arguments):
-    # the machine code may keep the unrounded product in a fused multiply-add
-    got = np.empty_like(arguments)
-    exp_all(arguments, got)
-    plain = np.array([exp_nonpositive(x) for x in arguments.tolist()])
-    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(float).eps)
-
-
-@pytest.mark.parametrize("x", [-745.2, -777.1, -1000.0, -1e300, -math.inf])
-def test_exp_below_the_range_is_zero(x):
-    got = np.empty(1)
-    exp_all(np.array([x]), got)
-    assert got[0] == exp_nonpositive(x) == 0.0
-
-
-def exact_scaled_exp(z, m):
-    return EXP_SCALE * mpmath.exp(mpmath.mpf(z) - mpmath.mpf(m))
-
-
-def test_exp_of_a_difference_does_not_see_its_rounding():
+@every_dtype
+def test_exp_nonpositive_is_within_1_5_ulp_and_may_be_subnormal(dtype):
     rng = np.random.default_rng(0)
-    z = rng.uniform(-1e4, 1e4, 3000)
-    m = z + rng.uniform(0, 776, 3000)
-    got = np.empty_like(z)
-    scaled_exp_all(z, m, False, got)
-    plain = [scaled_exp_difference(*zm, False) for zm in zip(z, m, strict=True)]
-    with mpmath.workprec(120):
-        for *zm, value in zip(z.tolist(), m.tolist(), got.tolist(), strict=True):
-            exact = exact_scaled_exp(*zm)
-            assert abs(value - exact) <= mpmath.mpf(math.ulp(float(exact))), zm
-    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(float).eps)
+    depth = 103 if dtype == "float32" else 744
+    x = -np.concatenate([rng.uniform(0, depth, 800), rng.exponential(1, 160)])
+    x[0] = 0.0
+    x = x.astype(dtype)
+    got, plain = both_ways(nonpositive, x)
+    assert got[0] == 1.0
+    assert 0 < got.min() < np.finfo(dtype).tiny
+    assert ulps(got, x, mpmath.exp) <= 1.5
+    tiny = np.finfo(dtype).smallest_subnormal
+    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(dtype).eps, atol=tiny)
+    for got in both_ways(nonpositive, np.full(16, -math.inf, dtype=dtype)):
+        assert np.all(got == 0)
 
 
-def test_exp_of_a_difference_of_float32_needs_no_correction():
+@every_dtype
+def test_log1p_is_within_1_5_ulp(dtype):
     rng = np.random.default_rng(0)
-    z = rng.uniform(-1e4, 1e4, 1000).astype(np.float32)
-    m = z + rng.uniform(0, 200, 1000).astype(np.float32)
-    got = np.empty(z.size)
-    scaled_exp_all(z.astype(float), m.astype(float), True, got)
-    with mpmath.workprec(120):
-        for *zm, value in zip(z.tolist(), m.tolist(), got.tolist(), strict=True):
-            exact = exact_scaled_exp(*zm)
-            assert abs(value - exact) <= mpmath.mpf(2.0**-44) * exact, zm
-
-
-@pytest.mark.parametrize("narrow", [False, True])
-@pytest.mark.parametrize(
-    ("z", "m", "expected"),
-    [
-        (2.5, 2.5, EXP_SCALE),
-        (-math.inf, 1.0, 0.0),
-        (-1e308, 1e308, 0.0),
-        (math.nan, 1.0, math.nan),
-        (1.0, math.nan, math.nan),
-        (-math.inf, -math.inf, math.nan),
-        (1.0, math.inf, 0.0),
-    ],
-)
-def test_exp_of_a_difference_at_the_ends(z, m, expected, narrow):
-    got = np.empty(1)
-    scaled_exp_all(np.array([z]), np.array([m]), narrow, got)
-    np.testing.assert_array_equal(got, expected)
-
-
-def test_two_parts_hold_a_sum_exactly():
-    rng = np.random.default_rng(0)
-    for a, b in (rng.normal(size=(1000, 2)) * [1.0, 1e-9]).tolist():
-        total, lost = two_sum(a, b)
-        assert total == a + b
-        assert Fraction(total) + Fraction(lost) == Fraction(a) + Fraction(b)
-
-
-def test_parts_of_an_infinite_sum_are_joined_to_infinity():
-    assert joined(*two_sum(1.0, math.inf)) == math.inf
-    assert joined(1.0, 2.0**-52) == 1.0 + 2.0**-52
-
-
-def test_exp_of_zero_is_one_and_of_nan_is_nan():
-    got = np.empty(2)
-    exp_all(np.array([0.0, math.nan]), got)
-    assert got[0] == exp_nonpositive(0.0) == 1.0
-    assert math.isnan(got[1])
-    assert math.isnan(exp_nonpositive(math.nan))
-
-
-def test_ordered_integers_have_the_order_of_the_floats():
-    values = [-math.inf, -1e300, -1.5, -1.0, -5e-324, 0.0, 5e-324, 1.0, 2.0, math.inf]
-    codes = [int(to_ordered(v)) for v in values]
-    assert codes == sorted(codes)
-    assert len(set(codes)) == len(codes)
-    assert [float(from_ordered(c)) for c in codes] == values
-    assert int(to_ordered(math.nan)) > codes[-1]
-
-
-def test_log1p_is_within_one_ulp():
-    rng = np.random.default_rng(0)
+    info = np.finfo(dtype)
     x = np.concatenate(
         [
-            np.exp(rng.uniform(-40, 15, 5000)),
-            rng.uniform(0, 3, 5000),
-            [0.0, 5e-324, 1e-300, 2.0**-53, 1.0, 2.0**52, 1e300],
+            10 ** rng.uniform(math.log10(info.tiny) + 1, 6, 480),
+            rng.uniform(0, 3, 240),
+            # around the powers of 2 times sqrt(1/2), where n changes
+            np.sqrt(0.5) * 2.0 ** np.repeat(np.arange(1, 16), 16) - 1,
         ]
-    )
-    got = np.empty_like(x)
-    log1p_all(x, got)
-    with mpmath.workprec(120):
-        for argument, value in zip(x.tolist(), got.tolist(), strict=True):
-            exact = mpmath.log1p(argument)
-            assert abs(value - exact) <= mpmath.mpf(math.ulp(float(exact))), argument
-    plain = np.array([log1p_nonnegative(v) for v in x.tolist()])
-    np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(float).eps)
+    ).astype(dtype)
+    x[:3] = [0.0, info.smallest_subnormal, 1.0]
+    got, plain = both_ways(logarithm, x)
+    assert got[0] == 0.0
+    assert got[1] == info.smallest_subnormal
+    assert ulps(got, x, mpmath.log1p) <= 1.5
+    tiny = info.smallest_subnormal
+    np.testing.assert_allclose(plain, got, rtol=4 * info.eps, atol=tiny)
+    for got in both_ways(logarithm, np.full(16, math.nan, dtype=dtype)):
+        assert np.all(np.isnan(got))
 
 
-def test_log1p_of_nan_is_nan():
-    got = np.empty(1)
-    log1p_all(np.array([math.nan]), got)
-    assert math.isnan(got[0])
-    assert math.isnan(log1p_nonnegative(math.nan))
+@every_dtype
+@pytest.mark.parametrize("m", [3.0, -40.0, 9999.0, -1e4])
+def test_power_says_how_the_scale_changes(dtype, m):
+    def run(x, out):
+        store(power_of(load(pointer(x), 0)), pointer(out), 0)
+
+    for out in both_ways(run, np.full(16, m, dtype=dtype)):
+        assert out[0] == round(m / math.log(2))
+
+
+@every_dtype
+def test_what_is_far_and_what_is_finite(dtype):
+    def run(x, out):
+        z = load(pointer(x), 0)
+        store(select(is_far(z), 1.0, z * 0.0), pointer(out), 0)
+        store(select(is_finite(z), 1.0, spread(0.0, z)), pointer(out), 16)
+
+    x = np.zeros(32, dtype=dtype)
+    far = FAR[dtype]
+    x[:8] = [far, -far, 2 * far, -2 * far, math.inf, -math.inf, 1.0, 0.0]
+    for out in both_ways(run, x):
+        assert out[:8].tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+        assert out[16:24].tolist() == [1, 1, 1, 1, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(1.0, 1e-20), (1e-20, 1.0), (0.1, 0.2), (-1e10, 1e-10), (3.0, -3.0)],
+)
+def test_two_sum_loses_nothing(a, b):
+    rounded, lost = two_sum(a, b)
+    assert rounded == a + b
+    assert Fraction(rounded) + Fraction(lost) == Fraction(a) + Fraction(b)
+
+
+@every_dtype
+def test_running_sums_keep_what_rounding_takes(dtype):
+    def run(x, out):
+        p = pointer(x)
+        rounded = widened(spread(0.0, p))
+        lost = rounded
+        for i in range(0, x.size, lanes(p)):
+            rounded, lost = accumulate(load(p, i), rounded, lost)
+        out[0] = total(joined(rounded, lost))
+
+    x = np.zeros(16 * 1001)
+    x[::16] = 1.0
+    x[16::16] = 2.0**-54
+    x = x.astype(dtype)
+    for run_ in (run, numba.njit(run)):
+        out = np.empty(1)
+        run_(x, out)
+        if dtype == "float64":
+            assert out[0] == 1 + 1000 * 2.0**-54
+        else:  # float64 sums of float32 numbers are rounded late, not never
+            assert out[0] == pytest.approx(1.0, abs=1e-13)
+
+
+def test_infinite_sums_stay_infinite():
+    def run(x, out):
+        rounded = load_beside(pointer(x), 0, spread(0.0, pointer(x)))
+        store(joined(rounded, load(pointer(x), 8)), pointer(out), 0)
+
+    x = np.array([math.inf, -math.inf, 1.0, math.nan] * 2 + [math.nan, 1, 2, 0] * 2)
+    for out in both_ways(run, x):
+        np.testing.assert_array_equal(out[:4], [math.inf, -math.inf, 3.0, math.nan])
+
+
+def test_bits_of_constants():
+    for bits, value in [
+        (np.int32(_vector.ONE_32), 1.0),
+        (np.int64(_vector.ONE), 1.0),
+        (np.int32(_vector.SQRT_HALF_32), math.sqrt(0.5)),
+        (np.int64(_vector.SQRT_HALF), math.sqrt(0.5)),
+    ]:
+        got = float_of(np.array([bits]))[0]
+        assert float(got) == pytest.approx(value, rel=float(np.finfo(got.dtype).eps))
+    with mpmath.workprec(200):
+        exact = mpmath.mpf(_vector.LOG_2) + mpmath.mpf(_vector.LOG_2_LOW)
+        assert abs(exact - mpmath.log(2)) < mpmath.mpf(2) ** -105

@@ -162,7 +162,7 @@ def test_is_the_softmax_loss_of_the_row_of_0_and_x(dtype, special, smoothing):
     of_rows = options | {"weight": [1.0, pos_weight], "sample_weight": weight}
     of_binary = options | {"weight": weight, "pos_weight": [pos_weight]}
     target = np.stack([1 - q, q], axis=1)
-    rtol = RTOL[dtype]
+    rtol = 2 * RTOL[dtype]  # each of both is off by as much
     np.testing.assert_allclose(
         binary_cross_entropy_with_logits(x, q, **of_binary),
         cross_entropy(rows, target, **of_rows),

@@ -144,14 +144,13 @@ def check_reordered(z, target, options, got, expected):
 
 @search
 @given(problems(special=False), st.integers(-100, 100))
-def test_shift_of_the_logits_changes_no_bit(problem, shift):
+def test_shift_of_the_logits_changes_nothing_but_the_last_digits(problem, shift):
     z, target, options = problem
     shifts = (shift * (1 + np.arange(len(z)) % 2))[:, np.newaxis]
     before = losses_and_gradient(z, target, **options)
     # float16 holds eighths up to 256
     after = losses_and_gradient((z + shifts).astype(z.dtype), target, **options)
-    assert cases.same_bits(before[0], after[0])
-    assert cases.same_bits(before[1], after[1])
+    check_reordered(z, target, options, after, before)
 
 
 @search

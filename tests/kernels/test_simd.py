@@ -1,0 +1,200 @@
+"""Each primitive compiled and as plain Python: the same source, the same bits."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+
+from skxent.kernels import _simd as simd
+from skxent.kernels._simd import (
+    advance,
+    any_lane,
+    bits,
+    exchanged,
+    first,
+    float_of,
+    floats,
+    fma,
+    gather,
+    lanes,
+    largest,
+    load,
+    load_beside,
+    load_part,
+    load_part_beside,
+    magnitude,
+    maximum,
+    muladd,
+    narrowed,
+    numbers,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    scratch,
+    select,
+    shortened,
+    spread,
+    store,
+    store_part,
+    total,
+    widened,
+)
+from skxent.kernels._transpose import (
+    alternating,
+    evens_and_odds,
+    transpose,
+    transpose_back,
+    widest_block,
+)
+
+SPECIAL = [0.0, -0.0, 1.0, -2.5, math.inf, -math.inf, math.nan, 3e-39, 2.0**60]
+
+
+def operators(p, q, out):
+    x, y = load(p, 0), load(p, 16)
+    store(x + y, out, 0)
+    store(x - 2.5, out, 16)
+    store(3 * x, out, 32)
+    store(x / y, out, 48)
+    store(-x, out, 64)
+    store(magnitude(x), out, 80)
+
+
+def comparisons(p, q, out):
+    x, y = load(p, 0), load(p, 16)
+    store(select(x < y, 1.0, 0.0 * q[0] + x), out, 0)
+    store(select(x == y, x, 7.0), out, 16)
+    store(select((x > y) | (x != x), x, y), out, 32)
+    store(select((x >= 0.0) & (x <= 1.0), 1.0, spread(2.0, p)), out, 48)
+    out[64] = any_lane(x > y)
+    out[65] = any_lane(x > math.inf)
+    out[66] = select(out[64] > 0, 5.0, out[65])
+
+
+def memory(p, q, out):
+    n = lanes(p)
+    store(load_part(p, 3, 5, -1.0), out, 0)
+    store_part(load(p, 1), out, 16, 3)
+    store(load(advance(p, 2), 3), out, 32)
+    some = scratch(p, 16)
+    store(load(p, 0), some, 0)
+    prefetch(some, 4)
+    prefetch_to_write(some, 10**6)
+    out[48] = some[n - 1]
+    store(load_beside(p, n, load(p, 0)), out, 64)
+    store(load_part_beside(p, 5, n - 1, 2.0, load(p, 0)), out, 80)
+
+
+def pairs(p, q, out):
+    n = lanes(p)
+    evens, odds = evens_and_odds(load(p, 0), load(p, n))
+    store(evens, out, 0)
+    store(odds, out, 16)
+    low, high = alternating(evens, odds)
+    store(low, out, 32)
+    store(high, out, 48)
+    store(exchanged(low, 2), out, 64)
+
+
+def reductions(p, q, out):
+    x = load(p, 0)
+    out[0] = total(x)
+    out[1] = largest(maximum(x, load(p, 16)))
+    out[2] = first(x)
+    store(maximum(x, load(p, 16)), out, 16)
+    out[32] = total(widened(x))
+
+
+def integers(p, q, out):
+    x = load(p, 0)
+    i = bits(x)
+    store(float_of(i), out, 0)
+    store(floats(((i >> 3) ^ 5) & 1023), out, 16)
+    store(floats(numbers(x) << 2), out, 32)
+    y = shortened(load_beside(q, 0, x), x)
+    store(gather(p, y + 1), out, 48)
+    store(select(y == 3, 1.0, x), out, 64)
+
+
+def products(p, q, out):
+    x, y = load(p, 0), load(p, 16)
+    store(fma(x, y, -1.0), out, 0)
+    store(narrowed(widened(x) * widened(y) + 1.0, p), out, 16)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "program", [operators, comparisons, memory, pairs, reductions, integers, products]
+)
+def test_compiled_and_plain_give_the_same_bits(program, dtype):
+    def run(x, y, out):
+        program_(pointer(x), pointer(y), pointer(out))
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=64).astype(dtype)
+    if program is operators or program is comparisons:
+        x[: len(SPECIAL)] = SPECIAL
+        x[16 : 16 + len(SPECIAL)] = SPECIAL[::-1]
+    y = rng.integers(0, 32, 64)
+    results = []
+    for compiled in (False, True):
+        program_ = numba.njit(program) if compiled else program
+        out = aligned(96, dtype)
+        out[:] = -9.0
+        with np.errstate(all="ignore"):
+            (numba.njit(run) if compiled else run)(x, y, out)
+        results.append(out)
+    assert np.array_equal(*results, equal_nan=True)
+
+
+def aligned(size, dtype):
+    """Return an array that begins at a multiple of 64 bytes."""
+    memory = np.empty(size * 8 + 64, dtype=np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size * np.dtype(dtype).itemsize].view(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_muladd_is_rounded_once_or_twice(dtype):
+    @numba.njit
+    def run(x, out):
+        p = pointer(x)
+        store(muladd(load(p, 0), load(p, 16), load(p, 32)), pointer(out), 0)
+
+    rng = np.random.default_rng(0)
+    x, out = rng.normal(size=48).astype(dtype), np.empty(16, dtype=dtype)
+    run(x, out)
+    n = 64 // x.itemsize
+    a, b, c = (load(pointer(x), i) for i in (0, 16, 32))
+    once, twice = fma(a, b, c), muladd(a, b, c)
+    assert np.all((out[:n] == once) | (out[:n] == twice))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 8, 11, 16, 37])
+def test_blocks_are_transposed_there_and_back(dtype, stride):
+    def there(x, tile, stride, columns):
+        transpose(pointer(x), stride, pointer(tile), columns)
+
+    def back(tile, x, stride, columns):
+        transpose_back(pointer(tile), pointer(x), stride, columns)
+
+    n = 64 // np.dtype(dtype).itemsize
+    columns = widest_block(stride, np.empty(0, dtype))
+    assert columns == max(c for c in (1, 2, 4, 8, 16) if c <= min(stride, n))
+    rows = np.arange(n * stride, dtype=dtype).reshape(n, stride)
+    for function in (there, numba.njit(there)):
+        tile = aligned(n * columns, dtype)
+        function(rows, tile, stride, columns)
+        np.testing.assert_array_equal(tile.reshape(columns, n), rows[:, :columns].T)
+    for function in (back, numba.njit(back)):
+        out = np.full((n, stride), -1.0, dtype=dtype)
+        function(tile, out, stride, columns)
+        np.testing.assert_array_equal(out[:, :columns], rows[:, :columns])
+        assert np.all(out[:, columns:] == -1)
+
+
+def test_every_primitive_is_run_here():
+    names = set(simd.__all__) - {"Lanes"}
+    assert names <= set(globals())

@@ -1,0 +1,53 @@
+"""What is counted of class indices, by both twins."""
+
+import numpy as np
+import pytest
+
+from skxent.kernels import _survey
+
+NONE = np.empty(0)
+
+
+@pytest.mark.parametrize("twin", ["parallel", "sequential"])
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 1000])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_counts_are_those_of_numpy(n, twin, weighted):
+    rng = np.random.default_rng(n)
+    target = rng.integers(-2, 12, size=n)
+    target[rng.random(n) < 0.2] = 5
+    class_weight = rng.uniform(0.5, 2, 10) if weighted else NONE
+    row_weight = rng.uniform(0, 2, n) if weighted else NONE
+    counts = np.empty((-(-n // 400), _survey.N_COUNTS))
+    survey = getattr(_survey.survey_indices, twin)
+    survey(target, 10, 5, class_weight, row_weight, 400, counts)
+    wrong = ((target < 0) | (target >= 10)) & (target != 5)
+    inside = ~wrong & (target != 5)
+    assert counts[:, 0].sum() == wrong.sum()
+    assert counts[:, 1].sum() == (target == 5).sum()
+    if weighted:
+        # what wrong indices weigh does not matter
+        weights = np.where(wrong, class_weight[0], class_weight[target * inside])
+        expected = (weights * row_weight)[target != 5].sum()
+        assert counts[:, 2].sum() == pytest.approx(expected, rel=1e-13)
+    else:
+        assert counts[:, 2].sum() == (target != 5).sum()
+
+
+def test_row_of_weight_0_weighs_nothing_whatever_its_class_weighs():
+    counts = np.empty((1, _survey.N_COUNTS))
+    weights, rows = np.array([1.0, np.inf]), np.array([2.0, 0.0])
+    _survey.survey_indices.sequential(
+        np.array([0, 1]), 2, -100, weights, rows, 10, counts
+    )
+    assert counts.tolist() == [[0, 0, 2]]
+
+
+@pytest.mark.parametrize("twin", ["parallel", "sequential"])
+def test_ignored_rows_get_weight_0(twin):
+    target, rows = np.array([3, -1, 3, -1, 0]), np.arange(5.0)
+    out = np.empty(5)
+    mask = getattr(_survey.mask_rows, twin)
+    mask(target, -1, NONE, 2, 3, out)
+    assert out.tolist() == [1, 0, 1, 0, 1]
+    mask(target, -1, rows, 2, 3, out)
+    assert out.tolist() == [0, 0, 2, 0, 4]
