@@ -7,6 +7,7 @@ two axes. The scores of a block of b samples are one product ``X W^T``, (b, C * 
 order: rows (b, C) or planes (b, C, M) for the kernels. float16 is computed in float32.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,29 +16,49 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skxent.backends import backend_for
+from skxent.backends._team import Run, team
 from skxent.losses import _validation as check
 from skxent.losses._call import Call, cast, prepare_call
 from skxent.losses._layout import make_layout
 
 __all__ = ["LinearCall", "prepare"]
 
-# A block is the only part of the scores that exists. The least number of rows and of
+# A block is the only part of the scores that exists. The least numbers of rows and of
 # elements keep the products efficient, the share and the most bound the memory: the
-# weights and their gradient pass through the cache once per block, and BLAS and the
-# kernel take turns with the cores. Measured with 2000 rows of 256 features and 8000
-# classes: 1270 ms in blocks of 64 rows, 690 of 256, 570 of 512, 530 in one.
+# weights and their gradient pass through the cache once per block. Measured on one core
+# with 512 features: 47, 65, 78, 87 and 89 GFLOP/s for the scores of 64, 128, .. rows.
 LEAST_ROWS = 64
+GOOD_ROWS = 256  # where LARGEST_SIZE allows
 LEAST_SIZE = 1 << 21
 LARGEST_SHARE = 32  # of all scores: one in so many
 LARGEST_SIZE = 1 << 24
-# Elements of the part of a block's product that is added to the weights' gradient.
+# What a thread does at a time: so many elements of the weights, which it multiplies
+# with a block, and of a block's scores for the kernel.
 PRODUCT_SIZE = 1 << 20
+KERNEL_SIZE = 1 << 19
+# The weights are cut into so many parts at least, and into so many for the gradient of
+# the input, each of which needs memory of its size, unless parts had too few scores.
+LEAST_PARTS = 8
+INPUT_PARTS = 4
+LEAST_SCORES = 512
 
 
 def rows_per_block(n_rows: int, n_scores: int) -> int:
     """Return the rows of a block where each has so many scores."""
-    rows = min(n_rows // LARGEST_SHARE, LARGEST_SIZE // n_scores)
+    most = LARGEST_SIZE // n_scores
+    rows = min(max(n_rows // LARGEST_SHARE, GOOD_ROWS), most)
     return max(rows, LEAST_ROWS, LEAST_SIZE // n_scores)
+
+
+def scores_per_part(n_scores: int, n_features: int) -> int:
+    """Return the rows of the weights that are multiplied with a block at a time."""
+    most = PRODUCT_SIZE // max(1, n_features)
+    return max(1, min(most, max(-(-n_scores // LEAST_PARTS), LEAST_SCORES)))
+
+
+def _cut(n: int, size: int) -> list[slice]:
+    """Return slices of at most ``size`` that make up ``range(n)``."""
+    return [slice(begin, min(begin + size, n)) for begin in range(0, n, size)]
 
 
 class _Block(NamedTuple):
@@ -67,8 +88,9 @@ class LinearCall(NamedTuple):
         """Return the reduced loss."""
         losses = self.loss.row_losses()
         total = 0.0
-        for block in self._blocks():
-            total += self._loss(self.loss, block, losses)
+        with team(self._work()) as run:
+            for block in self._blocks(run):
+                total += self._loss(self.loss, block, losses, run)
         return self.loss.reduce(total, losses)
 
     def value_and_grad(
@@ -79,13 +101,14 @@ class LinearCall(NamedTuple):
         losses = self.loss.row_losses()
         for_gradient = self.loss.for_gradient()
         total = 0.0
-        for block in self._blocks():
-            if for_gradient is self.loss:
-                total += self._loss(self.loss, block, losses, overwrite=True)
-            else:
-                total += self._loss(self.loss, block, losses)
-                self._loss(for_gradient, block, losses[:0], overwrite=True)
-            slopes.add(block)
+        with team(self._work()) as run:
+            for block in self._blocks(run):
+                if for_gradient is self.loss:
+                    total += self._loss(self.loss, block, losses, run, overwrite=True)
+                else:
+                    total += self._loss(self.loss, block, losses, run)
+                    self._loss(for_gradient, block, losses[:0], run, overwrite=True)
+                slopes.add(block, run)
         return self.loss.reduce(total, losses), slopes.deliver()
 
     def grad(self, out: tuple[NDArray[Any], ...] | None) -> tuple[NDArray[Any], ...]:
@@ -93,18 +116,28 @@ class LinearCall(NamedTuple):
         slopes = _Gradients(self, out)
         for_gradient = self.loss.for_gradient()
         no_losses = np.empty(0, self.W.dtype)
-        for block in self._blocks():
-            self._loss(for_gradient, block, no_losses, overwrite=True)
-            slopes.add(block)
+        with team(self._work()) as run:
+            for block in self._blocks(run):
+                self._loss(for_gradient, block, no_losses, run, overwrite=True)
+                slopes.add(block, run)
         return slopes.deliver()
 
-    def _blocks(self) -> Iterator[_Block]:
+    def _work(self) -> int:
+        """Return the multiplications that the scores take."""
+        return len(self.X) * self.W.size
+
+    def parts(self) -> list[slice]:
+        """Return the parts that the scores of a row are computed in."""
+        return _cut(len(self.W), scores_per_part(*self.W.shape))
+
+    def _blocks(self, run: Run) -> Iterator[_Block]:
         """Yield the blocks, whose scores lie in one buffer."""
         n, n_scores = len(self.X), len(self.W)
         if not n or not n_scores:
             return
         size = min(n, rows_per_block(n, n_scores))
         buffer = np.empty((size, n_scores), self.W.dtype)
+        parts = self.parts()
         for begin in range(0, n, size):
             rows = slice(begin, min(begin + size, n))
             X = np.ascontiguousarray(self.X[rows], dtype=self.W.dtype)
@@ -113,11 +146,16 @@ class LinearCall(NamedTuple):
                 # nan would reach the gradient of the weights as 0 * nan
                 X = np.where(ignored[:, np.newaxis], X.dtype.type(0), X)
             scores = buffer[: len(X)]
-            with np.errstate(all="ignore"):
-                np.matmul(X, self.W.T, out=scores)
-                if self.b is not None:
-                    scores += self.b
-            yield _Block(rows, X, scores, ignored)
+            block = _Block(rows, X, scores, ignored)
+            run(functools.partial(self._score, block), parts)
+            yield block
+
+    def _score(self, block: _Block, part: slice) -> None:
+        """Compute a part of the scores of each row of a block."""
+        scores = block.scores[:, part]
+        np.matmul(block.X, self.W[part].T, out=scores)
+        if self.b is not None:
+            scores += self.b[part]
 
     def _ignored(self, rows: slice) -> NDArray[np.bool_]:
         """Return which samples of a block have ignored rows only."""
@@ -137,23 +175,29 @@ class LinearCall(NamedTuple):
         call: Call,
         block: _Block,
         losses: NDArray[Any],
+        run: Run,
         *,
         overwrite: bool = False,
     ) -> float:
         """Return the sum of a block's losses; write the gradient over its scores."""
-        scores = block.scores.reshape(-1, *call.logits.shape[1:])
-        no_gradient = np.empty((0,) * scores.ndim, scores.dtype)
-        rows = self._losses_of(block.rows)
-        targets = call.targets.rows(rows)
-        if targets.target.ndim > 1:  # probabilities, one entry per sample
-            targets = targets._replace(target=call.targets.target[block.rows])
-        return call.backend.softmax_loss(
-            scores,
-            targets,
-            losses[rows],
-            scores if overwrite else no_gradient,
-            call.scale,
-        )
+        n, n_scores = block.scores.shape
+
+        def loss_of(part: slice) -> float:
+            scores = block.scores[part].reshape(-1, *call.logits.shape[1:])
+            samples = slice(block.rows.start + part.start, block.rows.start + part.stop)
+            rows = self._losses_of(samples)
+            targets = call.targets.rows(rows)
+            if targets.target.ndim > 1:  # probabilities, one entry per sample
+                targets = targets._replace(target=call.targets.target[samples])
+            return call.backend.softmax_loss(
+                scores,
+                targets,
+                losses[rows],
+                scores if overwrite else np.empty((0,) * scores.ndim, scores.dtype),
+                call.scale,
+            )
+
+        return sum(run(loss_of, _cut(n, -(-KERNEL_SIZE // n_scores))))
 
 
 class _Gradients:
@@ -168,7 +212,11 @@ class _Gradients:
         self.input = self._buffer(0, call.X.shape, dtype)
         self.weight = self._buffer(1, call.W.shape, call.W.dtype)
         self.bias = np.zeros(len(call.W))
-        self.product = np.empty((0, 0), call.W.dtype)
+        self.parts = call.parts()
+        # of parts, for the gradient of the input
+        together = max(1, -(-len(self.parts) // INPUT_PARTS))
+        self.groups = _cut(len(call.W), together * scores_per_part(*call.W.shape))
+        self.products = np.empty((0, 0, 0), call.W.dtype)
 
     def _buffer(
         self, place: int, shape: tuple[int, ...], dtype: np.dtype[Any]
@@ -188,25 +236,33 @@ class _Gradients:
                 return out.reshape(shape)
         return np.zeros(shape, dtype)
 
-    def add(self, block: _Block) -> None:
+    def add(self, block: _Block, run: Run) -> None:
         """Add what the gradient with respect to the scores of a block gives."""
-        W, slopes = self.call.W, block.scores
-        n_scores, n_features = W.shape
-        step = max(1, PRODUCT_SIZE // max(1, n_features))
-        height = max(min(step, n_scores), len(slopes))
-        if len(self.product) < height:
-            self.product = np.empty((height, n_features), W.dtype)
+        if self.products.shape[1] < len(block.X):
+            shape = (len(self.groups), *block.X.shape)
+            self.products = np.empty(shape, self.call.W.dtype)
+        products = self.products[:, : len(block.X)]
+        tasks = [
+            functools.partial(self._multiply, block, group, product)
+            for group, product in zip(self.groups, products, strict=True)
+        ]
+        tasks += [functools.partial(self._add_part, block, part) for part in self.parts]
+        run(lambda task: task(), tasks)
         with np.errstate(all="ignore"):
-            product = np.matmul(slopes, W, out=self.product[: len(slopes)])
+            product = products.sum(axis=0)
             product[block.ignored] = 0  # also where the weights are not finite
             self.input[block.rows] = product
-            for begin in range(0, n_scores, step):
-                part = slice(begin, min(begin + step, n_scores))
-                product = self.product[: part.stop - begin]
-                np.matmul(slopes[:, part].T, block.X, out=product)
-                self.weight[part] += product
-            if self.call.b is not None:
-                self.bias += slopes.sum(axis=0, dtype=np.float64)
+
+    def _multiply(self, block: _Block, group: slice, product: NDArray[Any]) -> None:
+        """Compute what a group of scores adds to the gradient of the input."""
+        np.matmul(block.scores[:, group], self.call.W[group], out=product)
+
+    def _add_part(self, block: _Block, part: slice) -> None:
+        """Add to the gradients of a part of the weights and of the bias."""
+        slopes = block.scores[:, part]
+        self.weight[part] += slopes.T @ block.X
+        if self.call.b is not None:
+            self.bias[part] += slopes.sum(axis=0, dtype=np.float64)
 
     def deliver(self) -> tuple[NDArray[Any], ...]:
         """Return the gradients in the shapes and the dtype of the operands."""
