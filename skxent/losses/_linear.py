@@ -94,11 +94,15 @@ default=None
     and Hsu et al., "Liger Kernel", 2024.
 
     A block holds a 32nd of the scores and at most 16,777,216 of them, except that it
-    has 64 rows and 2,097,152 scores at least. Beside it, memory is needed for 8 bytes
-    per row where rows are weighted or ignored, and for copies of arrays that the
-    kernels cannot read: a `linear_weight` that is not C-contiguous or of float16,
-    integer arrays, and probabilities of another dtype than `input`. Scores are computed
-    by BLAS in the dtype of `input`, in float32 for float16.
+    has 64 rows and 2,097,152 scores at least, and 256 rows if these are within the
+    most. Beside it, memory is needed for 8 bytes per row where rows are weighted or
+    ignored, and for copies of arrays that the kernels cannot read: a `linear_weight`
+    that is not C-contiguous or of float16, integer arrays, and probabilities of another
+    dtype than `input`.
+
+    Scores are computed by BLAS in the dtype of `input`, in float32 for float16. A large
+    call starts as many threads as BLAS has, and leaves BLAS a single one until it
+    returns, in the whole process.
 
     Examples
     --------
@@ -255,8 +259,8 @@ def linear_cross_entropy_grad(
     Notes
     -----
     Memory is needed as for :func:`linear_cross_entropy` and, beside the results, for
-    1,048,576 numbers or the features of a block. An array of `out` that is not
-    C-contiguous, or that shares memory with an argument, costs a copy.
+    four times the features of a block and 1,048,576 numbers per thread. An array of
+    `out` that is not C-contiguous or shares memory with an argument costs a copy.
 
     Features that are not finite in an ignored row do no harm, except that with d1 .. dK
     those of a sample with kept rows as well reach all of `d_weight`.
