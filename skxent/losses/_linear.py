@@ -259,7 +259,7 @@ def linear_cross_entropy_grad(
     Notes
     -----
     Memory is needed as for :func:`linear_cross_entropy` and, beside the results, for
-    four times the features of a block and 1,048,576 numbers per thread. An array of
+    eight times the features of a block and 1,048,576 numbers per thread. An array of
     `out` that is not C-contiguous or shares memory with an argument costs a copy.
 
     Features that are not finite in an ignored row do no harm, except that with d1 .. dK

@@ -36,10 +36,10 @@ LARGEST_SIZE = 1 << 24
 # with a block, and of a block's scores for the kernel.
 PRODUCT_SIZE = 1 << 20
 KERNEL_SIZE = 1 << 19
-# The weights are cut into so many parts at least, and into so many for the gradient of
-# the input, each of which needs memory of its size, unless parts had too few scores.
-LEAST_PARTS = 8
-INPUT_PARTS = 4
+# There are so many parts of the weights at least, for as many threads, unless they had
+# too few scores. For the gradient of the input there are so many at most, since each
+# needs memory of its size.
+N_PARTS = 8
 LEAST_SCORES = 512
 
 
@@ -53,7 +53,7 @@ def rows_per_block(n_rows: int, n_scores: int) -> int:
 def scores_per_part(n_scores: int, n_features: int) -> int:
     """Return the rows of the weights that are multiplied with a block at a time."""
     most = PRODUCT_SIZE // max(1, n_features)
-    return max(1, min(most, max(-(-n_scores // LEAST_PARTS), LEAST_SCORES)))
+    return max(1, min(most, max(-(-n_scores // N_PARTS), LEAST_SCORES)))
 
 
 def _cut(n: int, size: int) -> list[slice]:
@@ -214,7 +214,7 @@ class _Gradients:
         self.bias = np.zeros(len(call.W))
         self.parts = call.parts()
         # of parts, for the gradient of the input
-        together = max(1, -(-len(self.parts) // INPUT_PARTS))
+        together = max(1, -(-len(self.parts) // N_PARTS))
         self.groups = _cut(len(call.W), together * scores_per_part(*call.W.shape))
         self.products = np.empty((0, 0, 0), call.W.dtype)
 
