@@ -3,9 +3,9 @@
 Why not the threads of BLAS
 ---------------------------
 OpenBLAS's threads wait for one another in a loop many times within a product, and so
-do numba's for some time after a kernel. On two cores of which another process used one,
-a loss of 4000 rows of 512 features and 32000 classes took 20 s with the threads of
-both and 3 s with these, which share no more than a list of tiles. The tiles do not
+do numba's for some time after a kernel. On two cores that other processes used too, a
+loss of 4000 rows of 512 features and 32000 classes took 15 to 31 s with the threads of
+both and 5 s with these, which share no more than a list of tasks. The tasks do not
 depend on the number of threads, so neither do the bits of what is computed.
 """
 
