@@ -20,7 +20,7 @@ from skxent.losses._call import (
     value_and_grad,
     write_gradient,
 )
-from skxent.losses._plain import plain_loss
+from skxent.losses._plain import plain_loss, plain_value_and_grad
 from skxent.losses._targets import row_mass
 
 __all__ = [
@@ -195,9 +195,7 @@ def cross_entropy_value_and_grad(
     >>> gradient.round(4)
     array([ 0.09  ,  0.2447, -0.3348])
     """
-    call = prepare(
-        input,
-        target,
+    options = (
         weight,
         ignore_index,
         reduction,
@@ -206,7 +204,12 @@ def cross_entropy_value_and_grad(
         class_axis,
         sample_weight,
     )
-    return value_and_grad(call, out)
+    both = None
+    if all(map(is_, options, DEFAULTS)):
+        both = plain_value_and_grad(input, target, out)
+    return (
+        value_and_grad(prepare(input, target, *options), out) if both is None else both
+    )
 
 
 def cross_entropy_grad(

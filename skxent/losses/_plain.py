@@ -20,18 +20,47 @@ from skxent.losses import _validation as check
 from skxent.losses._call import absent, number
 from skxent.losses._targets import MOST_KEPT_CLASSES, NO_ROWS, kept_values
 
-__all__ = ["plain_loss"]
+__all__ = ["plain_loss", "plain_value_and_grad"]
 
 COMPUTED = frozenset(map(np.dtype, "fd"))
 
 
 def plain_loss(input: Any, target: Any) -> Any:
     """Return the mean loss of rows of logits, None for what needs more than checks."""
+    targets = _plain_targets(input, target)
+    if targets is None:
+        return None
+    _, _, no_losses, no_gradient = _constants(input.shape[1], input.dtype)
+    return _mean(input, targets, no_losses, no_gradient)
+
+
+def plain_value_and_grad(input: Any, target: Any, out: Any) -> tuple[Any, Any] | None:
+    """Return the mean loss and its gradient, None for what needs more than checks."""
+    targets = _plain_targets(input, target)
+    if targets is None:
+        return None
+    if out is None:
+        out = np.empty(input.shape, dtype=input.dtype)
+    elif (
+        type(out) is not np.ndarray
+        or out.dtype != input.dtype
+        or out.shape != input.shape
+        or not (out.flags.c_contiguous and out.flags.writeable)
+        or np.may_share_memory(out, input)
+        or np.may_share_memory(out, target)
+    ):
+        return None
+    no_losses = _constants(input.shape[1], input.dtype)[2]
+    return _mean(input, targets, no_losses, out), out
+
+
+def _plain_targets(input: Any, target: Any) -> EncodedTargets | None:
+    """Return the record of class indices of rows, None if there is more to do."""
     if type(input) is not np.ndarray or type(target) is not np.ndarray:
         return None
-    shape, dtype = input.shape, input.dtype
+    shape = input.shape
     if (
-        dtype not in COMPUTED
+        input.dtype not in COMPUTED
         or target.dtype != check.INT64
         or len(shape) != 2
         or target.shape != shape[:1]
@@ -41,13 +70,15 @@ def plain_loss(input: Any, target: Any) -> Any:
         or not check.all_within(target, shape[1])
     ):
         return None
-    n_rows = float(shape[0])
-    on_value, off_value, no_losses, no_gradient = _constants(shape[1], dtype)
-    targets = EncodedTargets(target, on_value, off_value, NO_ROWS, n_rows)
-    total = backend_for(input).softmax_loss(
-        input, targets, no_losses, no_gradient, 1.0 / n_rows
-    )
-    return number(total * (1.0 / n_rows), dtype)
+    on_value, off_value, _, _ = _constants(shape[1], input.dtype)
+    return EncodedTargets(target, on_value, off_value, NO_ROWS, float(shape[0]))
+
+
+def _mean(input: Any, targets: EncodedTargets, losses: Any, gradient: Any) -> Any:
+    """Return the mean loss; fill the gradient if it has rows."""
+    scale = 1.0 / targets.denominator
+    total = backend_for(input).softmax_loss(input, targets, losses, gradient, scale)
+    return number(total * scale, input.dtype)
 
 
 @lru_cache(maxsize=16)

@@ -296,3 +296,23 @@ def test_call_without_options_gives_the_bits_of_the_general_way(shape, dtype):
     general = cross_entropy(z, y, ignore_index=-99)
     assert type(loss) is type(general) is dtype
     assert loss == general
+    for out in (None, np.empty_like(z), z.copy()):
+        value, gradient = cross_entropy_value_and_grad(z, y, out=out)
+        assert out is None or gradient is out
+        expected, of_general = cross_entropy_value_and_grad(z, y, ignore_index=-99)
+        assert type(value) is dtype
+        assert value == expected == general
+        assert cases.same_bits(gradient, of_general)
+
+
+def test_call_without_options_refuses_what_the_general_way_refuses():
+    z, y = np.zeros((4, 3)), np.zeros(4, dtype=np.int64)
+    with pytest.raises(ValueError, match="shape"):
+        cross_entropy_value_and_grad(z, y, out=np.empty((3, 4)))
+    with pytest.raises(TypeError, match="array"):
+        cross_entropy_value_and_grad(z, y, out=[[0.0] * 3] * 4)
+    with pytest.raises(ValueError, match="got 3 at row 0"):
+        cross_entropy_value_and_grad(z, y + 3, out=np.empty((4, 3)))
+    _, in_place = cross_entropy_value_and_grad(z, y, out=z)
+    assert in_place is z
+    assert z[0].tolist() == pytest.approx([-1 / 6, 1 / 12, 1 / 12])
