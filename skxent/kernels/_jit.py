@@ -3,8 +3,8 @@
 ``rule``
     Scalar algebra. Stays a plain Python function, so tests and the CUDA kernels call
     the same source that the CPU kernels inline.
-``contracted_rule``
-    A rule whose products and sums may be fused, never reordered.
+``by_dtype``
+    A function of vectors that is one of two, after the dtype of the first.
 ``inner``
     A loop that other compiled code calls. Python must not (it would crash; tests call
     ``py_func``): without the wrappers for it kernels compile in half the time. Not
@@ -13,9 +13,10 @@
     A kernel that Python calls, compiled twice from one source: on all threads and on
     the calling thread alone.
 
-Apart from those fused products no fast-math flag is set. ``nnan`` and ``ninf`` would
-make ``isnan`` lie; ``reassoc`` would let LLVM order a sum in another way in each place
-that it is inlined into, and the twins would differ in the last bits.
+No fast-math flag is set. ``nnan`` and ``ninf`` would make ``isnan`` lie; ``reassoc``
+would let LLVM order a sum in another way in each place that it is inlined into, and
+the twins would differ in the last bits; ``contract`` would leave open which product is
+fused where two could be. Products that shall be are written ``fma`` or ``muladd``.
 """
 
 import hashlib
@@ -28,13 +29,12 @@ import numba
 import numpy as np
 from numba.extending import overload, register_jitable
 
-__all__ = ["Twins", "by_dtype", "contracted_rule", "inner", "rule", "twins"]
+__all__ = ["Twins", "by_dtype", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 rule = register_jitable(**_OPTIONS)
-contracted_rule = register_jitable(fastmath={"contract"}, **_OPTIONS)
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = numba.njit(**_NO_WRAPPERS, **_OPTIONS)
 

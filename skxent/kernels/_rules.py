@@ -17,8 +17,8 @@ the kernels multiply with.
 
 import math
 
-from skxent.kernels._jit import contracted_rule, rule
-from skxent.kernels._simd import select
+from skxent.kernels._jit import rule
+from skxent.kernels._simd import fma, select
 
 
 @rule
@@ -35,14 +35,14 @@ def weighted(t, x):
     return t * x
 
 
-@contracted_rule
+@rule
 def residual(high, low, e, t):
     """Return the gradient ``a p - t`` with respect to one logit.
 
     ``a p`` is an exponential times a share in two parts: what is left of the first is
     all that the second adds to, also where ``a p`` and ``t`` cancel.
     """
-    return low * e + (high * e - t)
+    return fma(low, e, fma(high, e, -t))
 
 
 @rule

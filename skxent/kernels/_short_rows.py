@@ -194,7 +194,7 @@ def index_gradient(
     n = lanes(tile)
     for k in range(n_classes):
         prefetch_to_write(out, k * step)
-        t = factor * off_value[k] if smooth else factor * 0.0
+        t = factor * off_value[k] if smooth else spread(0.0, tile)
         t = select(y == k, t_y, t)
         slope = residual(high, low, load(tile, k * n), t)
         store(select(factor == 0.0, 0.0, slope), tile, k * n)
@@ -289,7 +289,7 @@ def read_index_targets(batch, q, on, off, options, n_classes, i, end):
         m = load(batch.m, r)
         weight = load_beside(batch.weight, r, m)
         y = select(weight == 0.0, 0, read_indices(q, i + r, min(n, end - i - r), m))
-        mass = weight * 0.0 + on[0]
+        mass = widened(spread(0.0, m)) + on[0]
         t_y = mass + off[0]
         if not uniform:
             mass = gather(on, y)

@@ -405,9 +405,12 @@ def _largest(s: Builder, v: Any) -> Any:
 
 
 def fma(x: Any, y: Any, z: Any) -> Any:
-    """Return ``x y + z``, rounded once."""
-    dtype = np.result_type(*(v for v in (x, y, z) if isinstance(v, Lanes)))
-    return lanes_of([_fma(*v) for v in np.broadcast(x, y, z)]).astype(dtype)
+    """Return ``x y + z``, rounded once; of numbers as well."""
+    vectors = [v for v in (x, y, z) if isinstance(v, Lanes)]
+    if not vectors:
+        return _fma(x, y, z)
+    results = [_fma(*v) for v in np.broadcast(x, y, z)]
+    return lanes_of(results).astype(np.result_type(*vectors))
 
 
 def _fma(x: Any, y: Any, z: Any) -> Any:
@@ -423,9 +426,18 @@ def _type_three(x: Any, y: Any, z: Any) -> Any:
     return None if vector is None else signature(vector, vector, vector, vector)
 
 
-@compiled(fma, _type_three)
+def _type_fma(x: Any, y: Any, z: Any) -> Any:
+    if all(isinstance(number, types.Float) for number in (x, y, z)):
+        number = min((x, y, z), key=lambda kind: kind.bitwidth)
+        return signature(number, number, number, number)
+    return _type_three(x, y, z)
+
+
+@compiled(fma, _type_fma)
 def _compile_fma(s: Builder, x: Any, y: Any, z: Any) -> Any:
-    return s.call(f"fma.{suffix(s.sig.return_type)}", x.type, x, y, z)
+    of = s.sig.return_type
+    name = suffix(of) if isinstance(of, Vector) else f"f{of.bitwidth}"
+    return s.call(f"fma.{name}", x.type, x, y, z)
 
 
 def muladd(x: Any, y: Any, z: Any) -> Any:

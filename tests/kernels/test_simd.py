@@ -120,6 +120,7 @@ def integers(p, q, out):
 def products(p, q, out):
     x, y = load(p, 0), load(p, 16)
     store(fma(x, y, -1.0), out, 0)
+    out[32] = fma(p[0], p[1], p[2])
     store(narrowed(widened(x) * widened(y) + 1.0, p), out, 16)
 
 
