@@ -9,6 +9,9 @@
     A loop that other compiled code calls. Python must not (it would crash; tests call
     ``py_func``): without the wrappers for it kernels compile in half the time. Not
     cached: its machine code travels with the kernel that it is linked into.
+``inlined``
+    Code that becomes part of its caller before it is compiled: what it takes from the
+    stack is its caller's, and lasts as long.
 ``twins``
     A kernel that Python calls, compiled twice from one source: on all threads and on
     the calling thread alone.
@@ -29,7 +32,7 @@ import numba
 import numpy as np
 from numba.extending import overload, register_jitable
 
-__all__ = ["Twins", "by_dtype", "inner", "rule", "twins"]
+__all__ = ["Twins", "by_dtype", "inlined", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -37,6 +40,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 rule = register_jitable(**_OPTIONS)
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = numba.njit(**_NO_WRAPPERS, **_OPTIONS)
+inlined = numba.njit(inline="always", **_OPTIONS)
 
 
 def by_dtype(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Any:

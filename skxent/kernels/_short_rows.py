@@ -33,7 +33,7 @@ from skxent.kernels._groups import (
     write_group,
     write_rows,
 )
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inlined, inner
 from skxent.kernels._rules import blend, curvature, residual
 from skxent.kernels._simd import (
     advance,
@@ -228,9 +228,9 @@ class Batch(NamedTuple):
     at_target: Any
 
 
-@inner
+@inlined
 def batch_like(p, wide):
-    """Return the memory of a batch; ``wide`` points to float64 numbers."""
+    """Return the memory of a batch, of the caller's stack; ``wide`` is float64."""
     return Batch(
         scratch(p, TILE_SIZE),
         scratch(p, TILE_SIZE),

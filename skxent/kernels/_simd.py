@@ -103,7 +103,10 @@ def _advance(s: Builder, p: Any, n: Any) -> Any:
 
 
 def scratch(like: Any, size: int) -> Any:
-    """Return memory for ``size`` elements, a constant, that lasts until the return."""
+    """Return memory for ``size`` elements, a constant, that lasts until the return.
+
+    It is the stack's: a function must not hand it to its caller.
+    """
     return np.empty(size, like.dtype)
 
 
