@@ -456,7 +456,7 @@ def short_rows_chunk(
 
 
 @inner
-def curvature_product(tile, vector_tile, n_classes, factor, high, low):
+def curvature_product(tile, vector_tile, n_classes, factor, ignored, high, low):
     """Turn exponentials into ``factor * p * (v - <p, v>)``."""
     n = lanes(tile)
     mean_v = widened(high * 0.0)
@@ -471,7 +471,7 @@ def curvature_product(tile, vector_tile, n_classes, factor, high, low):
     mean = narrowed(joined(mean_v, lost), high)
     for k in range(n_classes):
         product = curvature(factor, load(tile, k * n), load(vector_tile, k * n), mean)
-        store(select(factor == 0.0, 0.0, product), tile, k * n)
+        store(select(ignored, 0.0, product), tile, k * n)
 
 
 @inner
@@ -486,14 +486,13 @@ def turn_into_curvature(batch, v, mass, scale, n_classes, n_columns, i, end):
         e_m, ones = load(batch.e_m, r), load(batch.ones, r)
         weight = load_beside(batch.weight, r, e_m)
         factor = scale * weight * read_weights(mass, 1, i + r, width, e_m)
-        factor = select(weight == 0.0, 0.0, factor)
         rest = load_beside(batch.rest, r, e_m)
         rest_low = load_beside(batch.rest_low, r, e_m)
         one = widened(spread(1.0, e_m))
         high, low = share_of(one, one, one * 0.0, rest, rest_low, ones, e_m)
-        curvature_product(
-            tile, vector_tile, n_classes, narrowed(factor, e_m), high, low
-        )
+        slope = narrowed(factor, e_m)
+        ignored = weight == 0.0
+        curvature_product(tile, vector_tile, n_classes, slope, ignored, high, low)
 
 
 @inner

@@ -125,6 +125,6 @@ def two_classes_chunk(
         if gradient_out.size:
             factor = narrowed(scale * weight, x)
             slope = factor * sigmoid_residual(t0, t1, x, e)
-            slope = select(narrowed(weight, x) == 0.0, 0.0, slope)
+            slope = select(weight == 0.0, 0.0, slope)
             write_pairs(-slope, slope, n_columns, i, width, gradient, pair)
     return total(joined(sums, lost))
