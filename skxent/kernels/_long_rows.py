@@ -144,7 +144,6 @@ def sum_row(z, n_classes, base, is_far_row, near):
             if first(top) != first(m) or begin == 0:
                 if first(is_far(top)):
                     return Row(m, base, offset, lowest, ones, m, 0.0, 0.0), False
-                new_offset, lowest = shift_of(top)
                 if begin > 0:
                     e_m = exp_shifted(m, offset, lowest)
                     lower = first(power_of(m)) - first(power_of(top))
@@ -152,7 +151,8 @@ def sum_row(z, n_classes, base, is_far_row, near):
                     before = (before + float(total(ones)) * float(first(e_m))) * scale
                     rest = rest * scale
                     lost = lost * scale
-                m, offset, ones = top, new_offset, ones * 0.0
+                m, ones = top, ones * 0.0
+                offset, lowest = shift_of(m)
         ones, rest, lost = add_block(
             block, later, width, m, offset, lowest, ones, rest, lost
         )

@@ -48,6 +48,16 @@ def test_loss_of_a_confident_row_is_not_zero(n_classes):
     assert f"{loss:.3g}" == "1.87e-13"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_largest_logit_may_come_late_and_be_any_distance_above(dtype):
+    top = np.arange(50.0, 3000.0, 2.75, dtype=dtype)
+    z = np.zeros((top.size, 4096), dtype=dtype)
+    z[:, -1] = top
+    for target, expected in [(4095, 4095 * np.exp(-top.astype(np.float64))), (0, top)]:
+        losses = cross_entropy(z, np.full(top.size, target), reduction="none")
+        np.testing.assert_allclose(losses, expected, rtol=1e-6, atol=1e-44)
+
+
 @pytest.mark.parametrize("n_classes", [2, 100])
 @pytest.mark.parametrize("gap", [708.3, 720.0, 744.0])
 def test_loss_may_be_subnormal(gap, n_classes):
