@@ -124,15 +124,6 @@ def read_indices(target, i, width, like):
 
 
 @inner
-def write_rows(v, p, i, width):
-    """Write a number for each row of the group."""
-    if width == lanes(v):
-        store(v, p, i)
-    else:
-        store_part(v, p, i, width)
-
-
-@inner
 def read(p, i, width):
     """Return the elements from ``i`` on, 0 behind the last one."""
     return load(p, i) if width == lanes(p) else load_part(p, i, width, 0.0)

@@ -30,8 +30,8 @@ from skxent.kernels._groups import (
     read_group,
     read_indices,
     read_weights,
+    write,
     write_group,
-    write_rows,
 )
 from skxent.kernels._jit import inlined, inner
 from skxent.kernels._rules import blend, curvature, residual
@@ -337,7 +337,7 @@ def add_losses(batch, sums, lost, i, end, loss_out, n_losses):
         sums, error = two_sum(sums, loss)
         lost = lost + error
         if n_losses:
-            write_rows(narrowed(loss, e_m), loss_out, i + r, min(n, end - i - r))
+            write(narrowed(loss, e_m), loss_out, i + r, min(n, end - i - r))
     return sums, lost
 
 
@@ -359,9 +359,8 @@ def turn_into_gradient(
         high, low = share_of(factor, mass, mass_low, rest, rest_low, ones, e_m)
         slope = narrowed(factor, e_m)
         out, step = lines_of_group(gradient, n_classes, n_columns, i + r)
-        if (
-            n_classes == 1
-        ):  # a p and t are the same number, which rounding must not tell
+        if n_classes == 1:
+            # a p and t are the same number, which rounding must not tell
             store(high * 0.0, tile, 0)
         elif target.ndim == 1:
             y = read_indices(q, i + r, min(n, end - i - r), e_m)

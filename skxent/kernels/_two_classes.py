@@ -13,8 +13,8 @@ from skxent.kernels._groups import (
     read_group,
     read_indices,
     read_weights,
+    write,
     write_group,
-    write_rows,
 )
 from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, sigmoid_loss, sigmoid_residual
@@ -121,7 +121,7 @@ def two_classes_chunk(
         sums, error = two_sum(sums, loss)
         lost = lost + error
         if loss_out.size:
-            write_rows(narrowed(loss, x), losses, i, width)
+            write(narrowed(loss, x), losses, i, width)
         if gradient_out.size:
             factor = narrowed(scale * weight, x)
             slope = factor * sigmoid_residual(t0, t1, x, e)
