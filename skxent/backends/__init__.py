@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from skxent.backends._base import Backend, BinaryTargets, EncodedTargets
+from skxent.backends._base import NO_INDEX, Backend, BinaryTargets, EncodedTargets
 
-__all__ = ["Backend", "BinaryTargets", "EncodedTargets", "backend_for"]
+__all__ = ["NO_INDEX", "Backend", "BinaryTargets", "EncodedTargets", "backend_for"]
 
 HOST_TYPES = (np.ndarray, list, tuple)
 _DLPACK_CPU = 1  # kDLCPU of the DLPack header

@@ -9,7 +9,9 @@ length 0 when it is absent, so that a kernel is compiled once for both cases.
 
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Backend", "BinaryTargets", "EncodedTargets"]
+from skxent.kernels import NO_INDEX
+
+__all__ = ["NO_INDEX", "Backend", "BinaryTargets", "EncodedTargets"]
 
 
 class EncodedTargets(NamedTuple):
@@ -23,6 +25,7 @@ class EncodedTargets(NamedTuple):
     on_value: Any  # (K,) float64
     off_value: Any  # (K,) float64, zero without label smoothing
     row_weight: Any  # (n,) float64, 0 where a row is ignored; (0,) when all are 1
+    ignore_index: int  # class index of rows that are ignored, too; NO_INDEX for none
     denominator: float  # what the sum of losses is divided by for the mean
 
     def rows(self, rows: slice) -> "EncodedTargets":
@@ -151,6 +154,3 @@ class Backend(Protocol):
         And the sum of ``class_weight[y] * row_weight`` of the others; both are of
         length 0 where all are 1.
         """
-
-    def mask_rows(self, target: Any, ignore_index: int, row_weight: Any) -> Any:
-        """Return the weight of each row (n,), 0 where its index is ignored."""

@@ -27,7 +27,6 @@ from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
     "bernoulli_loss",
-    "mask_rows",
     "probability_grad",
     "probability_loss",
     "sigmoid_curvature",
@@ -116,14 +115,12 @@ def _as_planes(array: NDArray[Any]) -> NDArray[Any]:
     return array[..., np.newaxis] if array.ndim == 2 else array
 
 
-def _operands(
-    targets: EncodedTargets, *, as_planes: bool = False
-) -> tuple[NDArray[Any], ...]:
+def _operands(targets: EncodedTargets, *, as_planes: bool = False) -> tuple[Any, ...]:
     """Return the targets as kernels take them; probabilities as planes if need be."""
-    target, on_value, off_value, row_weight, _ = targets
+    target, on_value, off_value, row_weight, ignore_index, _ = targets
     if as_planes:
         target = _as_planes(target)
-    return _operand(target), on_value, off_value, _operand(row_weight)
+    return _operand(target), on_value, off_value, _operand(row_weight), ignore_index
 
 
 def _total(partial: NDArray[np.float64]) -> float:
@@ -356,21 +353,3 @@ def survey_indices(
     )
     wrong, ignored, weight = counts.sum(axis=0).tolist()
     return int(wrong), int(ignored), weight
-
-
-def mask_rows(
-    target: NDArray[np.int64], ignore_index: int, row_weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the weight of each row, 0 where its index is ignored."""
-    weight = np.empty(target.size)
-    _launch(
-        _survey.mask_rows,
-        target.size,
-        _operand(target),
-        ignore_index,
-        _operand(row_weight),
-        -(-target.size // CHUNK_SIZE),
-        CHUNK_SIZE,
-        weight,
-    )
-    return weight

@@ -12,8 +12,11 @@ Conventions
 - ``on_value``, ``off_value`` (K,) float64: ``t_k = on_value_k q_k + off_value_k``.
 - ``row_weight`` (n,) float64, or (0,) for ones. A row of weight 0 is ignored: it adds
   nothing and gets a zero gradient, whatever its logits and its target are.
+- ``ignore_index``: rows with this class index weigh 0, in a loss; ``NO_INDEX`` ignores
+  none. Any other index outside [0, K) makes the loss of its row, and the gradient, nan;
+  no memory is read for it.
 - ``options``: whether all classes have the same ``on_value`` and ``off_value``, whether
-  there is smoothing, and the sum of ``off_value``.
+  there is smoothing, the sum of ``off_value``, and ``ignore_index``.
 - ``loss_out`` (n,) of the logits' dtype receives the row losses; (0,) for none.
 - ``partial_out`` (n_chunks,) float64 receives one sum of losses per chunk. Chunks of
   ``rows_per_chunk`` rows depend on the shape alone, so the sum is the same bits for any
@@ -52,6 +55,7 @@ def short_rows_loss(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     scale,
     rows_per_chunk,
     n_chunks,
@@ -61,7 +65,7 @@ def short_rows_loss(
 ):
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
-    options = options_of(on_value, off_value)
+    options = options_of(on_value, off_value, ignore_index)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
@@ -101,6 +105,7 @@ def long_rows_loss(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     scale,
     rows_per_chunk,
     n_chunks,
@@ -110,7 +115,7 @@ def long_rows_loss(
 ):
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
-    options = options_of(on_value, off_value)
+    options = options_of(on_value, off_value, ignore_index)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
@@ -150,6 +155,7 @@ def long_planes_loss(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     scale,
     rows_per_chunk,
     n_chunks,
@@ -159,7 +165,7 @@ def long_planes_loss(
 ):
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
-    options = options_of(on_value, off_value)
+    options = options_of(on_value, off_value, ignore_index)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
@@ -199,6 +205,7 @@ def probability_loss(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     low,
     high,
     rows_per_chunk,
@@ -216,6 +223,7 @@ def probability_loss(
             on_value,
             off_value,
             row_weight,
+            ignore_index,
             low,
             high,
             begin,
@@ -231,6 +239,7 @@ def probability_grad(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     scale,
     n_chunks,
     rows_per_chunk,
@@ -247,6 +256,7 @@ def probability_grad(
             on_value,
             off_value,
             row_weight,
+            ignore_index,
             scale,
             begin,
             end,

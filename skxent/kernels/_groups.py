@@ -15,8 +15,10 @@ plane ``i // n_columns``. A group holds rows ``i`` to ``i + width``; the lanes f
 from skxent.kernels._jit import inner
 from skxent.kernels._simd import (
     advance,
+    any_lane,
     lanes,
     load,
+    load_beside,
     load_part,
     load_part_beside,
     numbers,
@@ -27,6 +29,7 @@ from skxent.kernels._simd import (
     store_part,
     widened,
 )
+from skxent.kernels._targets import class_and_weight
 from skxent.kernels._transpose import transpose, transpose_back, widest_block
 
 MOST_LANES = 16
@@ -118,8 +121,20 @@ def read_weights(row_weight, n_weights, i, width, like):
 
 
 @inner
+def read_classes(target, n_classes, ignore_index, weight, i, width, like):
+    """Return a class of each row that can be read, and the weight of the row."""
+    if width == lanes(like):
+        y = load_beside(target, i, like)
+    else:
+        y = load_part_beside(target, i, width, 0, like)
+    if any_lane((y < 0) | (y >= n_classes) | (y == ignore_index)):
+        y, weight = class_and_weight(y, weight, n_classes, ignore_index)
+    return shortened(y, like), weight
+
+
+@inner
 def read_indices(target, i, width, like):
-    """Return the class of each row."""
+    """Return the class index of each row, whatever it is."""
     return shortened(load_part_beside(target, i, width, 0, like), like)
 
 

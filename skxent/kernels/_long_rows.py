@@ -40,6 +40,7 @@ from skxent.kernels._simd import (
     total,
     widened,
 )
+from skxent.kernels._targets import class_and_weight
 from skxent.kernels._vector import (
     accumulate,
     exp_shifted,
@@ -250,7 +251,7 @@ def write_gradient(
     z, q, has_probabilities, n_classes, on, off, options, row, slope, high, low, out
 ):
     """Write ``high e + low e - slope t``; the index's own ``t`` is left out."""
-    uniform, smooth, _ = options
+    uniform, smooth, _, _ = options
     n = lanes(z)
     t = spread(0.0, z)
     for k in range(0, n_classes, n):
@@ -302,6 +303,9 @@ def long_rows_chunk(
         for i in range(first_row, last):
             r = i - first_row
             weight = row_weight[i] if row_weight.size else 1.0
+            y = 0
+            if target.ndim == 1:
+                y, weight = class_and_weight(target[i], weight, n_classes, options[3])
             if weight == 0:
                 if gradient_out.size:
                     out = advance(pointer(gradient_out), i * n_classes)
@@ -313,7 +317,6 @@ def long_rows_chunk(
             m = row.m + row.base
             if target.ndim == 1:
                 q = p
-                y = target[i]
                 mass = on_value[y]
                 t_y = mass + off_value[y]
                 z_y = z[y]

@@ -9,7 +9,7 @@ from numba import float64
 
 from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, clip, reciprocal, surprise, weighted
-from skxent.kernels._targets import any_nonzero
+from skxent.kernels._targets import any_nonzero, class_and_weight
 
 
 @inner
@@ -19,12 +19,13 @@ def clipped_surprise(probabilities, o, k, j, low, high):
 
 
 @inner
-def log_loss_of_row(probabilities, target, on_value, off_value, smooth, i, low, high):
-    """Return ``sum_k -t_k log p_k`` of row ``i``."""
+def log_loss_of_row(
+    probabilities, target, on_value, off_value, smooth, i, y, low, high
+):
+    """Return ``sum_k -t_k log p_k`` of row ``i``; ``y`` is the class of an index."""
     o, j = divmod(i, probabilities.shape[2])
     loss = 0.0
     if target.ndim == 1:
-        y = target[i]
         at_target = clipped_surprise(probabilities, o, y, j, low, high)
         loss = weighted(on_value[y], at_target)
         if smooth:
@@ -45,6 +46,7 @@ def probability_loss_chunk(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     low,
     high,
     begin,
@@ -57,9 +59,13 @@ def probability_loss_chunk(
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
         loss = 0.0
+        y = 0
+        if target.ndim == 1:
+            n_classes = probabilities.shape[1]
+            y, weight = class_and_weight(target[i], weight, n_classes, ignore_index)
         if weight != 0:
             loss = weight * log_loss_of_row(
-                probabilities, target, on_value, off_value, smooth, i, low, high
+                probabilities, target, on_value, off_value, smooth, i, y, low, high
             )
         if loss_out.size:
             loss_out[i] = loss
@@ -80,6 +86,7 @@ def probability_grad_chunk(
     on_value,
     off_value,
     row_weight,
+    ignore_index,
     scale,
     begin,
     end,
@@ -88,6 +95,9 @@ def probability_grad_chunk(
     """Write ``-t / p`` of rows ``begin:end``, times scale and row weight."""
     for i in range(begin, end):
         weight = row_weight[i] if row_weight.size else 1.0
+        if target.ndim == 1:
+            n_classes = probabilities.shape[1]
+            _, weight = class_and_weight(target[i], weight, n_classes, ignore_index)
         factor = -scale * weight
         o, j = divmod(i, probabilities.shape[2])
         for k in range(gradient_out.shape[1]):

@@ -27,6 +27,7 @@ from skxent.kernels._groups import (
     MOST_LANES,
     NEAR_AHEAD,
     lines_of_group,
+    read_classes,
     read_group,
     read_indices,
     read_weights,
@@ -281,14 +282,16 @@ def exponentiate_batch(batch, p, n_classes, n_columns, i, end):
 
 @inner
 def read_index_targets(batch, q, on, off, options, n_classes, i, end):
-    """Find ``linear``, ``mass`` and ``t_y`` of class indices."""
-    uniform, smooth, smoothing = options
+    """Find ``linear``, ``mass`` and ``t_y`` of class indices, and the rows' weights."""
+    uniform, smooth, smoothing, ignore_index = options
     n = lanes(batch.m)
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
         m = load(batch.m, r)
+        width = min(n, end - i - r)
         weight = load_beside(batch.weight, r, m)
-        y = select(weight == 0.0, 0, read_indices(q, i + r, min(n, end - i - r), m))
+        y, weight = read_classes(q, n_classes, ignore_index, weight, i + r, width, m)
+        store(weight, batch.weight, r)
         mass = widened(spread(0.0, m)) + on[0]
         t_y = mass + off[0]
         if not uniform:
@@ -413,6 +416,7 @@ def short_rows_chunk(
             on_value,
             off_value,
             row_weight,
+            options,
             scale,
             begin,
             end,

@@ -6,13 +6,15 @@ Conventions are those of :mod:`skxent.kernels._cpu`. ``class_weight`` (K,) and
 
 from numba import prange
 
-from skxent.kernels._groups import read_weights
+from skxent.kernels._groups import AHEAD, read_weights
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._simd import (
     gather,
     lanes,
-    load_part_beside,
+    load,
+    load_part,
     pointer,
+    prefetch,
     select,
     spread,
     total,
@@ -30,7 +32,8 @@ def survey_chunk(target, n_classes, ignore_index, class_weight, row_weight, begi
     n = lanes(weights)
     for i in range(begin, end, n):
         width = min(n, end - i)
-        y = load_part_beside(p, i, width, ignore_index, nothing)
+        prefetch(p, i + AHEAD * n)
+        y = load(p, i) if width == n else load_part(p, i, width, ignore_index)
         is_ignored = y == ignore_index
         outside = (y < 0) | (y >= n_classes)
         wrong = wrong + select(is_ignored, 0.0, select(outside, nothing + 1.0, 0.0))
@@ -65,13 +68,3 @@ def survey_indices(
         counts_out[chunk, 0] = wrong
         counts_out[chunk, 1] = ignored
         counts_out[chunk, 2] = weight
-
-
-@twins
-def mask_rows(target, ignore_index, row_weight, n_chunks, rows_per_chunk, weight_out):
-    """Write the weight of each row, 0 where its index is ignored."""
-    for chunk in prange(n_chunks):
-        begin = chunk * rows_per_chunk
-        for i in range(begin, min(begin + rows_per_chunk, target.size)):
-            weight = row_weight[i] if row_weight.size else 1.0
-            weight_out[i] = 0.0 if target[i] == ignore_index else weight

@@ -10,8 +10,8 @@ Conventions are those of :mod:`skxent.kernels._short_rows`.
 
 from skxent.kernels._groups import (
     AHEAD,
+    read_classes,
     read_group,
-    read_indices,
     read_weights,
     write,
     write_group,
@@ -86,6 +86,7 @@ def two_classes_chunk(
     on_value,
     off_value,
     row_weight,
+    options,
     scale,
     begin,
     end,
@@ -107,15 +108,16 @@ def two_classes_chunk(
         width = min(n, end - i)
         z0, z1 = read_pairs(p, n_columns, i, width, pair)
         x, low = difference(z0, z1)
+        weight = read_weights(weights, row_weight.size, i, width, x)
         if target.ndim == 1:
-            q1 = select(read_indices(q, i, width, x) == 1, one, 0.0)
+            y, weight = read_classes(q, 2, options[3], weight, i, width, x)
+            q1 = select(y == 1, one, 0.0)
             q0 = one - q1
         else:
             q0, q1 = read_pairs(q, n_columns, i, width, pair)
         t0, t1 = blend(on0, q0, off0), blend(on1, q1, off1)
         e = exp_nonpositive(-magnitude(x))
         e = e - e * select(x > 0.0, low, -low)
-        weight = read_weights(weights, row_weight.size, i, width, x)
         loss = weight * widened(sigmoid_loss(t0, t1, x, log1p_of_fraction(e)))
         loss = select(weight == 0.0, 0.0, loss)
         sums, error = two_sum(sums, loss)

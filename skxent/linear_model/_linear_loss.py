@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
-from skxent.losses._targets import row_mass
+from skxent.losses._targets import mass_and_weight
 
 __all__ = ["LinearCrossEntropy"]
 
@@ -126,7 +126,7 @@ class LinearCrossEntropy:
         scale = 1.0 / self.targets.denominator
         cast = coef.astype(self.X.dtype, copy=False)
         logits = [self._linear_map(rows, cast) for rows in self._blocks()]
-        mass = row_mass(self.targets)
+        mass, weight = mass_and_weight(self.targets)
 
         def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
             direction = vector.astype(self.X.dtype, copy=False)
@@ -134,9 +134,8 @@ class LinearCrossEntropy:
             for rows, z in zip(self._blocks(), logits, strict=True):
                 v = self._linear_map(rows, direction)
                 out = np.empty_like(z)
-                self.backend.softmax_curvature(
-                    z, mass[rows], self.targets.rows(rows).row_weight, v, scale, out
-                )
+                of_rows = weight[rows] if weight.size else weight
+                self.backend.softmax_curvature(z, mass[rows], of_rows, v, scale, out)
                 self._pull_back(rows, out, result)
             self._weights(result)[...] += self.l2 * self._weights(vector)
             return result

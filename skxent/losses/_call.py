@@ -175,7 +175,7 @@ def prepare_call(
     if reduction == "mean":
         scale = 1.0 / encoded.denominator if encoded.denominator else math.nan
     elif reduction == "sample":
-        shares = row_shares(encoded.target, weight, encoded.row_weight)
+        shares = row_shares(encoded, weight)
         sample_denominator = layout.sample_sums(shares)
     return Call(
         backend,

@@ -21,7 +21,7 @@ from skxent.losses._call import (
     write_gradient,
 )
 from skxent.losses._plain import plain_loss, plain_value_and_grad
-from skxent.losses._targets import row_mass
+from skxent.losses._targets import mass_and_weight
 
 __all__ = [
     "cross_entropy",
@@ -112,7 +112,7 @@ def cross_entropy(
     loss of nan. A class without weight or target adds 0 even at a logit of -inf, where
     torch gives nan.
 
-    Needs 8 bytes per row where rows are weighted or ignored. Arrays of another dtype
+    Needs 8 bytes per row where rows are weighted. Arrays of another dtype
     than the kernels' (float16 and integer logits, targets that are not int64 or of the
     dtype of `input`) are copied, and so are those with gaps between their entries.
     C order with any `class_axis`, and Fortran order of two axes, are read in place.
@@ -167,6 +167,7 @@ def cross_entropy_value_and_grad(
         As for :func:`cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself. Not for a list of arrays.
+        After an error its content is undefined.
 
     Returns
     -------
@@ -362,11 +363,9 @@ def cross_entropy_hvp(
     if call.logits.size:
         if np.may_share_memory(product, v):
             v = v.copy()
-        targets = call.for_gradient().targets
         call.backend.softmax_curvature(
             call.logits,
-            row_mass(targets),
-            targets.row_weight,
+            *mass_and_weight(call.for_gradient().targets),
             v.astype(call.logits.dtype, copy=False),
             call.scale,
             product,

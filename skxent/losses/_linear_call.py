@@ -20,6 +20,7 @@ from skxent.backends._team import Run, team
 from skxent.losses import _validation as check
 from skxent.losses._call import Call, cast, prepare_call
 from skxent.losses._layout import make_layout
+from skxent.losses._targets import row_weights
 
 __all__ = ["LinearCall", "prepare"]
 
@@ -159,12 +160,11 @@ class LinearCall(NamedTuple):
 
     def _ignored(self, rows: slice) -> NDArray[np.bool_]:
         """Return which samples of a block have ignored rows only."""
-        row_weight = self.loss.targets.row_weight
+        weights = row_weights(self.loss.targets.rows(self._losses_of(rows)))
         n = rows.stop - rows.start
-        if not row_weight.size:
+        if not weights.size:
             return np.zeros(n, dtype=np.bool_)
-        weights = row_weight[self._losses_of(rows)].reshape(n, self.inner)
-        return np.asarray((weights == 0).all(axis=1))
+        return np.asarray((weights.reshape(n, self.inner) == 0).all(axis=1))
 
     def _losses_of(self, rows: slice) -> slice:
         """Return where the losses of a block of samples lie among all."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skxent.losses._call import Call, cast, deliver, gradient_buffer, prepare
 from skxent.losses._ragged import read
+from skxent.losses._targets import row_weights
 
 __all__ = ["nll_loss", "nll_loss_grad", "nll_loss_value_and_grad"]
 
@@ -269,7 +270,8 @@ class _Rows(NamedTuple):
 
 def _rows_of(call: Call) -> _Rows:
     """Return where each row is read, and what it is multiplied with."""
-    index, on_value, _, row_weight, _ = call.targets
+    index, on_value, *_ = call.targets
+    row_weight = row_weights(call.targets)
     ignored = None
     if row_weight.size:
         ignored = row_weight == 0

@@ -2,7 +2,7 @@
 
 ``t_ik = w_k ((1 - e) q_ik + e / K)`` with class weights ``w``, smoothing ``e``, K
 classes and target ``q`` becomes ``on_value_k q_ik + off_value_k``; ``sample_weight``
-and ``ignore_index`` become one weight per row. The rule is that of
+becomes one weight per row, and rows with ``ignore_index`` weigh 0. The rule is that of
 ``torch.nn.CrossEntropyLoss``.
 """
 
@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends import EncodedTargets, backend_for
+from skxent.backends import NO_INDEX, EncodedTargets, backend_for
 from skxent.losses import _validation as check
 
-__all__ = ["encode_targets", "kept_values", "row_mass", "row_shares"]
+__all__ = [
+    "encode_targets",
+    "kept_values",
+    "mass_and_weight",
+    "row_shares",
+    "row_weights",
+]
 
 NO_ROWS = np.empty(0)
 MOST_KEPT_CLASSES = 1 << 10
-NO_INDEX = -(2**63)  # what stands for an ignore_index that int64 does not hold
 
 
 def encode_targets(
@@ -41,19 +46,22 @@ def encode_targets(
     if target.ndim == 1:
         indices = check.check_index_dtype(target)
         class_weight = NO_ROWS if weight is None else weight
-        backend = backend_for(indices)
+        sought = ignore_index
         if abs(ignore_index) > check.LARGEST_INT64:
-            ignore_index = NO_INDEX
-        wrong, ignored, denominator = backend.survey_indices(
-            indices, n_classes, ignore_index, class_weight, row_weight
+            sought = NO_INDEX
+        wrong, ignored, denominator = backend_for(indices).survey_indices(
+            indices, n_classes, sought, class_weight, row_weight
         )
-        if wrong:
+        if wrong or (ignored and sought != ignore_index):
             check.refuse_first_wrong_index(target, n_classes, ignore_index)
-        if ignored:
-            row_weight = backend.mask_rows(indices, ignore_index, row_weight)
+        if not ignored:
+            ignore_index = NO_INDEX
+        elif ignore_index == NO_INDEX:  # which means none to the kernels
+            row_weight = _masked(row_weight, indices == ignore_index)
         target = indices
     else:
         check.refuse_ignore_index(ignore_index)
+        ignore_index = NO_INDEX
         target = check.check_probability_targets(target, dtype)
         # torch divides by the number of elements over the number of classes: 0 / 0
         if not n_classes:
@@ -68,7 +76,9 @@ def encode_targets(
         on_value, off_value = kept_values(n_classes, smoothing)
     else:
         on_value, off_value = _values(np.ones(n_classes), smoothing)
-    return EncodedTargets(target, on_value, off_value, row_weight, denominator)
+    return EncodedTargets(
+        target, on_value, off_value, row_weight, ignore_index, denominator
+    )
 
 
 def _values(
@@ -92,11 +102,25 @@ def _n_rows(target: NDArray[Any]) -> int:
     return target.size if target.ndim == 1 else target.size // max(1, target.shape[1])
 
 
-def row_shares(
-    target: NDArray[Any], weight: Any, row_weight: NDArray[np.float64]
+def _masked(
+    row_weight: NDArray[np.float64], ignored: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
+    """Return the weight of each row, 0 where it is ignored."""
+    return np.where(ignored, 0.0, row_weight if row_weight.size else 1.0)
+
+
+def row_weights(targets: EncodedTargets) -> NDArray[np.float64]:
+    """Return the weight of each row, 0 where it is ignored; (0,) where all are 1."""
+    if targets.ignore_index == NO_INDEX:
+        return np.asarray(targets.row_weight)
+    return _masked(targets.row_weight, targets.target == targets.ignore_index)
+
+
+def row_shares(targets: EncodedTargets, weight: Any) -> NDArray[np.float64]:
     """Return what each row adds to the denominator: ``w[y] s``, or ``s`` alone."""
-    shares = row_weight if row_weight.size else np.ones(_n_rows(target))
+    target, shares = targets.target, row_weights(targets)
+    if not shares.size:
+        shares = np.ones(_n_rows(target))
     if weight is None or target.ndim > 1:
         return shares
     kept = shares != 0  # the index of an ignored row may lie outside
@@ -104,9 +128,12 @@ def row_shares(
     return np.where(kept, shares * class_weight[np.where(kept, target, 0)], 0.0)
 
 
-def row_mass(targets: EncodedTargets) -> NDArray[np.float64]:
-    """Return ``a_i = sum_k t_ik`` for each row, all that curvature needs to know."""
-    target, on_value, off_value, row_weight, _ = targets
+def mass_and_weight(
+    targets: EncodedTargets,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ``a_i = sum_k t_ik`` and the weight of each row, all of curvature."""
+    target, on_value, off_value, *_ = targets
+    row_weight = row_weights(targets)
     if target.ndim > 1:
         # planes are copied, so that both layouts add up in the same order
         rows = np.moveaxis(target, 1, -1).reshape(-1, len(on_value))
@@ -117,4 +144,4 @@ def row_mass(targets: EncodedTargets) -> NDArray[np.float64]:
         mass[kept] = on_value[target[kept]]
     else:
         mass = on_value[target]
-    return np.asarray(mass + off_value.sum(), dtype=np.float64)
+    return np.asarray(mass + off_value.sum(), dtype=np.float64), row_weight

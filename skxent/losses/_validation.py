@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "LARGEST_INT64",
-    "all_within",
     "check_class_weight",
     "check_distributions",
     "check_flag",
@@ -186,14 +185,6 @@ def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] 
             "Pass None to weigh all alike."
         )
     return weights
-
-
-def all_within(indices: NDArray[np.int64], n_classes: int) -> bool:
-    """Return whether indices, of which there are some, lie in [0, n_classes)."""
-    # as unsigned numbers the negative ones are the largest; argmax is one pass, and on
-    # small arrays a tenth of what max takes
-    unsigned = indices.view(UINT64)
-    return unsigned.item(unsigned.argmax()) < n_classes
 
 
 def check_index_dtype(target: NDArray[Any]) -> NDArray[np.int64]:
