@@ -7,6 +7,8 @@ bits in either layout, and no transposed copy of the whole.
 Conventions are those of :mod:`skxent.kernels._cpu`.
 """
 
+import math
+
 import numpy as np
 
 from skxent.kernels._jit import inner
@@ -82,7 +84,7 @@ def long_planes_chunk(
         if gradient_out.size:
             write_group(gradient, o, j, width, gradient_out)
         i += width
-    return sums + lost
+    return sums + lost if math.isfinite(sums) else sums
 
 
 @inner

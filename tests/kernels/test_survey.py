@@ -40,14 +40,3 @@ def test_row_of_weight_0_weighs_nothing_whatever_its_class_weighs():
         np.array([0, 1]), 2, -100, weights, rows, 10, counts
     )
     assert counts.tolist() == [[0, 0, 2]]
-
-
-@pytest.mark.parametrize("twin", ["parallel", "sequential"])
-def test_ignored_rows_get_weight_0(twin):
-    target, rows = np.array([3, -1, 3, -1, 0]), np.arange(5.0)
-    out = np.empty(5)
-    mask = getattr(_survey.mask_rows, twin)
-    mask(target, -1, NONE, 2, 3, out)
-    assert out.tolist() == [1, 0, 1, 0, 1]
-    mask(target, -1, rows, 2, 3, out)
-    assert out.tolist() == [0, 0, 2, 0, 4]
