@@ -112,10 +112,10 @@ def cross_entropy(
     loss of nan. A class without weight or target adds 0 even at a logit of -inf, where
     torch gives nan.
 
-    Needs 8 bytes per row where rows are weighted. Arrays of another dtype
-    than the kernels' (float16 and integer logits, targets that are not int64 or of the
-    dtype of `input`) are copied, and so are those with gaps between their entries.
-    C order with any `class_axis`, and Fortran order of two axes, are read in place.
+    Needs 8 bytes per row where rows are weighted. Arrays of another dtype than the
+    kernels' (float16 and integer logits, targets that are not int64 or of the dtype of
+    `input`) are copied, and so are those with gaps between their entries. C order with
+    any `class_axis`, and Fortran order of two axes, are read in place.
 
     Examples
     --------

@@ -267,7 +267,7 @@ class CrossEntropyLoss(Criterion):
         input, target, sample_weight : array-like
             As for a call of the loss.
         out : ndarray of the shape and dtype of `input`, default=None
-            Receives the gradient.
+            Receives the gradient. After an error its content is undefined.
 
         Returns
         -------

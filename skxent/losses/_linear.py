@@ -95,10 +95,10 @@ default=None
 
     A block holds a 32nd of the scores and at most 16,777,216 of them, except that it
     has 64 rows and 2,097,152 scores at least, and 256 rows if these are within the
-    most. Beside it, memory is needed for 8 bytes per row where rows are weighted or
-    ignored, and for copies of arrays that the kernels cannot read: a `linear_weight`
-    that is not C-contiguous or of float16, integer arrays, and probabilities of another
-    dtype than `input`.
+    most. Beside it, memory is needed for 8 bytes per row where rows are weighted, and
+    for copies of arrays that the kernels cannot read: a `linear_weight` that is not
+    C-contiguous or of float16, integer arrays, and probabilities of another dtype than
+    `input`.
 
     Scores are computed by BLAS in the dtype of `input`, in float32 for float16. A large
     call starts as many threads as BLAS has, and leaves BLAS a single one until it
