@@ -65,7 +65,8 @@ class Backend(Protocol):
         """Return the sum of the row losses.
 
         Fills ``loss_out`` (n,) with the row losses and ``gradient_out`` with ``scale``
-        times the gradient of the sum, unless they have no rows.
+        times the gradient of the sum, unless they have no rows. The row of a class
+        index that is neither ignored nor in [0, K) is nan in all of them.
         """
 
     def softmax_curvature(

@@ -86,10 +86,13 @@ def test_ignored_rows_are_as_good_as_absent(shape, dtype, ignored, fill):
     bad[y == ignored] = fill
     bad = np.ascontiguousarray(np.moveaxis(bad, -1, 1))
     out = np.full_like(z, 7)
-    for got in (
-        cross_entropy_value_and_grad(bad, y, ignore_index=ignored),
-        cross_entropy_value_and_grad(bad, y, ignore_index=ignored, out=out),
-    ):
+    ways = [{"ignore_index": ignored}, {"ignore_index": ignored, "out": out}]
+    if ignored == -100:
+        ways += [{}, {"out": out}]
+        assert cross_entropy(bad, y) == expected[0]
+    for options in ways:
+        out.fill(7)
+        got = cross_entropy_value_and_grad(bad, y, **options)
         assert got[0] == expected[0]
         np.testing.assert_array_equal(got[1], expected[1])
     np.testing.assert_array_equal(
