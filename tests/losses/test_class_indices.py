@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from skxent.backends import _numpy
 from skxent.losses import (
     cross_entropy,
     cross_entropy_grad,
@@ -183,6 +184,23 @@ def test_ignored_rows_of_lists(reduction, ignored):
         )
         assert np.isfinite(one).all()
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("n_ignored", "n_calls"), [(0, 1), (700, 1), (1, 2)])
+def test_rows_are_computed_once_where_many_are_ignored(monkeypatch, n_ignored, n_calls):
+    z, y = make_problem((7001, 10))
+    y[np.random.default_rng(83).permutation(7001)[:n_ignored]] = -100
+    kept = y != -100
+    expected = cross_entropy(z[kept], y[kept], reduction="sum") / kept.sum()
+    softmax_loss, calls = _numpy.softmax_loss, []
+
+    def counted(*args):
+        calls.append(args)
+        return softmax_loss(*args)
+
+    monkeypatch.setattr(_numpy, "softmax_loss", counted)
+    assert math.isclose(cross_entropy(z, y), expected, rel_tol=1e-14)
+    assert len(calls) == n_calls
 
 
 @pytest.mark.parametrize("ignore_index", [2**63, 2**64, -(2**64), -(2**63) - 1])
