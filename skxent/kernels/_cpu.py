@@ -44,8 +44,9 @@ from skxent.kernels._probability_rows import (
     probability_grad_chunk,
     probability_loss_chunk,
 )
-from skxent.kernels._short_rows import short_rows_chunk, short_rows_curvature_chunk
+from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._targets import options_of
+from skxent.kernels._tile_rows import tile_rows_curvature_chunk
 
 
 @twins
@@ -93,7 +94,7 @@ def short_rows_curvature(
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        short_rows_curvature_chunk(
+        tile_rows_curvature_chunk(
             logits, mass, row_weight, vector, scale, begin, end, product_out
         )
 

@@ -9,17 +9,22 @@ more; a row of 50,000 float32 logits lies in the second cache by then.
 Exponentials are made again for the gradient: storing them would take as long.
 
 Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
-:mod:`skxent.kernels._short_rows`, whose batches of rows get the losses of these rows,
-too. Pointers ``z``, ``q``, ``v`` and ``out`` lead to the row itself.
+:mod:`skxent.kernels._batches`. Pointers ``z``, ``q``, ``v`` and ``out`` lead to the row
+itself.
 """
 
 import math
 from typing import Any, NamedTuple
 
+from skxent.kernels._batches import (
+    add_losses,
+    batch_like,
+    share_of,
+    sum_with_largest,
+)
 from skxent.kernels._groups import MOST_LANES, read, write
 from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, curvature, residual
-from skxent.kernels._short_rows import add_losses, batch_like, share_of
 from skxent.kernels._simd import (
     advance,
     first,
@@ -299,7 +304,7 @@ def long_rows_chunk(
         last = min(first_row + n, end)
         for r in range(n):
             batch.weight[r] = 0.0
-            batch.e_m[r] = 1.0
+            batch.others[r] = 0.0
         for i in range(first_row, last):
             r = i - first_row
             weight = row_weight[i] if row_weight.size else 1.0
@@ -331,23 +336,20 @@ def long_rows_chunk(
                 linear, (mass, mass_low) = probability_terms(
                     z, q, n_classes, on, off, options[0], m
                 )
-            batch.ones[r] = first(row.ones)
-            batch.e_m[r] = first(row.e_m)
             batch.rest[r] = row.rest
+            share = batch.rest[r] / first(row.e_m)
+            batch.others[r] = (first(row.ones) - 1.0) + share
             batch.mass[r] = mass
             batch.linear[r] = linear
             if gradient_out.size:
                 out = advance(pointer(gradient_out), i * n_classes)
                 factor = scale * weight
                 one = widened(spread(1.0, p))
+                d, d_low = sum_with_largest(
+                    one * row.rest, one * row.rest_low, row.ones, row.e_m
+                )
                 high, low = share_of(
-                    one * factor,
-                    one * mass,
-                    one * mass_low,
-                    one * row.rest,
-                    one * row.rest_low,
-                    row.ones,
-                    row.e_m,
+                    one * factor, one * mass, one * mass_low, d, d_low, row.e_m
                 )
                 slope = spread(factor, p)
                 write_gradient(
@@ -394,15 +396,10 @@ def long_rows_curvature_chunk(
         z = advance(p, i * n_classes)
         v = advance(pointer(vector), i * n_classes)
         row = read_row(z, n_classes, near)
-        high, low = share_of(
-            one,
-            one,
-            one * 0.0,
-            one * row.rest,
-            one * row.rest_low,
-            row.ones,
-            row.e_m,
+        d, d_low = sum_with_largest(
+            one * row.rest, one * row.rest_low, row.ones, row.e_m
         )
+        high, low = share_of(one, one, one * 0.0, d, d_low, row.e_m)
         mean_v = one * 0.0
         lost = mean_v
         for k in range(0, n_classes, n):

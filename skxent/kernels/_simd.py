@@ -47,6 +47,7 @@ from skxent.kernels._simd_type import (
 
 __all__ = [
     "advance",
+    "all_lanes",
     "any_lane",
     "bits",
     "exchanged",
@@ -69,6 +70,7 @@ __all__ = [
     "pointer",
     "prefetch",
     "prefetch_to_write",
+    "scatter",
     "scratch",
     "select",
     "shortened",
@@ -160,17 +162,23 @@ def gather(p: Any, index: Any) -> Any:
 def _gather(s: Builder, p: Any, index: Any) -> Any:
     vector = s.sig.return_type
     wide = llvm_type(vector)
-    every = ir.Constant(ir.VectorType(BOOL, vector.lanes), [1] * vector.lanes)
-    # llvmlite has no address arithmetic on vectors
-    offsets = s.b.sext(index, ir.VectorType(INDEX, vector.lanes))
-    size = s.spread(INDEX(align_of(vector)), vector.lanes)
-    base = s.spread(s.b.ptrtoint(p, INDEX), vector.lanes)
-    addresses = s.b.inttoptr(
-        s.b.add(base, s.b.mul(offsets, size)), ir.VectorType(p.type, vector.lanes)
-    )
+    addresses, every = s.addresses(p, index, vector)
     name = f"masked.gather.{suffix(vector)}.v{vector.lanes}p0"
     nothing = ir.Constant(wide, ir.Undefined)
     return s.call(name, wide, addresses, I32(align_of(vector)), every, nothing)
+
+
+def scatter(v: Any, p: Any, index: Any) -> None:
+    """Write each lane to the element that the lane of ``index`` numbers."""
+    p[index] = v
+
+
+@compiled(scatter, lambda v, p, index: types.void)
+def _scatter(s: Builder, v: Any, p: Any, index: Any) -> None:
+    vector = s.sig.args[0]
+    name = f"masked.scatter.{suffix(vector)}.v{vector.lanes}p0"
+    addresses, every = s.addresses(p, index, vector)
+    s.call(name, ir.VoidType(), v, addresses, I32(align_of(vector)), every)
 
 
 def numbers(like: Any) -> Any:
@@ -227,11 +235,8 @@ def store_part(v: Any, p: Any, i: int, n: int) -> None:
 
 @compiled(store_part, lambda v, p, i, n: types.void)
 def _store_part(s: Builder, v: Any, p: Any, i: Any, n: Any) -> None:
-    vector = s.sig.args[0]
-    mask = s.lanes_below(s.cast(n, 3, types.intp), vector.lanes)
-    address = s.address(p, s.cast(i, 2, types.intp), llvm_type(vector))
-    name = f"masked.store.{suffix(vector)}.p0"
-    s.call(name, ir.VoidType(), v, address, I32(align_of(vector)), mask)
+    i, n = s.cast(i, 2, types.intp), s.cast(n, 3, types.intp)
+    s.store_below(v, p, i, n, s.sig.args[0])
 
 
 def prefetch(p: Any, i: int) -> None:
@@ -326,6 +331,16 @@ def any_lane(mask: Any) -> bool:
 @compiled(any_lane, lambda mask: types.boolean)
 def _any_lane(s: Builder, mask: Any) -> Any:
     return s.call(f"vector.reduce.or.v{s.sig.args[0].lanes}i1", BOOL, mask)
+
+
+def all_lanes(mask: Any) -> bool:
+    """Return whether every lane is true."""
+    return bool(np.all(mask))
+
+
+@compiled(all_lanes, lambda mask: types.boolean)
+def _all_lanes(s: Builder, mask: Any) -> Any:
+    return s.call(f"vector.reduce.and.v{s.sig.args[0].lanes}i1", BOOL, mask)
 
 
 def maximum(x: Any, y: Any) -> Any:

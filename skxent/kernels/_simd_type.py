@@ -156,6 +156,17 @@ class Builder:
     def address(self, p: Any, i: Any, vector: ir.VectorType) -> Any:
         return self.b.bitcast(self.b.gep(p, [i]), vector.as_pointer())
 
+    def addresses(self, p: Any, index: Any, vector: Vector) -> tuple[Any, Any]:
+        """Return the addresses of elements of a kind, and the mask of all lanes."""
+        # llvmlite has no address arithmetic on vectors
+        offsets = self.b.sext(index, ir.VectorType(INDEX, vector.lanes))
+        size = self.spread(INDEX(align_of(vector)), vector.lanes)
+        base = self.spread(self.b.ptrtoint(p, INDEX), vector.lanes)
+        every = ir.Constant(ir.VectorType(BOOL, vector.lanes), [1] * vector.lanes)
+        address = ir.VectorType(p.type, vector.lanes)
+        offset = self.b.mul(offsets, size)
+        return self.b.inttoptr(self.b.add(base, offset), address), every
+
     def load(self, p: Any, i: Any, vector: ir.VectorType, align: int) -> Any:
         return self.b.load(self.address(p, i, vector), align=align)
 
@@ -165,12 +176,24 @@ class Builder:
     def masked_load(self, p: Any, i: Any, n: Any, fill: Any) -> Any:
         """Return the vector of the call's result, ``fill`` from lane ``n`` on."""
         vector = self.sig.return_type
-        wide = llvm_type(vector)
         fill = self.spread(self.cast(fill, 3, vector.scalar), vector.lanes)
-        mask = self.lanes_below(self.cast(n, 2, types.intp), vector.lanes)
-        address = self.address(p, self.cast(i, 1, types.intp), wide)
+        i, n = self.cast(i, 1, types.intp), self.cast(n, 2, types.intp)
+        return self.load_below(p, i, n, vector, fill)
+
+    def load_below(self, p: Any, i: Any, n: Any, vector: Vector, fill: Any) -> Any:
+        """Return the vector from element ``i`` on, ``fill`` from lane ``n`` on."""
+        wide = llvm_type(vector)
+        mask = self.lanes_below(n, vector.lanes)
         name = f"masked.load.{suffix(vector)}.p0"
+        address = self.address(p, i, wide)
         return self.call(name, wide, address, I32(align_of(vector)), mask, fill)
+
+    def store_below(self, v: Any, p: Any, i: Any, n: Any, vector: Vector) -> None:
+        """Write the first ``n`` lanes from element ``i`` on."""
+        mask = self.lanes_below(n, vector.lanes)
+        name = f"masked.store.{suffix(vector)}.p0"
+        address = self.address(p, i, llvm_type(vector))
+        self.call(name, ir.VoidType(), v, address, I32(align_of(vector)), mask)
 
     def lanes_below(self, n: Any, lanes: int) -> Any:
         """Return the mask of the first ``n`` lanes."""

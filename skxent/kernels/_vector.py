@@ -59,6 +59,7 @@ from skxent.kernels._simd import (
 
 __all__ = [
     "accumulate",
+    "add_to_total",
     "exp_nonpositive",
     "exp_shifted",
     "is_far",
@@ -293,6 +294,19 @@ def _accumulate_64(term, rounded, lost):
 # (rounded, lost), float64, with a term added. float64 holds sums of float32 numbers as
 # they are, and ``lost`` stays as it is.
 accumulate = by_dtype(_accumulate_32, _accumulate_64)
+
+
+def _add_to_total_32(like, term, rounded, lost):
+    return rounded + term, lost
+
+
+def _add_to_total_64(like, term, rounded, lost):
+    rounded, error = two_sum(rounded, term)
+    return rounded, lost + error
+
+
+# (rounded, lost), float64, with a float64 term added that comes of numbers of a dtype.
+add_to_total = by_dtype(_add_to_total_32, _add_to_total_64)
 
 
 def _total_32(like, rounded, lost):

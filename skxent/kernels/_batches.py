@@ -1,0 +1,226 @@
+"""What is known of a batch of rows, and what follows from it: losses and shares.
+
+Vectors hold a number for each of as many rows as they have lanes. Exponentials have the
+scale of ``exp_shifted``, which is a row's own.
+
+``m``
+    the largest logit, ``e_m`` its exponential
+``z_y``, ``e_y``
+    the logit of the class index, its exponential
+``d``, ``d_low``
+    the sum of the exponentials, in two parts
+``rest``
+    that sum without the exponential of the class index
+``weight``
+    of the row, 0 if it is ignored
+``mass``, ``mass_low``
+    ``sum_k t_k``, in two parts
+``linear``, ``others``
+    the loss is ``linear + mass log(1 + others)``
+``at_target``
+    ``t_y``
+``share``
+    the gradient of plain class indices is this multiple of the exponentials
+
+A confident row is one whose ``d`` hardly exceeds one of the exponentials; ``others`` is
+the sum of the rest over that one, so the row's tiny loss keeps its digits.
+"""
+
+from typing import Any, NamedTuple
+
+from skxent.kernels._groups import MOST_LANES, write
+from skxent.kernels._jit import by_dtype, inlined, inner
+from skxent.kernels._simd import (
+    fma,
+    gather,
+    lanes,
+    load,
+    load_beside,
+    narrowed,
+    scatter,
+    scratch,
+    select,
+    spread,
+    widened,
+)
+from skxent.kernels._vector import add_to_total, log1p, two_sum
+
+# Two tiles of so many classes, logits and targets, take two thirds of the first cache.
+MOST_CLASSES = 256
+MOST_GROUPS = 8
+TILE_SIZE = MOST_CLASSES * MOST_LANES
+ROWS = MOST_GROUPS * MOST_LANES
+MOST_RATIO = 2.0**60  # of exponentials: their scale leaves room for so much
+
+
+class Batch(NamedTuple):
+    """Memory for a batch of groups, and for the vectors of each."""
+
+    tile: Any
+    target_tile: Any
+    m: Any
+    e_m: Any
+    z_y: Any
+    e_y: Any
+    rest: Any
+    others: Any
+    share: Any
+    d: Any
+    d_low: Any
+    weight: Any
+    mass: Any
+    mass_low: Any
+    linear: Any
+    at_target: Any
+
+
+@inlined
+def batch_like(p, wide):
+    """Return the memory of a batch, of the caller's stack; ``wide`` is float64."""
+    return Batch(
+        scratch(p, TILE_SIZE),
+        scratch(p, TILE_SIZE),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
+    )
+
+
+@inner
+def rows_per_batch(n_classes, n):
+    """Return how many rows have tiles that fit, whole groups."""
+    return n * max(1, min(MOST_GROUPS, MOST_CLASSES // n_classes))
+
+
+@inner
+def mass_of_class(on_value, uniform, y, like):
+    """Return ``on_value`` of each class, float64."""
+    if uniform:
+        return widened(spread(0.0, like)) + on_value[0]
+    return gather(on_value, y)
+
+
+@inner
+def place_of(y, n_classes):
+    """Return the class, 0 for one that does not exist."""
+    return select((y < 0) | (y >= n_classes), 0, y)
+
+
+@inner
+def leave_out(tile, at):
+    """Return the exponentials of the class indices, and put zeros in their place."""
+    e_y = gather(tile, at)
+    scatter(e_y * 0.0, tile, at)
+    return e_y
+
+
+@inner
+def is_likely(rest, e_y):
+    """Return whether ``log(1 + rest / e_y)`` is the loss as it stands."""
+    return rest < widened(e_y) * MOST_RATIO
+
+
+def _sum_32(like, a, b):
+    return a + b, widened(like * 0.0)
+
+
+def _sum_64(like, a, b):
+    return two_sum(a, b)
+
+
+# The sum of float64 numbers that come of numbers of a dtype, in parts: float64 has all
+# that matters to float32 in one.
+sum_of = by_dtype(_sum_32, _sum_64)
+
+
+@inner
+def add_group(batch, r, width, sums, lost, i, loss_out, n_losses):
+    """Return the sums over lanes with the losses of a group; write each if asked."""
+    others = load(batch.others, r)
+    linear = load_beside(batch.linear, r, others)
+    mass = load_beside(batch.mass, r, others)
+    weight = load_beside(batch.weight, r, others)
+    loss = weight * (linear + mass * widened(log1p(others)))
+    loss = select(weight == 0.0, 0.0, loss)
+    if n_losses:
+        write(narrowed(loss, others), loss_out, i + r, width)
+    return add_to_total(others, loss, sums, lost)
+
+
+@inner
+def add_losses(batch, sums, lost, i, end, loss_out, n_losses):
+    """Return the sums over lanes with the losses of a batch; write each if asked."""
+    n = lanes(batch.m)
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        sums, lost = add_group(batch, r, width, sums, lost, i, loss_out, n_losses)
+    return sums, lost
+
+
+@inner
+def sum_with_largest(rest, rest_low, ones, e_m):
+    """Return ``d`` in two parts from all but the largest exponentials, and those."""
+    many, one = widened(ones), widened(e_m)
+    largest = many * one
+    d, d_low = two_sum(largest, rest)
+    return d, d_low + (fma(many, one, -largest) + rest_low)
+
+
+@inner
+def share_of(factor, mass, mass_low, d, d_low, like):
+    """Return ``factor * mass / d`` in two parts of the logits' dtype.
+
+    Rounded to one part it would be off by as much in each entry of the gradient, and
+    that twice or more where ``a p`` is a multiple of its difference from ``t``.
+    """
+    share = factor * mass
+    share_low = fma(factor, mass, -share) + factor * mass_low
+    d_high, high = narrowed(d, like), narrowed(share, like)
+    d_low = narrowed((d - widened(d_high)) + d_low, like)
+    low = narrowed((share - widened(high)) + share_low, like)
+    inverse = 1.0 / d_high
+    quotient = high * inverse
+    remainder = fma(-quotient, d_high, high) + (low - quotient * d_low)
+    return quotient, remainder * inverse
+
+
+@inner
+def factor_of(batch, r, scale, like):
+    """Return what the gradient of each row is multiplied with, float64."""
+    weight = load_beside(batch.weight, r, like)
+    return select(weight == 0.0, 0.0, scale * weight)
+
+
+@inner
+def shares_of_rows(batch, r, factor, like):
+    """Return :func:`share_of` for a group."""
+    mass = load_beside(batch.mass, r, like)
+    mass_low = load_beside(batch.mass_low, r, like)
+    d, d_low = load_beside(batch.d, r, like), load_beside(batch.d_low, r, like)
+    return share_of(factor, mass, mass_low, d, d_low, like)
+
+
+@inner
+def share_of_indices(batch, r, scale, tile, at):
+    """Return what exponentials are multiplied with for plain class indices.
+
+    There the gradient ``a p - t`` has ``a p`` alone in all entries but the index's,
+    which is the sum of the others with the opposite sign: nothing cancels. That sum
+    is put where the index's exponential was, so that the entry is a multiple as well.
+    """
+    rest = load(batch.rest, r)
+    high, low = shares_of_rows(batch, r, factor_of(batch, r, scale, rest), rest)
+    share = high + low
+    scatter(select(share == 0.0, 0.0, -rest), tile, at)
+    return share
