@@ -29,9 +29,20 @@ from skxent.kernels._batches import (
     share_of_indices,
     sum_of,
 )
-from skxent.kernels._groups import AHEAD, read_classes, read_weights
+from skxent.kernels._groups import (
+    AHEAD,
+    NEAR_AHEAD,
+    lines_of_group,
+    read_classes,
+    read_weights,
+)
 from skxent.kernels._jit import by_dtype, inner
-from skxent.kernels._row_sums import scale_rows, sums_of_rows
+from skxent.kernels._row_sums import (
+    PARTS_SIZE,
+    scale_rows,
+    sums_of_columns,
+    sums_of_rows,
+)
 from skxent.kernels._simd import (
     advance,
     all_lanes,
@@ -73,29 +84,57 @@ limits_of = by_dtype(_limits_32, _limits_64)
 
 
 @inner
-def a_near_logit(p, i):
+def a_near_logit(p):
     """Return the largest of some logits, 0 if that is too large for ``shift_of``."""
-    some = load(p, i)
+    some = load(p, 0)
     guess = spread(largest(some), some)
     return first(select(is_far(guess) | (guess != guess), 0.0, guess))
 
 
 @inner
-def exponentiate_block(p, tile, size, guess):
+def lies_whole(i, n, n_columns):
+    """Return whether rows ``i`` to ``i + n`` are of one plane."""
+    return n_columns == 1 or i % n_columns + n <= n_columns
+
+
+@inner
+def place_in_tile(y, n_classes, n_columns, like):
+    """Return where the entries of the classes ``y`` of a group are."""
+    if n_columns == 1:
+        return numbers(like) * n_classes + y
+    return y * lanes(like) + numbers(like)
+
+
+@inner
+def exponentiate_block(p, tile, n_classes, n_columns, i, end, guess):
     """Write exponentials to the tile; return the largest logit, nan passed over."""
     n = lanes(p)
     offset, lowest = shift_of(spread(guess, p))
     top = spread(-math.inf, p)
-    for k in range(0, size, n):
-        prefetch(p, k + AHEAD * n)
-        z = load(p, k)
-        top = maximum(z, top)
-        store(exp_shifted(z, offset, lowest), tile, k)
+    if n_columns == 1:
+        block = advance(p, i * n_classes)
+        for k in range(0, (end - i) * n_classes, n):
+            prefetch(block, k + AHEAD * n)
+            z = load(block, k)
+            top = maximum(z, top)
+            store(exp_shifted(z, offset, lowest), tile, k)
+        return largest(top)
+    for r in range(0, end - i, n):
+        if lies_whole(i + r, n, n_columns):
+            group, step = lines_of_group(p, n_classes, n_columns, i + r)
+            for k in range(n_classes):
+                prefetch(group, k * step + NEAR_AHEAD * n)
+                z = load(group, k * step)
+                top = maximum(z, top)
+                e = exp_shifted(z, offset, lowest)
+                store(e, tile, (r * n_classes) + k * n)
     return largest(top)
 
 
 @inner
-def take_targets(batch, q, on, options, row_weight, n_weights, n_classes, i, end):
+def take_targets(
+    batch, q, on, options, row_weight, n_weights, n_classes, n_columns, i, end
+):
     """Read what class indices say; put zeros where their exponentials were."""
     uniform, _, _, ignore_index = options
     n = lanes(batch.tile)
@@ -106,20 +145,27 @@ def take_targets(batch, q, on, options, row_weight, n_weights, n_classes, i, end
         store(weight, batch.weight, r)
         store(mass_of_class(on, uniform, y, like), batch.mass, r)
         tile = advance(batch.tile, r * n_classes)
-        store(leave_out(tile, numbers(like) * n_classes + y), batch.e_y, r)
+        at = place_in_tile(y, n_classes, n_columns, like)
+        store(leave_out(tile, at), batch.e_y, r)
 
 
 @inner
-def add_up_rows(batch, n_classes, i, end, is_odd):
+def add_up_rows(batch, n_classes, n_columns, i, end, is_odd):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
     n = lanes(batch.tile)
+    parts = scratch(batch.tile, PARTS_SIZE)
     least_rest, least_d = limits_of(load(batch.m, 0))
     for r in range(0, end - i, n):
-        rest = sums_of_rows(advance(batch.tile, r * n_classes), n_classes)
+        tile = advance(batch.tile, r * n_classes)
+        if n_columns == 1:
+            rest = sums_of_rows(tile, n_classes)
+        else:
+            rest = sums_of_columns(tile, n_classes, parts)
         e_y = load(batch.e_y, r)
         d, d_low = sum_of(e_y, rest, widened(e_y))
         is_good = (rest > least_rest) & (d > least_d) & is_likely(rest, e_y)
-        is_odd[r // n] = 0 if all_lanes(is_good) else 1
+        is_whole = lies_whole(i + r, n, n_columns)
+        is_odd[r // n] = 0 if is_whole and all_lanes(is_good) else 1
         rest = narrowed(rest, e_y)
         store(rest / e_y, batch.others, r)
         store(rest, batch.rest, r)
@@ -128,35 +174,37 @@ def add_up_rows(batch, n_classes, i, end, is_odd):
 
 
 @inner
-def find_shares(batch, q, scale, n_classes, i, end):
+def find_shares(batch, q, scale, n_classes, n_columns, i, end):
     """Find what the exponentials of each row are multiplied with."""
     n = lanes(batch.tile)
     for r in range(0, end - i, n):
         like = load(batch.m, r)
         y = place_of(shortened(load_beside(q, i + r, like), like), n_classes)
         tile = advance(batch.tile, r * n_classes)
-        at = numbers(like) * n_classes + y
+        at = place_in_tile(y, n_classes, n_columns, like)
         store(share_of_indices(batch, r, scale, tile, at), batch.share, r)
 
 
 @inner
-def write_gradient(batch, n_classes, r, out):
-    """Write the gradient of a group from ``out`` on."""
-    n = lanes(out)
+def write_gradient(batch, n_classes, n_columns, r, i, gradient):
+    """Write the gradient of a group, rows from ``i`` on."""
+    n = lanes(gradient)
     tile = advance(batch.tile, r * n_classes)
+    out, step = lines_of_group(gradient, n_classes, n_columns, i)
+    ahead = (AHEAD // 2 if n_columns == 1 else NEAR_AHEAD) * n
     for k in range(n_classes):
-        prefetch_to_write(out, (AHEAD // 2 + k) * n)
-    if n_classes <= n:
+        prefetch_to_write(out, k * step + ahead)
+    if n_columns > 1:
+        share = load(batch.share, r)
+        for k in range(n_classes):
+            store(load(tile, k * n) * share, out, k * step)
+    elif n_classes <= n:
         scale_rows(load(batch.share, r), tile, n_classes, out)
     else:
         for j in range(n):
             share = spread(batch.share[r + j], out)
-            scale_row(
-                share,
-                advance(tile, j * n_classes),
-                n_classes,
-                advance(out, j * n_classes),
-            )
+            row = j * n_classes
+            scale_row(share, advance(tile, row), n_classes, advance(out, row))
 
 
 @inner
@@ -191,7 +239,7 @@ def add_flat_rows(
 
     Write what is asked for.
     """
-    n_classes = logits.shape[1]
+    n_classes, n_columns = logits.shape[1], logits.shape[2]
     p, q, on = pointer(logits), pointer(target), pointer(on_value)
     weights, losses = pointer(row_weight), pointer(loss_out)
     gradient = pointer(gradient_out)
@@ -202,21 +250,29 @@ def add_flat_rows(
     for r in range(0, MOST_GROUPS * n, n):
         store(nothing, batch.linear, r)
         store(nothing, batch.mass_low, r)
-    guess = a_near_logit(p, begin * n_classes)
+    nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
+    guess = a_near_logit(nearby)
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
         last = min(i + step, end)
-        block = advance(p, i * n_classes)
-        size = (last - i) * n_classes
-        top = exponentiate_block(block, batch.tile, size, guess)
+        top = exponentiate_block(p, batch.tile, n_classes, n_columns, i, last, guess)
         if not abs(top - guess) < MOST_OFF and not first(is_far(spread(top, p))):
             guess = top
-            exponentiate_block(block, batch.tile, size, guess)
+            exponentiate_block(p, batch.tile, n_classes, n_columns, i, last, guess)
         is_far_block = not abs(top - guess) < MOST_OFF
         take_targets(
-            batch, q, on, options, weights, row_weight.size, n_classes, i, last
+            batch,
+            q,
+            on,
+            options,
+            weights,
+            row_weight.size,
+            n_classes,
+            n_columns,
+            i,
+            last,
         )
-        add_up_rows(batch, n_classes, i, last, is_odd)
+        add_up_rows(batch, n_classes, n_columns, i, last, is_odd)
         for r in range(0, last - i, n):
             if is_far_block or is_odd[r // n]:
                 sums, lost = add_tile_rows(
@@ -239,9 +295,8 @@ def add_flat_rows(
                     batch, r, n, sums, lost, i, losses, loss_out.size
                 )
         if gradient_out.size:
-            find_shares(batch, q, scale, n_classes, i, last)
+            find_shares(batch, q, scale, n_classes, n_columns, i, last)
             for r in range(0, last - i, n):
                 if not (is_far_block or is_odd[r // n]):
-                    out = advance(gradient, (i + r) * n_classes)
-                    write_gradient(batch, n_classes, r, out)
+                    write_gradient(batch, n_classes, n_columns, r, i + r, gradient)
     return sums, lost

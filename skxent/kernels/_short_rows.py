@@ -12,6 +12,8 @@ from skxent.kernels._tile_rows import add_tile_rows
 from skxent.kernels._two_classes import two_classes_chunk
 from skxent.kernels._vector import joined
 
+LEAST_COLUMNS = 4  # vectors of columns; in narrower planes few groups lie in one
+
 __all__ = ["MOST_CLASSES", "short_rows_chunk"]
 
 
@@ -47,8 +49,10 @@ def short_rows_chunk(
     sums = widened(spread(0.0, pointer(logits)))
     lost = sums
     middle = begin
-    if target.ndim == 1 and logits.shape[2] == 1 and not options[1]:
-        middle = end - (end - begin) % lanes(pointer(logits))
+    n, n_columns = lanes(pointer(logits)), logits.shape[2]
+    is_flat = n_columns == 1 or n_columns >= LEAST_COLUMNS * n
+    if target.ndim == 1 and not options[1] and is_flat:
+        middle = end - (end - begin) % n
         sums, lost = add_flat_rows(
             logits,
             target,

@@ -352,13 +352,12 @@ def turn_into_gradient(
         factor = factor_of(batch, r, scale, like)
         high, low = shares_of_rows(batch, r, factor, like)
         slope = narrowed(factor, like)
-        if target.ndim > 1:
+        if n_classes == 1:
+            # a p and t are the same number, which rounding must not tell
+            store(high * 0.0, tile, 0)
+        elif target.ndim > 1:
             t = advance(batch.target_tile, r * n_classes)
-            if n_classes == 1:
-                # a p and t are the same number, which rounding must not tell
-                store(high * 0.0, tile, 0)
-            else:
-                probability_gradient(tile, t, n_classes, slope, high, low, out, step)
+            probability_gradient(tile, t, n_classes, slope, high, low, out, step)
         else:
             y = read_indices(q, i + r, min(n, end - i - r), like)
             if smooth:
