@@ -19,8 +19,9 @@ scale of ``exp_shifted``, which is a row's own.
     the loss is ``linear + mass log(1 + others)``
 ``at_target``
     ``t_y``
-``share``
-    the gradient of plain class indices is this multiple of the exponentials
+``share``, ``at_y``
+    the gradient of plain class indices: a multiple of the exponentials, but at the
+    index
 
 A confident row is one whose ``d`` hardly exceeds one of the exponentials; ``others`` is
 the sum of the rest over that one, so the row's tiny loss keeps its digits.
@@ -65,6 +66,7 @@ class Batch(NamedTuple):
     rest: Any
     others: Any
     share: Any
+    at_y: Any
     d: Any
     d_low: Any
     weight: Any
@@ -80,6 +82,7 @@ def batch_like(p, wide):
     return Batch(
         scratch(p, TILE_SIZE),
         scratch(p, TILE_SIZE),
+        scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),
@@ -212,15 +215,17 @@ def shares_of_rows(batch, r, factor, like):
 
 
 @inner
-def share_of_indices(batch, r, scale, tile, at):
+def share_of_indices(batch, r, scale):
     """Return what exponentials are multiplied with for plain class indices.
 
-    There the gradient ``a p - t`` has ``a p`` alone in all entries but the index's,
-    which is the sum of the others with the opposite sign: nothing cancels. That sum
-    is put where the index's exponential was, so that the entry is a multiple as well.
+    And the gradient at the index. There ``a p - t`` is the sum of the other entries
+    with the opposite sign, which does not cancel where ``p`` is near 1.
     """
-    rest = load(batch.rest, r)
-    high, low = shares_of_rows(batch, r, factor_of(batch, r, scale, rest), rest)
-    share = high + low
-    scatter(select(share == 0.0, 0.0, -rest), tile, at)
-    return share
+    e_y, rest = load(batch.e_y, r), load(batch.rest, r)
+    factor = factor_of(batch, r, scale, rest)
+    high, low = shares_of_rows(batch, r, factor, rest)
+    is_ignored = factor == 0.0
+    share = select(is_ignored, 0.0, high + low)  # whatever the sums are
+    t_y = narrowed(factor * load_beside(batch.mass, r, rest), rest)
+    at_y = select(rest > e_y, share * e_y - t_y, -(share * rest))
+    return share, select(is_ignored, 0.0, at_y)

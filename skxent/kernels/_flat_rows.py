@@ -57,9 +57,9 @@ from skxent.kernels._simd import (
     pointer,
     prefetch,
     prefetch_to_write,
+    scatter,
     scratch,
     select,
-    shortened,
     spread,
     store,
     store_part,
@@ -174,19 +174,16 @@ def add_up_rows(batch, n_classes, n_columns, i, end, is_odd):
 
 
 @inner
-def find_shares(batch, q, scale, n_classes, n_columns, i, end):
+def find_shares(batch, scale, i, end):
     """Find what the exponentials of each row are multiplied with."""
-    n = lanes(batch.tile)
-    for r in range(0, end - i, n):
-        like = load(batch.m, r)
-        y = place_of(shortened(load_beside(q, i + r, like), like), n_classes)
-        tile = advance(batch.tile, r * n_classes)
-        at = place_in_tile(y, n_classes, n_columns, like)
-        store(share_of_indices(batch, r, scale, tile, at), batch.share, r)
+    for r in range(0, end - i, lanes(batch.tile)):
+        share, at_y = share_of_indices(batch, r, scale)
+        store(share, batch.share, r)
+        store(at_y, batch.at_y, r)
 
 
 @inner
-def write_gradient(batch, n_classes, n_columns, r, i, gradient):
+def write_gradient(batch, q, n_classes, n_columns, r, i, gradient):
     """Write the gradient of a group, rows from ``i`` on."""
     n = lanes(gradient)
     tile = advance(batch.tile, r * n_classes)
@@ -205,6 +202,10 @@ def write_gradient(batch, n_classes, n_columns, r, i, gradient):
             share = spread(batch.share[r + j], out)
             row = j * n_classes
             scale_row(share, advance(tile, row), n_classes, advance(out, row))
+    at_y = load(batch.at_y, r)
+    y = place_of(load_beside(q, i, at_y), n_classes)
+    lane = numbers(load_beside(batch.d, r, at_y))
+    scatter(at_y, out, lane * n_classes + y if n_columns == 1 else y * n_columns + lane)
 
 
 @inner
@@ -295,8 +296,8 @@ def add_flat_rows(
                     batch, r, n, sums, lost, i, losses, loss_out.size
                 )
         if gradient_out.size:
-            find_shares(batch, q, scale, n_classes, n_columns, i, last)
+            find_shares(batch, scale, i, last)
             for r in range(0, last - i, n):
                 if not (is_far_block or is_odd[r // n]):
-                    write_gradient(batch, n_classes, n_columns, r, i + r, gradient)
+                    write_gradient(batch, q, n_classes, n_columns, r, i + r, gradient)
     return sums, lost

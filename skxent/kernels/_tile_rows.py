@@ -185,12 +185,12 @@ def probability_terms(tile, target_tile, n_classes, on_value, off_value, m):
 
 
 @inner
-def index_gradient(tile, n_classes, share, out, step):
-    """Turn exponentials into the gradient for class indices."""
+def index_gradient(tile, n_classes, y, at_y, share, out, step):
+    """Turn exponentials into the gradient for class indices ``y``."""
     n = lanes(tile)
     for k in range(n_classes):
         prefetch_to_write(out, k * step)
-        slope = share * load(tile, k * n)
+        slope = select(y == k, at_y, share * load(tile, k * n))
         store(select(share == 0.0, 0.0, slope), tile, k * n)
 
 
@@ -367,9 +367,8 @@ def turn_into_gradient(
                     tile, n_classes, off, y, e_y, t_y, slope, high, low, out, step
                 )
             else:
-                at = place_of(y, n_classes) * n + numbers(like)
-                share = share_of_indices(batch, r, scale, tile, at)
-                index_gradient(tile, n_classes, share, out, step)
+                share, at_y = share_of_indices(batch, r, scale)
+                index_gradient(tile, n_classes, y, at_y, share, out, step)
 
 
 @inner
