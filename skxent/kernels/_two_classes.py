@@ -8,6 +8,9 @@ element where tiles take 2.
 Conventions are those of :mod:`skxent.kernels._short_rows`.
 """
 
+from typing import Any, NamedTuple
+
+from skxent.kernels._batches import ROWS, mass_of_class
 from skxent.kernels._groups import (
     AHEAD,
     read_classes,
@@ -21,6 +24,7 @@ from skxent.kernels._rules import blend, sigmoid_loss, sigmoid_residual
 from skxent.kernels._simd import (
     lanes,
     load,
+    load_beside,
     magnitude,
     maximum,
     narrowed,
@@ -36,6 +40,7 @@ from skxent.kernels._simd import (
 )
 from skxent.kernels._transpose import alternating, evens_and_odds
 from skxent.kernels._vector import (
+    add_to_total,
     exp_nonpositive,
     joined,
     log1p_of_fraction,
@@ -79,6 +84,124 @@ def difference(z0, z1):
     return x + undefined, select(lost == lost, lost, 0.0)
 
 
+class Pairs(NamedTuple):
+    """Memory for vectors of some groups, between the steps that are taken for all."""
+
+    x: Any  # the other class's logit less the index's
+    low: Any  # what rounding took from it
+    sign: Any  # -1 for class 1
+    e: Any  # exp(-|x|)
+    weight: Any
+    mass: Any
+
+
+@inner
+def read_index_pairs(
+    pairs, p, q, on, options, row_weight, n_weights, n_columns, i, end
+):
+    """Read the differences of logits, and what class indices say."""
+    pair = scratch(p, 32)
+    n = lanes(p)
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        z0, z1 = read_pairs(p, n_columns, i + r, width, pair)
+        x, low = difference(z0, z1)
+        weight = read_weights(row_weight, n_weights, i + r, width, x)
+        y, weight = read_classes(q, 2, options[3], weight, i + r, width, x)
+        sign = select(y == 1, spread(-1.0, x), 1.0)
+        store(x * sign, pairs.x, r)
+        store(low * sign, pairs.low, r)
+        store(sign, pairs.sign, r)
+        store(weight, pairs.weight, r)
+        store(mass_of_class(on, options[0], y, x), pairs.mass, r)
+
+
+@inner
+def exponentiate_pairs(pairs, size):
+    """Find ``e``: the exponential of the rounded difference, then what that lacks."""
+    for r in range(0, size, lanes(pairs.x)):
+        x, low = load(pairs.x, r), load(pairs.low, r)
+        e = exp_nonpositive(-magnitude(x))
+        store(e - e * select(x > 0.0, low, -low), pairs.e, r)
+
+
+@inner
+def add_pair_losses(pairs, sums, lost, i, end, loss_out, n_losses):
+    """Return the sums over lanes with the losses of pairs; write each if asked."""
+    n = lanes(pairs.x)
+    for r in range(0, end - i, n):
+        x = load(pairs.x, r)
+        mass = load_beside(pairs.mass, r, x)
+        weight = load_beside(pairs.weight, r, x)
+        far = widened(select(x < 0.0, 0.0, x))
+        far = select(mass == 0.0, 0.0, mass * far)
+        log_d = widened(log1p_of_fraction(load(pairs.e, r)))
+        loss = select(weight == 0.0, 0.0, weight * (far + mass * log_d))
+        sums, lost = add_to_total(x, loss, sums, lost)
+        if n_losses:
+            write(narrowed(loss, x), loss_out, i + r, min(n, end - i - r))
+    return sums, lost
+
+
+@inner
+def write_pair_gradient(pairs, scale, n_columns, i, end, gradient):
+    """Write ``sigmoid(x)`` for the other class and its opposite for the index's."""
+    pair = scratch(pairs.x, 32)
+    n = lanes(pairs.x)
+    for r in range(0, end - i, n):
+        x, e = load(pairs.x, r), load(pairs.e, r)
+        weight = load_beside(pairs.weight, r, x)
+        factor = narrowed(scale * weight * load_beside(pairs.mass, r, x), x)
+        slope = factor * (select(x > 0.0, 1.0, e) / (e + 1.0))
+        slope = select(weight == 0.0, 0.0, slope * load(pairs.sign, r))
+        width = min(n, end - i - r)
+        write_pairs(-slope, slope, n_columns, i + r, width, gradient, pair)
+
+
+@inner
+def index_pairs_chunk(
+    logits,
+    target,
+    on_value,
+    row_weight,
+    options,
+    scale,
+    begin,
+    end,
+    loss_out,
+    gradient_out,
+):
+    """Do as ``two_classes_chunk`` for class indices without smoothing.
+
+    There the loss is ``log(1 + exp x)`` for the other logit less the index's, ``x``,
+    and the gradient is ``sigmoid(x)`` and its opposite. A row takes 200 cycles from end
+    to end, so that each step is taken for some groups before the next.
+    """
+    n_columns = logits.shape[2]
+    p, q, weights = pointer(logits), pointer(target), pointer(row_weight)
+    on, losses, gradient = pointer(on_value), pointer(loss_out), pointer(gradient_out)
+    pairs = Pairs(
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
+        scratch(on, ROWS),
+        scratch(on, ROWS),
+    )
+    sums = widened(spread(0.0, p))
+    lost = sums
+    for i in range(begin, end, ROWS):
+        last = min(i + ROWS, end)
+        read_index_pairs(
+            pairs, p, q, on, options, weights, row_weight.size, n_columns, i, last
+        )
+        exponentiate_pairs(pairs, last - i)
+        sums, lost = add_pair_losses(pairs, sums, lost, i, last, losses, loss_out.size)
+        if gradient_out.size:
+            write_pair_gradient(pairs, scale, n_columns, i, last, gradient)
+    return total(joined(sums, lost))
+
+
 @inner
 def two_classes_chunk(
     logits,
@@ -94,6 +217,19 @@ def two_classes_chunk(
     gradient_out,
 ):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    if target.ndim == 1 and not options[1]:
+        return index_pairs_chunk(
+            logits,
+            target,
+            on_value,
+            row_weight,
+            options,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
+        )
     n_columns = logits.shape[2]
     p, q, weights = pointer(logits), pointer(target), pointer(row_weight)
     losses, gradient = pointer(loss_out), pointer(gradient_out)
@@ -120,8 +256,7 @@ def two_classes_chunk(
         e = e - e * select(x > 0.0, low, -low)
         loss = weight * widened(sigmoid_loss(t0, t1, x, log1p_of_fraction(e)))
         loss = select(weight == 0.0, 0.0, loss)
-        sums, error = two_sum(sums, loss)
-        lost = lost + error
+        sums, lost = add_to_total(x, loss, sums, lost)
         if loss_out.size:
             write(narrowed(loss, x), losses, i, width)
         if gradient_out.size:
