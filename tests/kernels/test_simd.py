@@ -9,6 +9,7 @@ import pytest
 from skxent.kernels import _simd as simd
 from skxent.kernels._simd import (
     advance,
+    all_lanes,
     any_lane,
     bits,
     exchanged,
@@ -31,6 +32,7 @@ from skxent.kernels._simd import (
     pointer,
     prefetch,
     prefetch_to_write,
+    scatter,
     scratch,
     select,
     shortened,
@@ -70,6 +72,8 @@ def comparisons(p, q, out):
     out[64] = any_lane(x > y)
     out[65] = any_lane(x > math.inf)
     out[66] = select(out[64] > 0, 5.0, out[65])
+    out[67] = all_lanes(x > y)
+    out[68] = all_lanes(bits(x) == bits(x))
 
 
 def memory(p, q, out):
@@ -115,6 +119,7 @@ def integers(p, q, out):
     y = shortened(load_beside(q, 0, x), x)
     store(gather(p, y + 1), out, 48)
     store(select(y == 3, 1.0, x), out, 64)
+    scatter(x, advance(out, 80), (numbers(x) * 3) & (lanes(x) - 1))
 
 
 def products(p, q, out):

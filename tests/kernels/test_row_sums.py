@@ -1,0 +1,76 @@
+"""Sums of rows in either arrangement, compiled and as plain Python: the same bits."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+
+from skxent.kernels._row_sums import (
+    PARTS_SIZE,
+    scale_rows,
+    sums_of_columns,
+    sums_of_rows,
+)
+from skxent.kernels._simd import load, pointer, scratch, store
+
+LENGTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 255, 256]
+
+
+def along(x, n_classes, out):
+    store(sums_of_rows(pointer(x), n_classes), pointer(out), 0)
+
+
+def across(x, n_classes, out):
+    p = pointer(x)
+    parts = scratch(p, PARTS_SIZE)
+    store(sums_of_columns.py_func(p, n_classes, parts), pointer(out), 0)
+
+
+@numba.njit
+def compiled_across(x, n_classes, out):
+    p = pointer(x)
+    store(sums_of_columns(p, n_classes, scratch(p, PARTS_SIZE)), pointer(out), 0)
+
+
+def scaled(factors, x, n_classes, out):
+    scale_rows(load(pointer(factors), 0), pointer(x), n_classes, pointer(out))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_classes", LENGTHS)
+def test_rows_are_added_up_in_one_order(n_classes, dtype):
+    n = 64 // np.dtype(dtype).itemsize
+    x = np.exp(np.random.default_rng(0).normal(0, 8, (n, n_classes))).astype(dtype)
+    columns = np.ascontiguousarray(x.T)
+    sums = []
+    for function, rows in [
+        (along, x),
+        (numba.njit(along), x),
+        (across, columns),
+        (compiled_across, columns),
+    ]:
+        out = np.empty(n)
+        function(rows, n_classes, out)
+        sums.append(out)
+    for out in sums[1:]:
+        np.testing.assert_array_equal(out, sums[0])
+    exact = [math.fsum(row.tolist()) for row in x]
+    # the terms of a lane one after another, then a tree
+    steps = math.ceil(n_classes / n) + 4
+    np.testing.assert_allclose(sums[0], exact, rtol=steps * np.finfo(dtype).eps / 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_classes", [1, 2, 5, 8])
+def test_rows_are_scaled_and_nothing_else_is_written(n_classes, dtype):
+    n = 64 // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, n_classes)).astype(dtype)
+    factors = rng.normal(size=n).astype(dtype)
+    for function in (scaled, numba.njit(scaled)):
+        out = np.full(n * n_classes + n, 7.0, dtype)
+        function(factors, x, n_classes, out)
+        written = out[: n * n_classes].reshape(n, n_classes)
+        np.testing.assert_array_equal(written, factors[:, np.newaxis] * x)
+        assert np.all(out[n * n_classes :] == 7)
