@@ -51,6 +51,7 @@ from skxent.kernels._simd import (
     largest,
     load,
     load_beside,
+    magnitude,
     maximum,
     narrowed,
     numbers,
@@ -72,14 +73,15 @@ MOST_OFF = 13.0  # how far the guess may be from the largest logit
 
 
 def _limits_32(like):
-    return 2.0**-90, 2.0**-20
+    return 2.0**-90, 2.0**-20, 2.0**-60
 
 
 def _limits_64(like):
-    return 2.0**-900, 1.0
+    return 2.0**-900, 1.0, 2.0**-800
 
 
-# The least ``rest`` and the least ``d`` whose terms are no subnormal numbers.
+# The least ``rest`` and the least ``d`` whose terms are no subnormal numbers, and the
+# least multiple of a row's gradient whose share is none.
 limits_of = by_dtype(_limits_32, _limits_64)
 
 
@@ -150,11 +152,11 @@ def take_targets(
 
 
 @inner
-def add_up_rows(batch, n_classes, n_columns, i, end, is_odd):
+def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, i, end, is_odd):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
     n = lanes(batch.tile)
     parts = scratch(batch.tile, PARTS_SIZE)
-    least_rest, least_d = limits_of(load(batch.m, 0))
+    least_rest, least_d, least_factor = limits_of(load(batch.m, 0))
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
         if n_columns == 1:
@@ -164,6 +166,11 @@ def add_up_rows(batch, n_classes, n_columns, i, end, is_odd):
         e_y = load(batch.e_y, r)
         d, d_low = sum_of(e_y, rest, widened(e_y))
         is_good = (rest > least_rest) & (d > least_d) & is_likely(rest, e_y)
+        if is_weighted:
+            mass = load_beside(batch.mass, r, e_y)
+            factor = mass * load_beside(batch.weight, r, e_y) * scale
+            is_large = (magnitude(factor) > least_factor) | (factor == 0.0)
+            is_good = is_good & (is_large | (factor != factor))
         is_whole = lies_whole(i + r, n, n_columns)
         is_odd[r // n] = 0 if is_whole and all_lanes(is_good) else 1
         rest = narrowed(rest, e_y)
@@ -247,6 +254,7 @@ def add_flat_rows(
     batch = batch_like(p, on)
     n = lanes(p)
     is_odd = scratch(q, MOST_GROUPS)
+    is_weighted = row_weight.size > 0 or not options[0]
     nothing = widened(spread(0.0, p))
     for r in range(0, MOST_GROUPS * n, n):
         store(nothing, batch.linear, r)
@@ -273,7 +281,7 @@ def add_flat_rows(
             i,
             last,
         )
-        add_up_rows(batch, n_classes, n_columns, i, last, is_odd)
+        add_up_rows(batch, scale, is_weighted, n_classes, n_columns, i, last, is_odd)
         for r in range(0, last - i, n):
             if is_far_block or is_odd[r // n]:
                 sums, lost = add_tile_rows(

@@ -51,7 +51,7 @@ def short_rows_chunk(
     middle = begin
     n, n_columns = lanes(pointer(logits)), logits.shape[2]
     is_flat = n_columns == 1 or n_columns >= LEAST_COLUMNS * n
-    if target.ndim == 1 and not options[1] and is_flat:
+    if logits.shape[1] > 2 and target.ndim == 1 and not options[1] and is_flat:
         middle = end - (end - begin) % n
         sums, lost = add_flat_rows(
             logits,

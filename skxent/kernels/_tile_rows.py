@@ -185,13 +185,13 @@ def probability_terms(tile, target_tile, n_classes, on_value, off_value, m):
 
 
 @inner
-def index_gradient(tile, n_classes, y, at_y, share, out, step):
+def index_gradient(tile, n_classes, y, at_y, factor, share, out, step):
     """Turn exponentials into the gradient for class indices ``y``."""
     n = lanes(tile)
     for k in range(n_classes):
         prefetch_to_write(out, k * step)
         slope = select(y == k, at_y, share * load(tile, k * n))
-        store(select(share == 0.0, 0.0, slope), tile, k * n)
+        store(select(factor == 0.0, 0.0, slope), tile, k * n)
 
 
 @inner
@@ -368,7 +368,7 @@ def turn_into_gradient(
                 )
             else:
                 share, at_y = share_of_indices(batch, r, scale)
-                index_gradient(tile, n_classes, y, at_y, share, out, step)
+                index_gradient(tile, n_classes, y, at_y, slope, share, out, step)
 
 
 @inner
