@@ -207,6 +207,7 @@ def probability_loss(
 ):
     """Write the sums of ``-t log p`` per chunk, and the row losses if asked for."""
     n_rows = probabilities.size // probabilities.shape[1]
+    options = options_of(on_value, off_value)
     for chunk in prange(partial_out.size):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
@@ -216,6 +217,7 @@ def probability_loss(
             on_value,
             off_value,
             row_weight,
+            options,
             low,
             high,
             begin,
@@ -238,6 +240,7 @@ def probability_grad(
 ):
     """Write the gradient of ``-t log p`` with respect to ``p``."""
     n_rows = probabilities.size // probabilities.shape[1]
+    options = options_of(on_value, off_value)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
@@ -247,6 +250,7 @@ def probability_grad(
             on_value,
             off_value,
             row_weight,
+            options,
             scale,
             begin,
             end,
