@@ -83,17 +83,14 @@ class Backend(Protocol):
         low: float,
         high: float,
         loss_out: Any,
-    ) -> float:
-        """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
-
-    def probability_grad(
-        self,
-        probabilities: Any,
-        targets: EncodedTargets,
-        scale: float,
         gradient_out: Any,
-    ) -> None:
-        """Write ``scale`` times the gradient of the sum of ``-t log p``."""
+        scale: float,
+    ) -> float:
+        """Do as ``softmax_loss`` for probabilities: the sum of ``-t log p``.
+
+        In the loss, not in the gradient ``-t / p``, ``p`` is limited to
+        ``[low, high]``.
+        """
 
     def sigmoid_loss(
         self,

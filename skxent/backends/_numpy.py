@@ -28,7 +28,6 @@ from skxent.kernels._short_rows import MOST_CLASSES
 __all__ = [
     "bernoulli_loss",
     "mask_rows",
-    "probability_grad",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
@@ -200,8 +199,10 @@ def probability_loss(
     low: float,
     high: float,
     loss_out: NDArray[Any],
+    gradient_out: NDArray[Any],
+    scale: float,
 ) -> float:
-    """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
+    """Return the sum of ``-t log p``; fill the outputs that are not empty."""
     rows_per_chunk, n_chunks = _partition(probabilities)
     partial = np.empty(n_chunks)
     _launch(
@@ -211,31 +212,14 @@ def probability_loss(
         *_operands(targets, as_planes=True),
         low,
         high,
+        scale,
         rows_per_chunk,
+        n_chunks,
         loss_out,
         partial,
-    )
-    return _total(partial)
-
-
-def probability_grad(
-    probabilities: NDArray[Any],
-    targets: EncodedTargets,
-    scale: float,
-    gradient_out: NDArray[Any],
-) -> None:
-    """Write ``scale`` times the gradient of the sum of ``-t log p``."""
-    rows_per_chunk, n_chunks = _partition(probabilities)
-    _launch(
-        _cpu.probability_grad,
-        probabilities.size,
-        _operand(_as_planes(probabilities)),
-        *_operands(targets, as_planes=True),
-        scale,
-        n_chunks,
-        rows_per_chunk,
         _as_planes(gradient_out),
     )
+    return _total(partial)
 
 
 def sigmoid_loss(
