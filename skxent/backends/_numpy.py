@@ -302,19 +302,25 @@ def bernoulli_loss(
 
 def worst_row_sum(rows: NDArray[Any], most: float) -> float:
     """Return how far the sum of a row is from 1, inf for values not in [0, most]."""
-    n_classes = rows.shape[1]
     rows_per_chunk, n_chunks = _partition(rows)
     worst = np.empty(n_chunks)
     _launch(
         _row_checks.check_rows,
         rows.size,
         _operand(rows),
-        most,
-        float(1 << max(0, n_classes.bit_length() - 11)),
+        _largest_below(most, rows.dtype),
         rows_per_chunk,
         worst,
     )
-    return float(worst.max())
+    return float(worst.item() if worst.size == 1 else worst.max())
+
+
+@lru_cache(maxsize=16)
+def _largest_below(most: float, dtype: np.dtype[Any]) -> float:
+    """Return the largest number of a dtype that is not above ``most``."""
+    nearest = dtype.type(most)
+    below = np.nextafter(nearest, dtype.type(0))
+    return float(nearest if float(nearest) <= most else below)
 
 
 def survey_indices(
