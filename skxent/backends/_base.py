@@ -135,6 +135,25 @@ class Backend(Protocol):
         Infinite if an entry lies outside ``[0, most]`` or is -0.0.
         """
 
+    def checked_log_loss(
+        self,
+        rows: Any,
+        labels: Any,
+        least: int,
+        columns: Any,
+        row_weight: Any,
+        most: float,
+        low: float,
+        high: float,
+    ) -> tuple[float, float]:
+        """Return the sum of ``-log p`` of rows (n, K), and their ``worst_row_sum``.
+
+        ``p`` is the probability of the label (n,), an integer, limited to
+        ``[low, high]``: in column ``columns[label - least]``. nan if a label is outside
+        of ``columns``, or its entry there is -1. ``row_weight`` is (n,), or (0,) for
+        ones.
+        """
+
     def survey_indices(
         self,
         target: Any,

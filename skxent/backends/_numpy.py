@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.kernels import _cpu, _row_checks, _sigmoid, _survey
+from skxent.kernels import _cpu, _log_loss, _row_checks, _sigmoid, _survey
 from skxent.kernels._jit import Twins
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
     "bernoulli_loss",
+    "checked_log_loss",
     "mask_rows",
     "probability_loss",
     "sigmoid_curvature",
@@ -313,6 +314,38 @@ def worst_row_sum(rows: NDArray[Any], most: float) -> float:
         worst,
     )
     return float(worst.item() if worst.size == 1 else worst.max())
+
+
+def checked_log_loss(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    least: int,
+    columns: NDArray[np.int64],
+    row_weight: NDArray[np.float64],
+    most: float,
+    low: float,
+    high: float,
+) -> tuple[float, float]:
+    """Return the sum of the losses, and what ``worst_row_sum`` returns."""
+    rows_per_chunk, n_chunks = _partition(rows)
+    partial, worst = np.empty((2, n_chunks))
+    _launch(
+        _log_loss.log_losses,
+        rows.size,
+        _operand(rows),
+        _operand(labels),
+        least,
+        columns,
+        _operand(row_weight),
+        _largest_below(most, rows.dtype),
+        low,
+        high,
+        rows_per_chunk,
+        n_chunks,
+        worst,
+        partial,
+    )
+    return _total(partial), float(worst.max())
 
 
 @lru_cache(maxsize=16)

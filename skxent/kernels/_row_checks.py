@@ -79,19 +79,23 @@ def check_long_rows(p, n_classes, begin, end, most):
     return math.inf if any_lane(outside < 0) else worst
 
 
+@inner
+def worst_row_sum(rows, begin, end, most):
+    """Return the largest distance of the sum of a row from 1 in rows ``begin:end``.
+
+    Infinite if there is a value outside ``[0, most]``; ``most`` is one of the numbers
+    of the dtype of the rows.
+    """
+    p, n_classes = pointer(rows), rows.shape[1]
+    if n_classes <= MOST_CLASSES:
+        return check_tiles(p, n_classes, begin, end, most)
+    return check_long_rows(p, n_classes, begin, end, most)
+
+
 @twins
 def check_rows(rows, most, rows_per_chunk, worst_out):
-    """Write the largest distance of the sum of a row from 1 for each chunk.
-
-    Infinite for a chunk with a value outside ``[0, most]``; ``most`` is one of the
-    numbers of the dtype of the rows.
-    """
-    n_rows, n_classes = rows.shape
+    """Write the largest distance of the sum of a row from 1 for each chunk."""
     for chunk in prange(worst_out.size):
         begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, n_rows)
-        p = pointer(rows)
-        if n_classes <= MOST_CLASSES:
-            worst_out[chunk] = check_tiles(p, n_classes, begin, end, most)
-        else:
-            worst_out[chunk] = check_long_rows(p, n_classes, begin, end, most)
+        end = min(begin + rows_per_chunk, rows.shape[0])
+        worst_out[chunk] = worst_row_sum(rows, begin, end, most)
