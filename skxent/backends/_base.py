@@ -149,9 +149,9 @@ class Backend(Protocol):
         """Return the sum of ``-log p`` of rows (n, K), and their ``worst_row_sum``.
 
         ``p`` is the probability of the label (n,), an integer, limited to
-        ``[low, high]``: in column ``columns[label - least]``. nan if a label is outside
-        of ``columns``, or its entry there is -1. ``row_weight`` is (n,), or (0,) for
-        ones.
+        ``[low, high]``. It is in column ``columns[label - least]``, or in column
+        ``label - least`` if ``columns`` is (0,). The loss is nan if a label has none.
+        ``row_weight`` is (n,), or (0,) for ones.
         """
 
     def survey_indices(

@@ -53,6 +53,8 @@ def read_classes(q, n_classes, i, width, like):
 def places_of(y, n_classes, n_columns, i, width, some):
     """Return which elements the classes of the rows are; ``some`` is scratch."""
     lane = numbers(y)
+    if n_columns == 1 and width == lanes(y):
+        return lane * n_classes + (y + i * n_classes)
     if width < lanes(y):
         lane = select(lane < width, lane, width - 1)
     if n_columns == 1:

@@ -8,8 +8,8 @@ Conventions
 -----------
 - ``rows`` (n, K), C-contiguous, float32 or float64; ``labels`` (n,) integers.
 - ``columns`` int64: the column of label ``least + j`` is ``columns[j]``, or -1 if
-  there is none; labels outside the table have none. A row without a column makes the
-  loss nan.
+  there is none; labels outside the table have none. (0,) where it is ``j`` itself. A
+  row without a column makes the loss nan.
 - ``row_weight`` (n,) float64, or (0,) for ones.
 """
 
@@ -23,6 +23,7 @@ from skxent.kernels._jit import inner, twins
 from skxent.kernels._row_checks import worst_row_sum
 from skxent.kernels._rules import weighted
 from skxent.kernels._simd import (
+    advance,
     gather,
     lanes,
     load_beside,
@@ -51,28 +52,40 @@ def read_labels(q, i, width, some, like):
 
 
 @inner
+def read_columns(labels, i, width, least, columns, some, like):
+    """Return the column of each row, a number outside where there is none."""
+    j = read_labels(pointer(labels), i, width, some, like) - least
+    if not columns.size:
+        return j
+    outside = (j < 0) | (j >= columns.size)
+    return select(outside, -1, gather(pointer(columns), select(outside, 0, j)))
+
+
+@inner
 def log_loss_chunk(rows, labels, least, columns, row_weight, low, high, begin, end):
     """Return the sum of the losses of rows ``begin:end``, clipped."""
     n_classes = rows.shape[1]
-    p, q, table = pointer(rows), pointer(labels), pointer(columns)
-    weights = pointer(row_weight)
-    some = scratch(table, MOST_LANES)
+    p, weights = pointer(rows), pointer(row_weight)
+    some = scratch(pointer(columns), MOST_LANES)
     n = lanes(p)
     like = spread(0.0, p)
     sums = widened(like)
     lost = sums
+    lane = numbers(sums)
+    first = lane * n_classes
     for i in range(begin, end, n):
         width = min(n, end - i)
-        j = read_labels(q, i, width, some, like) - least
-        outside = (j < 0) | (j >= columns.size)
-        column = select(outside, -1, gather(table, select(outside, 0, j)))
-        known = column >= 0
-        row = numbers(j)
-        row = select(row < width, row, 0) + i
-        share = gather(p, row * n_classes + select(known, column, 0))
-        loss = clipped_surprise(widened(share), low, high)
-        weight = read_weights(weights, row_weight.size, i, width, like)
-        loss = select(known, weighted(weight, loss), math.nan)
+        column = read_columns(labels, i, width, least, columns, some, like)
+        outside = (column < 0) | (column >= n_classes)
+        if width < n:
+            first = select(lane < width, first, 0)
+        place = first + select(outside, 0, column)
+        share = widened(gather(advance(p, i * n_classes), place))
+        loss = clipped_surprise(share, low, high)
+        if row_weight.size or width < n:
+            weight = read_weights(weights, row_weight.size, i, width, like)
+            loss = weighted(weight, loss)
+        loss = select(outside, math.nan, loss)
         sums, error = two_sum(sums, loss)
         lost = lost + error
     return total(joined(sums, lost))

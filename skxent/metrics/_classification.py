@@ -136,7 +136,12 @@ def cross_entropy_loss(
         on_host, (y_true, y_score, labels, sample_weight, class_weight)
     )
     from_logits = check_flag(from_logits, "from_logits")
-    if not from_logits and class_weight is ignore_label is None and not label_smoothing:
+    has_options = not (
+        class_weight is ignore_label is None
+        and type(label_smoothing) in (int, float)
+        and label_smoothing == 0
+    )
+    if not (from_logits or has_options):
         sums = straight_sums(y_true, y_score, sample_weight, labels, clips=False)
         if sums is not None:
             return sums.loss / sums.weight if normalize else sums.loss

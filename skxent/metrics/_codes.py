@@ -28,6 +28,7 @@ from skxent.metrics._words import Codes, codes_of_words
 __all__ = ["Codes", "Table", "find_codes", "find_table", "plain_labels"]
 
 TABLE_SIZE = 1 << 16
+NO_CODES = np.empty(0, dtype=np.int64)
 
 
 class Table(NamedTuple):
@@ -35,7 +36,8 @@ class Table(NamedTuple):
 
     labels: NDArray[Any]  # (n,) integers, all in the range of the table
     least: int  # the first integer of the table
-    codes: NDArray[np.int64]  # of ``least`` and those after it, -1 for no class
+    codes: NDArray[np.int64]  # of ``least`` and those after it, -1 for no class;
+    # (0,) where labels are codes, and ``least`` is 0
     classes: NDArray[Any]  # (K,) ascending
 
 
@@ -78,14 +80,14 @@ def _table_of_codes(found: Codes | None) -> Table | None:
     """Return the table of codes themselves."""
     if found is None:
         return None
-    return Table(found.codes, 0, np.arange(len(found.classes)), found.classes)
+    return Table(found.codes, 0, NO_CODES, found.classes)
 
 
 def _codes_of_table(table: Table) -> Codes | None:
     """Return the codes of the labels, None if one has none."""
     y, least, codes, classes = table
     n_classes = len(classes)
-    if least == 0 and codes.size == n_classes:
+    if not codes.size:
         return Codes(y, classes)
     narrow = np.where(codes < 0, n_classes, codes)
     narrow = narrow.astype(np.min_scalar_type(n_classes))
@@ -211,7 +213,7 @@ def _table_of_integers(
     if classes[0] > least or classes[-1] < largest:
         return None
     if classes[0] == 0 and classes[-1] == n_classes - 1:
-        return Table(y, 0, np.arange(n_classes), classes)
+        return Table(y, 0, NO_CODES, classes)
     codes = np.full(size, -1)
     for code, label in enumerate(classes.tolist()):
         if least <= label <= largest:

@@ -88,11 +88,14 @@ def _are_weights(weight: Any, size: int) -> bool:
 def class_weights(sums: Sums) -> NDArray[np.float64]:
     """Return how often each class occurs, weighted or not."""
     labels, least, codes, classes = sums.table
-    totals = np.zeros(codes.size)
+    size = codes.size or len(classes)
+    totals = np.zeros(size)
     for block in blocks_of(len(labels)):
         places = labels[block].astype(np.int64, copy=False) - least
         weight = sums.sample_weight[block] if sums.sample_weight.size else None
-        totals += np.bincount(places, weight, codes.size)
-    weights = np.zeros(len(classes))
-    weights[codes[codes >= 0]] = totals[codes >= 0]
-    return weights
+        totals += np.bincount(places, weight, size)
+    if not codes.size:
+        return totals
+    of_classes = np.zeros(len(classes))
+    of_classes[codes[codes >= 0]] = totals[codes >= 0]
+    return of_classes
