@@ -87,17 +87,14 @@ class Backend(Protocol):
         low: float,
         high: float,
         loss_out: Any,
-    ) -> float:
-        """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
-
-    def probability_grad(
-        self,
-        probabilities: Any,
-        targets: EncodedTargets,
-        scale: float,
         gradient_out: Any,
-    ) -> None:
-        """Write ``scale`` times the gradient of the sum of ``-t log p``."""
+        scale: float,
+    ) -> float:
+        """Do as ``softmax_loss`` for probabilities: the sum of ``-t log p``.
+
+        In the loss, not in the gradient ``-t / p``, ``p`` is limited to
+        ``[low, high]``.
+        """
 
     def sigmoid_loss(
         self,
@@ -140,6 +137,25 @@ class Backend(Protocol):
         """Return the largest distance of the sum of a row of (n, K) from 1.
 
         Infinite if an entry lies outside ``[0, most]`` or is -0.0.
+        """
+
+    def checked_log_loss(
+        self,
+        rows: Any,
+        labels: Any,
+        least: int,
+        columns: Any,
+        row_weight: Any,
+        most: float,
+        low: float,
+        high: float,
+    ) -> tuple[float, float]:
+        """Return the sum of ``-log p`` of rows (n, K), and their ``worst_row_sum``.
+
+        ``p`` is the probability of the label (n,), an integer, limited to
+        ``[low, high]``. It is in column ``columns[label - least]``, or in column
+        ``label - least`` if ``columns`` is (0,). The loss is nan if a label has none.
+        ``row_weight`` is (n,), or (0,) for ones.
         """
 
     def survey_indices(

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.kernels import _cpu, _row_checks, _sigmoid, _survey
+from skxent.kernels import _cpu, _log_loss, _row_checks, _sigmoid, _survey
 from skxent.kernels._jit import Twins
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
     "bernoulli_loss",
-    "probability_grad",
+    "checked_log_loss",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
@@ -197,8 +197,10 @@ def probability_loss(
     low: float,
     high: float,
     loss_out: NDArray[Any],
+    gradient_out: NDArray[Any],
+    scale: float,
 ) -> float:
-    """Return the sum of ``-t log p``, with ``p`` limited to ``[low, high]``."""
+    """Return the sum of ``-t log p``; fill the outputs that are not empty."""
     rows_per_chunk, n_chunks = _partition(probabilities)
     partial = np.empty(n_chunks)
     _launch(
@@ -208,31 +210,14 @@ def probability_loss(
         *_operands(targets, as_planes=True),
         low,
         high,
+        scale,
         rows_per_chunk,
+        n_chunks,
         loss_out,
         partial,
-    )
-    return _total(partial)
-
-
-def probability_grad(
-    probabilities: NDArray[Any],
-    targets: EncodedTargets,
-    scale: float,
-    gradient_out: NDArray[Any],
-) -> None:
-    """Write ``scale`` times the gradient of the sum of ``-t log p``."""
-    rows_per_chunk, n_chunks = _partition(probabilities)
-    _launch(
-        _cpu.probability_grad,
-        probabilities.size,
-        _operand(_as_planes(probabilities)),
-        *_operands(targets, as_planes=True),
-        scale,
-        n_chunks,
-        rows_per_chunk,
         _as_planes(gradient_out),
     )
+    return _total(partial)
 
 
 def sigmoid_loss(
@@ -315,19 +300,57 @@ def bernoulli_loss(
 
 def worst_row_sum(rows: NDArray[Any], most: float) -> float:
     """Return how far the sum of a row is from 1, inf for values not in [0, most]."""
-    n_classes = rows.shape[1]
     rows_per_chunk, n_chunks = _partition(rows)
     worst = np.empty(n_chunks)
     _launch(
         _row_checks.check_rows,
         rows.size,
         _operand(rows),
-        most,
-        float(1 << max(0, n_classes.bit_length() - 11)),
+        _largest_below(most, rows.dtype),
         rows_per_chunk,
         worst,
     )
-    return float(worst.max())
+    return float(worst.item() if worst.size == 1 else worst.max())
+
+
+def checked_log_loss(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    least: int,
+    columns: NDArray[np.int64],
+    row_weight: NDArray[np.float64],
+    most: float,
+    low: float,
+    high: float,
+) -> tuple[float, float]:
+    """Return the sum of the losses, and what ``worst_row_sum`` returns."""
+    rows_per_chunk, n_chunks = _partition(rows)
+    partial, worst = np.empty((2, n_chunks))
+    _launch(
+        _log_loss.log_losses,
+        rows.size,
+        _operand(rows),
+        _operand(labels),
+        least,
+        columns,
+        _operand(row_weight),
+        _largest_below(most, rows.dtype),
+        low,
+        high,
+        rows_per_chunk,
+        n_chunks,
+        worst,
+        partial,
+    )
+    return _total(partial), float(worst.max())
+
+
+@lru_cache(maxsize=16)
+def _largest_below(most: float, dtype: np.dtype[Any]) -> float:
+    """Return the largest number of a dtype that is not above ``most``."""
+    nearest = dtype.type(most)
+    below = np.nextafter(nearest, dtype.type(0))
+    return float(nearest if float(nearest) <= most else below)
 
 
 def survey_indices(

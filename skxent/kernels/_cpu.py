@@ -40,10 +40,7 @@ from skxent.kernels._long_planes import (
     long_planes_curvature_chunk,
 )
 from skxent.kernels._long_rows import long_rows_chunk, long_rows_curvature_chunk
-from skxent.kernels._probability_rows import (
-    probability_grad_chunk,
-    probability_loss_chunk,
-)
+from skxent.kernels._probability_rows import probability_rows_chunk
 from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._targets import options_of
 from skxent.kernels._tile_rows import tile_rows_curvature_chunk
@@ -209,57 +206,31 @@ def probability_loss(
     ignore_index,
     low,
     high,
+    scale,
     rows_per_chunk,
+    n_chunks,
     loss_out,
     partial_out,
-):
-    """Write the sums of ``-t log p`` per chunk, and the row losses if asked for."""
-    n_rows = probabilities.size // probabilities.shape[1]
-    for chunk in prange(partial_out.size):
-        begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, n_rows)
-        partial_out[chunk] = probability_loss_chunk(
-            probabilities,
-            target,
-            on_value,
-            off_value,
-            row_weight,
-            ignore_index,
-            low,
-            high,
-            begin,
-            end,
-            loss_out,
-        )
-
-
-@twins
-def probability_grad(
-    probabilities,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    ignore_index,
-    scale,
-    n_chunks,
-    rows_per_chunk,
     gradient_out,
 ):
-    """Write the gradient of ``-t log p`` with respect to ``p``."""
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = probabilities.size // probabilities.shape[1]
+    options = options_of(on_value, off_value, ignore_index)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        probability_grad_chunk(
+        partial_out[chunk] = probability_rows_chunk(
             probabilities,
             target,
             on_value,
             off_value,
             row_weight,
-            ignore_index,
+            options,
+            low,
+            high,
             scale,
             begin,
             end,
+            loss_out,
             gradient_out,
         )

@@ -121,14 +121,23 @@ def read_weights(row_weight, n_weights, i, width, like):
 
 
 @inner
-def read_classes(target, n_classes, ignore_index, weight, i, width, like):
-    """Return a class of each row that can be read, and the weight of the row."""
+def read_wide_classes(target, n_classes, ignore_index, weight, i, width, like):
+    """Return a class of each row that can be read, int64, and the weight of the row."""
     if width == lanes(like):
         y = load_beside(target, i, like)
     else:
         y = load_part_beside(target, i, width, 0, like)
     if any_lane((y < 0) | (y >= n_classes) | (y == ignore_index)):
         y, weight = class_and_weight(y, weight, n_classes, ignore_index)
+    return y, weight
+
+
+@inner
+def read_classes(target, n_classes, ignore_index, weight, i, width, like):
+    """Do as ``read_wide_classes``, with integers of the size of the floats beside."""
+    y, weight = read_wide_classes(
+        target, n_classes, ignore_index, weight, i, width, like
+    )
     return shortened(y, like), weight
 
 

@@ -30,9 +30,7 @@ def blend(on_value, q, off_value):
 @rule
 def weighted(t, x):
     """Return ``t * x``, and 0 where ``t`` is 0 even if ``x`` is infinite."""
-    if t == 0:
-        return type(x)(0)
-    return t * x
+    return select(t == 0, 0.0, t * x)
 
 
 @rule
@@ -51,28 +49,22 @@ def curvature(mass, p, v, mean_v):
     return mass * (p * (v - mean_v))
 
 
+# Rows of probabilities; these rules take numbers and vectors, as those below do.
+
+
 @rule
 def clip(p, low, high):
     """Return ``p`` limited to ``[low, high]``; nan stays nan."""
-    if p < low:
-        return low
-    if p > high:
-        return high
-    return p
+    return select(p < low, low, select(p > high, high, p))
 
 
 @rule
-def surprise(p):
-    """Return ``-log p``: exactly 0 for 1, inf for 0."""
-    return type(p)(0) - math.log(p)
+def ratio(t, p):
+    """Return ``t / p``, the slope of ``t log p``; 0 where ``t`` is 0.
 
-
-@rule
-def reciprocal(p):
-    """Return ``1 / p``, the slope of ``log p``: nan where that has no value."""
-    if p < 0:
-        return type(p)(math.nan)
-    return type(p)(1) / p
+    nan where the logarithm has no value.
+    """
+    return select(t == 0, 0.0, select(p < 0, math.nan, t / p))
 
 
 # A binary target is the two-class row of logits (0, x), of target (t0, t1). There

@@ -9,15 +9,6 @@ from skxent.kernels._vector import two_sum
 
 
 @inner
-def any_nonzero(values):
-    """Return whether one of the values is not 0."""
-    found = False
-    for k in range(values.size):
-        found |= values[k] != 0
-    return found
-
-
-@inner
 def options_of(on_value, off_value, ignore_index):
     """Return whether all classes have the same values, whether targets are smoothed.
 

@@ -26,15 +26,15 @@ is not subnormal then, and neither are the terms of a sum that is tiny itself.
 ``far`` have no such ``n``; their maximum is subtracted first, which is exact for all
 whose exponential is not 0.
 
-The logarithm of 1 + x
-----------------------
-``u = 1 + x`` is split into ``2**n`` and ``1 + f`` with ``1 + f`` in [sqrt 1/2, sqrt 2).
-What rounding took from ``u`` comes back as ``(x - (u - 1)) / u``, the division being a
-shift and one step of a series. ``log(1 + f)`` is ``f - f**2 / 2`` and a minimax
-polynomial for float32, the series of ``2 atanh(f / (2 + f))`` with the polynomial of
-log1p in Sun's fdlibm for float64.
+The logarithms of x and of 1 + x
+--------------------------------
+``u``, which is ``x`` or ``1 + x``, is split into ``2**n`` and ``1 + f`` with ``1 + f``
+in [sqrt 1/2, sqrt 2). What rounding took from ``1 + x`` comes back as
+``(x - (u - 1)) / u``, the division being a shift and one step of a series.
+``log(1 + f)`` is ``f - f**2 / 2`` and a minimax polynomial for float32, the series of
+``2 atanh(f / (2 + f))`` with the polynomial of log1p in Sun's fdlibm for float64.
 
-The errors of both are below 1.5 ulp (``tests/kernels/test_vector.py``).
+The errors of all are below 1.5 ulp (``tests/kernels/test_vector.py``).
 """
 
 import math
@@ -43,6 +43,7 @@ import numpy as np
 
 from skxent.kernels._jit import by_dtype, rule
 from skxent.kernels._simd import (
+    any_lane,
     bits,
     exchanged,
     first,
@@ -65,6 +66,7 @@ __all__ = [
     "is_far",
     "is_finite",
     "joined",
+    "log",
     "log1p",
     "log1p_of_fraction",
     "power_of",
@@ -97,6 +99,10 @@ SQRT_HALF_32 = 0x3F35_04F3  # the bits of sqrt(1/2)
 SQRT_HALF = 0x3FE6_A09E_667F_3BCD
 ONE_32 = 0x3F80_0000  # the bits of 1
 ONE = 0x3FF0_0000_0000_0000
+
+
+TINY, HUGE = 2.0**-126, 2.0**126  # where logarithms look closer
+TINY_BITS = 64  # make every number normal that is less
 
 
 # -- exponentials ----------------------------------------------------------------------
@@ -198,14 +204,25 @@ power_of = by_dtype(_power_32, _power_64)
 # -- logarithms ------------------------------------------------------------------------
 
 
-def _log1p_32(x):
-    u = x + 1.0
+@rule
+def _split_32(u):
+    """Return ``n``, ``f`` and the bits that take ``n`` from the exponent."""
     power = (bits(u) - SQRT_HALF_32) >> MANTISSA_32
-    n = floats(power)
     shift = power << MANTISSA_32
-    f = float_of(bits(u) - shift) - 1.0
-    lost = (x - (u - 1.0)) * float_of(ONE_32 - shift)
-    lost = lost - lost * f
+    return floats(power), float_of(bits(u) - shift) - 1.0, shift
+
+
+@rule
+def _split_64(u):
+    """Do as `_split_32`."""
+    power = (bits(u) - SQRT_HALF) >> MANTISSA
+    shift = power << MANTISSA
+    return floats(power), float_of(bits(u) - shift) - 1.0, shift
+
+
+@rule
+def _log_of_parts_32(n, f, low):
+    """Return ``n`` times the long part of log 2, ``log(1 + f)`` and ``low``."""
     p = muladd(f, -0.07634501932495551, 0.12761579087746946)
     p = muladd(p, f, -0.13160181261873277)
     p = muladd(p, f, 0.14201757715270555)
@@ -214,18 +231,13 @@ def _log1p_32(x):
     p = muladd(p, f, -0.2500082103007602)
     p = muladd(p, f, 0.3333333170736911)
     square = f * f
-    low = muladd(n, REST_LOG_2_32, lost) + (square * f) * p
+    low = low + (square * f) * p
     return muladd(n, SHORT_LOG_2_32, f + muladd(square, -0.5, low))
 
 
-def _log1p_64(x):
-    u = x + 1.0
-    power = (bits(u) - SQRT_HALF) >> MANTISSA
-    n = floats(power)
-    shift = power << MANTISSA
-    f = float_of(bits(u) - shift) - 1.0
-    lost = (x - (u - 1.0)) * float_of(ONE - shift)
-    lost = lost - lost * f
+@rule
+def _log_of_parts_64(n, f, low):
+    """Do as `_log_of_parts_32`."""
     s = f / (f + 2.0)
     z = s * s
     p = muladd(z, 1.479819860511658591e-01, 1.531383769920937332e-01)
@@ -235,8 +247,23 @@ def _log1p_64(x):
     p = muladd(p, z, 3.999999999940941908e-01)
     p = muladd(p, z, 6.666666666666735130e-01)
     half = f * f * 0.5
-    low = muladd(n, REST_LOG_2, lost)
     return muladd(n, SHORT_LOG_2, f - (half - (muladd(z, p, half) * s + low)))
+
+
+def _log1p_32(x):
+    u = x + 1.0
+    n, f, shift = _split_32(u)
+    lost = (x - (u - 1.0)) * float_of(ONE_32 - shift)
+    lost = lost - lost * f
+    return _log_of_parts_32(n, f, muladd(n, REST_LOG_2_32, lost))
+
+
+def _log1p_64(x):
+    u = x + 1.0
+    n, f, shift = _split_64(u)
+    lost = (x - (u - 1.0)) * float_of(ONE - shift)
+    lost = lost - lost * f
+    return _log_of_parts_64(n, f, muladd(n, REST_LOG_2, lost))
 
 
 # ``log(1 + x)`` for ``x >= 0`` that is not huge; nan for nan.
@@ -279,6 +306,32 @@ def _log1p_of_fraction_64(x):
 # ``log(1 + x)`` for ``x`` in [0, 1]: one polynomial through Chebyshev's nodes, 0.1 ulp
 # off; that of float64 is added up in pairs, since 22 steps one after another are slow.
 log1p_of_fraction = by_dtype(_log1p_of_fraction_32, _log1p_of_fraction_64)
+
+
+def _log_normal_32(x):
+    n, f, _ = _split_32(x)
+    return _log_of_parts_32(n, f, n * REST_LOG_2_32)
+
+
+def _log_normal_64(x):
+    n, f, _ = _split_64(x)
+    return _log_of_parts_64(n, f, n * REST_LOG_2)
+
+
+_log_normal = by_dtype(_log_normal_32, _log_normal_64)
+
+
+@rule
+def log(x):
+    """Return ``log x``: -inf for 0, nan for what is negative or nan."""
+    if any_lane((x < TINY) | (x > HUGE) | (x != x)):
+        tiny = x < TINY
+        scaled = _log_normal(select(tiny, x * 2.0**TINY_BITS, x))
+        result = scaled - select(tiny, x * 0.0 + TINY_BITS * LOG_2, 0.0)
+        result = select(x == 0.0, -math.inf, result)
+        result = select(x == math.inf, x, result)
+        return select(x >= 0.0, result, math.nan)
+    return _log_normal(x)
 
 
 # -- sums ------------------------------------------------------------------------------

@@ -253,44 +253,41 @@ def deliver(call: Call, gradient: NDArray[Any], out: NDArray[Any] | None) -> Any
 def value(call: Call, low: float = -np.inf, high: float = np.inf) -> Any:
     """Return the reduced loss; probabilities are limited to ``[low, high]``."""
     losses = call.row_losses()
-    if not call.logits.size:
-        total = 0.0
-    elif call.from_logits:
-        no_gradient = absent(call.logits.ndim, call.logits.dtype)
-        total = call.backend.softmax_loss(
-            call.logits, call.targets, losses, no_gradient, call.scale
-        )
-    else:
-        total = call.backend.probability_loss(
-            call.logits, call.targets, low, high, losses
-        )
-    return call.reduce(total, losses)
+    no_gradient = absent(call.logits.ndim, call.logits.dtype)
+    return call.reduce(_compute(call, losses, no_gradient, low, high), losses)
 
 
 def value_and_grad(call: Call, out: NDArray[Any] | None) -> tuple[Any, Any]:
     """Return the reduced loss and its gradient, from one pass over logits if it can."""
     gradient = gradient_buffer(call, out)
-    one_pass = call.from_logits and call.reduction != "sample"
-    if one_pass and call.logits.size:
-        losses = call.row_losses()
-        total = call.backend.softmax_loss(
-            call.logits, call.targets, losses, gradient, call.scale
-        )
-        loss = call.reduce(total, losses)
-    else:
+    if call.reduction == "sample":
         loss = value(call)
         write_gradient(call.for_gradient(), gradient)
+    else:
+        losses = call.row_losses()
+        loss = call.reduce(_compute(call, losses, gradient), losses)
     return loss, deliver(call, gradient, out)
 
 
 def write_gradient(call: Call, gradient: NDArray[Any]) -> None:
     """Write ``scale`` times the gradient of the sum of the losses."""
+    _compute(call, absent(1, call.logits.dtype), gradient)
+
+
+def _compute(
+    call: Call,
+    losses: NDArray[Any],
+    gradient: NDArray[Any],
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> float:
+    """Return the sum of the losses; fill the arrays that are not empty."""
     if not call.logits.size:
-        return
+        return 0.0
     if call.from_logits:
-        no_losses = absent(1, call.logits.dtype)
-        call.backend.softmax_loss(
-            call.logits, call.targets, no_losses, gradient, call.scale
+        return call.backend.softmax_loss(
+            call.logits, call.targets, losses, gradient, call.scale
         )
-    else:
-        call.backend.probability_grad(call.logits, call.targets, call.scale, gradient)
+    return call.backend.probability_loss(
+        call.logits, call.targets, low, high, losses, gradient, call.scale
+    )

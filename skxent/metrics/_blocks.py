@@ -24,6 +24,7 @@ __all__ = [
     "class_totals",
     "eps_of",
     "holds_distributions",
+    "most_distance",
     "n_columns_of",
     "sums_of_losses",
     "two_columns",
@@ -73,11 +74,7 @@ def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:
     """
     if rows.ndim == 1 or rows.shape[1] == 1:
         return bool(rows.min() >= 0 and rows.max() <= most)  # nan is neither
-    n_classes = rows.shape[1]
-    eps = eps_of(rows.dtype)
-    # numpy adds in pairs what lies side by side
-    rounding = eps * (min(n_classes, 64) if rows.flags.c_contiguous else n_classes)
-    most_off = eps**0.5 - rounding
+    most_off = most_distance(rows)
     worst_row_sum = backend_for(rows).worst_row_sum
     if rows.flags.c_contiguous and rows.dtype != np.float16:
         return bool(worst_row_sum(rows, most) <= most_off)
@@ -86,6 +83,15 @@ def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:
         worst_row_sum(rows[block].astype(kind, copy=False), most) <= most_off
         for block in blocks_of(len(rows))
     )
+
+
+def most_distance(rows: NDArray[Any]) -> float:
+    """Return how far from 1 sums of rows may be without a doubt."""
+    n_classes = rows.shape[1]
+    eps = eps_of(rows.dtype)
+    # numpy adds in pairs what lies side by side
+    rounding = eps * (min(n_classes, 64) if rows.flags.c_contiguous else n_classes)
+    return float(eps**0.5 - rounding)
 
 
 def class_totals(

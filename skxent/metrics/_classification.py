@@ -22,6 +22,7 @@ from skxent.metrics._encoding import (
     encode_labels,
     warn_unless_normalised,
 )
+from skxent.metrics._straight import straight_sums
 
 __all__ = ["cross_entropy_loss"]
 
@@ -135,6 +136,15 @@ def cross_entropy_loss(
         on_host, (y_true, y_score, labels, sample_weight, class_weight)
     )
     from_logits = check_flag(from_logits, "from_logits")
+    has_options = not (
+        class_weight is ignore_label is None
+        and type(label_smoothing) in (int, float)
+        and label_smoothing == 0
+    )
+    if not (from_logits or has_options):
+        sums = straight_sums(y_true, y_score, sample_weight, labels, clips=False)
+        if sums is not None:
+            return sums.loss / sums.weight if normalize else sums.loss
     scores, is_normalised = check_scores(y_score, "y_score", from_logits)
     n_columns = n_columns_of(scores)
     check_consistent_length(y_true, scores, sample_weight)

@@ -7,7 +7,7 @@ takes the way that knows all types and all messages.
 Conventions
 -----------
 n labels ``y``, of one type and one dimension; K classes, ascending. A code is the index
-of a class, of any integer dtype.
+of a class, of any integer dtype. A table says which code an integer has.
 
 Integers of a small range
     A table with one entry for each number of the range.
@@ -17,7 +17,7 @@ Everything else
     :mod:`skxent.metrics._words`.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,35 @@ from numpy.typing import NDArray
 from skxent.metrics._blocks import blocks_of
 from skxent.metrics._words import Codes, codes_of_words
 
-__all__ = ["Codes", "find_codes", "plain_labels"]
+__all__ = ["Codes", "Table", "find_codes", "find_table", "plain_labels"]
 
 TABLE_SIZE = 1 << 16
+NO_CODES = np.empty(0, dtype=np.int64)
+
+
+class Table(NamedTuple):
+    """Labels as integers, and which code each of them has."""
+
+    labels: NDArray[Any]  # (n,) integers, all in the range of the table
+    least: int  # the first integer of the table
+    codes: NDArray[np.int64]  # of ``least`` and those after it, -1 for no class;
+    # (0,) where labels are codes, and ``least`` is 0
+    classes: NDArray[Any]  # (K,) ascending
 
 
 def find_codes(y: Any, labels: Any, n_classes: int) -> Codes | None:
     """Return the codes of the labels, None where they need a closer look.
 
     ``labels`` are the classes, ascending; None for those that are found in ``y``.
+    """
+    table = find_table(y, labels, n_classes)
+    return None if table is None else _codes_of_table(table)
+
+
+def find_table(y: Any, labels: Any, n_classes: int) -> Table | None:
+    """Return a table of the labels, None where they need a closer look.
+
+    Labels may turn out to have no code.
     """
     y = plain_labels(y)
     if y is None or n_classes < 2:
@@ -44,7 +64,7 @@ def find_codes(y: Any, labels: Any, n_classes: int) -> Codes | None:
         if known is None or len(known) != n_classes:
             return None
     if not isinstance(y, np.ndarray) or y.dtype == object:
-        return _codes_of_strings(y, known, n_classes)
+        return _table_of_codes(_codes_of_strings(y, known, n_classes))
     if known is not None and _kind(known) != _kind(y):
         return None
     if y.dtype == bool:
@@ -52,8 +72,31 @@ def find_codes(y: Any, labels: Any, n_classes: int) -> Codes | None:
     if y.dtype.kind in "iu":
         least, largest = int(y.min()), int(y.max())
         if largest - least < max(TABLE_SIZE, 2 * n_classes) and largest < 1 << 63:
-            return _codes_of_integers(y, known, n_classes, least, largest)
-    return codes_of_words(y, known, n_classes)
+            return _table_of_integers(y, known, n_classes, least, largest)
+    return _table_of_codes(codes_of_words(y, known, n_classes))
+
+
+def _table_of_codes(found: Codes | None) -> Table | None:
+    """Return the table of codes themselves."""
+    if found is None:
+        return None
+    return Table(found.codes, 0, NO_CODES, found.classes)
+
+
+def _codes_of_table(table: Table) -> Codes | None:
+    """Return the codes of the labels, None if one has none."""
+    y, least, codes, classes = table
+    n_classes = len(classes)
+    if not codes.size:
+        return Codes(y, classes)
+    narrow = np.where(codes < 0, n_classes, codes)
+    narrow = narrow.astype(np.min_scalar_type(n_classes))
+    out = np.empty(len(y), narrow.dtype)
+    for block in blocks_of(len(y)):
+        narrow.take(y[block].astype(np.int64, copy=False) - least, out=out[block])
+        if out[block].max() == n_classes:
+            return None
+    return Codes(out, classes)
 
 
 def _kind(labels: NDArray[Any]) -> str:
@@ -136,30 +179,33 @@ def _codes_of_strings(
     return Codes(codes, np.array(classes))
 
 
-def _seen(y: NDArray[Any], least: int, size: int) -> NDArray[np.intp]:
-    """Return which of ``least`` and the ``size - 1`` integers after it occur."""
+def _seen(y: NDArray[Any], least: int, size: int, n_classes: int) -> NDArray[np.intp]:
+    """Return which of ``least`` and the ``size - 1`` integers after it occur.
+
+    The search ends with the block that has the last of ``n_classes``.
+    """
     seen = np.zeros(size, dtype=bool)
     for block in blocks_of(len(y)):
         places = y[block].astype(np.int64, copy=False) - least
         seen |= np.bincount(places, minlength=size) > 0
-        if seen.all():
+        if np.count_nonzero(seen) >= n_classes:
             break
     return np.flatnonzero(seen) + least
 
 
-def _codes_of_integers(
+def _table_of_integers(
     y: NDArray[Any],
     known: NDArray[Any] | None,
     n_classes: int,
     least: int,
     largest: int,
-) -> Codes | None:
-    """Return the codes of integers from ``least`` to ``largest``."""
+) -> Table | None:
+    """Return the table of integers from ``least`` to ``largest``."""
     size = largest - least + 1
     if known is not None:
         classes = known
     elif size >= n_classes:
-        classes = _seen(y, least, size)
+        classes = _seen(y, least, size, n_classes)
         if len(classes) != n_classes:
             return None
     else:
@@ -167,14 +213,9 @@ def _codes_of_integers(
     if classes[0] > least or classes[-1] < largest:
         return None
     if classes[0] == 0 and classes[-1] == n_classes - 1:
-        return Codes(y, classes)
-    table = np.full(size, n_classes, np.min_scalar_type(n_classes))
+        return Table(y, 0, NO_CODES, classes)
+    codes = np.full(size, -1)
     for code, label in enumerate(classes.tolist()):
         if least <= label <= largest:
-            table[label - least] = code
-    codes = np.empty(len(y), table.dtype)
-    for block in blocks_of(len(y)):
-        table.take(y[block].astype(np.int64, copy=False) - least, out=codes[block])
-        if codes[block].max() == n_classes:
-            return None
-    return Codes(codes, classes)
+            codes[label - least] = code
+    return Table(y, least, codes, classes)

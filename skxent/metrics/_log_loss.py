@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_consistent_length
 
@@ -23,6 +23,7 @@ from skxent.metrics._predictions import (
     renamed,
     total_weight,
 )
+from skxent.metrics._straight import class_weights, straight_sums
 
 __all__ = ["d2_log_loss_score", "log_loss"]
 
@@ -113,6 +114,9 @@ def log_loss(
         "log_loss", y_true, y_proba, normalize, sample_weight, labels, y_pred
     )
     y_proba = renamed(y_proba, y_pred)
+    sums = straight_sums(y_true, y_proba, sample_weight, labels, clips=True)
+    if sums is not None:
+        return sums.loss / sums.weight if normalize else sums.loss
     prediction = check_prediction(y_true, y_proba, sample_weight, labels)
     total = _total_log_loss(prediction)
     return total / total_weight(prediction) if normalize else total
@@ -127,7 +131,12 @@ def _total_null_loss(prediction: Prediction) -> float:
     else:
         weight = np.ones(len(target)) if sample_weight is None else sample_weight
         counts = weight @ target
-    share = counts / total_weight(prediction)
+    return _null_loss(counts, total_weight(prediction))
+
+
+def _null_loss(counts: NDArray[Any], total: float) -> float:
+    """Return the log loss, in total, of classes that weigh so much."""
+    share = counts / total
     eps = np.finfo(np.float64).eps
     return float(-counts @ np.log(share.clip(eps, 1 - eps)))
 
@@ -212,6 +221,9 @@ def d2_log_loss_score(
             stacklevel=2,
         )
         return math.nan
+    sums = straight_sums(y_true, y_proba, sample_weight, labels, clips=True)
+    if sums is not None:
+        return 1.0 - sums.loss / _null_loss(class_weights(sums), sums.weight)
     prediction = check_prediction(y_true, y_proba, sample_weight, labels)
     null = _total_null_loss(prediction)
     return 1.0 - _total_log_loss(prediction) / null

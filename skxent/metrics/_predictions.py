@@ -30,6 +30,7 @@ from skxent.metrics._encoding import is_plain, warn_unless_normalised
 __all__ = [
     "InvalidParameterError",
     "Prediction",
+    "are_integral",
     "check_parameters",
     "check_prediction",
     "n_samples",
@@ -211,7 +212,7 @@ def _check_count(classes: NDArray[Any], labels: Any, n_columns: int) -> None:
     )
 
 
-def _are_integral(classes: NDArray[Any]) -> bool:
+def are_integral(classes: NDArray[Any]) -> bool:
     """Return whether scikit-learn takes numbers for classes, not for a quantity."""
     if classes.dtype.kind != "f":
         return True
@@ -237,7 +238,7 @@ def check_prediction(
         sample_weight = _check_sample_weight(sample_weight, len(probabilities))
     n_columns = n_columns_of(probabilities)
     found = find_codes(y_true, labels, n_columns)
-    if found is None or not _are_integral(found.classes):
+    if found is None or not are_integral(found.classes):
         target, classes = _encode(y_true, labels)
     else:
         target, classes = found

@@ -61,6 +61,14 @@ def test_limits_belong_to_the_range(value, most, fits):
     assert math.isfinite(_numpy.worst_row_sum(rows, most)) is fits
 
 
+def test_a_limit_between_two_numbers_admits_the_lower_one():
+    below, above = np.float32(1.0001), np.nextafter(np.float32(1.0001), np.float32(2))
+    for most in (float(below), float(below) * 0.1 + float(above) * 0.9):
+        for value, fits in [(below, True), (above, False)]:
+            rows = np.array([[value, 0.0]], dtype=np.float32)
+            assert math.isfinite(_numpy.worst_row_sum(rows, most)) is fits
+
+
 @pytest.mark.parametrize("n_classes", [2049, 4097])
 def test_a_sum_of_many_ones_does_not_come_round_to_1(n_classes):
     assert _numpy.worst_row_sum(np.ones((2, n_classes)), 1.0) == n_classes - 1
@@ -72,5 +80,5 @@ def test_both_twins_give_the_same_bits(n_classes):
     outs = np.empty((2, 13))
     rows_per_chunk = -(-len(rows) // outs.shape[1])
     for twin, out in zip(check_rows, outs, strict=True):
-        twin(rows, 1.0, 2.0, rows_per_chunk, out)
+        twin(rows, 1.0, rows_per_chunk, out)
     np.testing.assert_array_equal(*outs)

@@ -11,6 +11,7 @@ from skxent.kernels import _rules
 @pytest.mark.parametrize("x", [math.inf, -math.inf, math.nan, 3.0])
 def test_zero_target_adds_nothing_whatever_the_loss(x):
     assert _rules.weighted(0.0, x) == 0.0
+    assert _rules.weighted(2.0, 1.5) == 3.0
 
 
 def test_blend_folds_class_weight_and_smoothing_into_the_target():
@@ -50,5 +51,20 @@ def test_clip_limits_and_lets_nan_through():
     assert math.isnan(_rules.clip(math.nan, 0.0, 1.0))
 
 
-def test_surprise_of_certainty_is_a_positive_zero():
-    assert math.copysign(1.0, _rules.surprise(1.0)) == 1.0
+@pytest.mark.parametrize(
+    ("t", "p", "expected"),
+    [
+        (0.5, 0.25, 2.0),
+        (0.5, 0.0, math.inf),
+        (-0.5, 0.0, -math.inf),
+        (0.0, 0.0, 0.0),
+        (-0.0, math.nan, 0.0),
+        (0.5, -0.25, math.nan),
+        (0.5, math.nan, math.nan),
+        (math.nan, 0.5, math.nan),
+    ],
+)
+def test_ratio_is_the_slope_of_the_logarithm(t, p, expected):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        got = _rules.ratio(np.float64(t), np.float64(p))
+    np.testing.assert_array_equal(got, expected)

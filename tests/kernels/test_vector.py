@@ -28,6 +28,7 @@ from skxent.kernels._vector import (
     is_far,
     is_finite,
     joined,
+    log,
     log1p,
     power_of,
     shift_of,
@@ -141,6 +142,42 @@ def test_log1p_is_within_1_5_ulp(dtype):
     np.testing.assert_allclose(plain, got, rtol=4 * info.eps, atol=tiny)
     for got in both_ways(logarithm, np.full(16, math.nan, dtype=dtype)):
         assert np.all(np.isnan(got))
+
+
+def plain_logarithm(x, out):
+    p, q = pointer(x), pointer(out)
+    for i in range(0, x.size, lanes(p)):
+        store(log(load(p, i)), q, i)
+
+
+@every_dtype
+def test_log_is_within_1_5_ulp(dtype):
+    rng = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    x = np.concatenate(
+        [
+            10 ** rng.uniform(math.log10(info.tiny), math.log10(info.max) - 1, 480),
+            rng.uniform(0, 2, 240),
+            1 + rng.normal(size=160) * 1e-3,
+            # around the powers of 2 times sqrt(1/2), where n changes
+            np.sqrt(0.5) * 2.0 ** np.repeat(np.arange(-7, 8), 16),
+            # below the normal numbers
+            info.smallest_subnormal * 2.0 ** rng.uniform(0, info.nmant, 160),
+        ]
+    ).astype(dtype)
+    x[:5] = [1.0, info.smallest_subnormal, info.tiny, info.max, 1 - info.epsneg]
+    got, plain = both_ways(plain_logarithm, x)
+    assert got[0] == 0.0
+    assert ulps(got, x, mpmath.log) <= 1.5
+    np.testing.assert_allclose(plain, got, rtol=4 * info.eps)
+
+
+@every_dtype
+def test_log_of_what_has_none(dtype):
+    x = np.array([0.0, -0.0, -1.0, -1e-40, math.nan, math.inf, -math.inf, 1.0] * 2)
+    expected = [-math.inf, -math.inf, *[math.nan] * 3, math.inf, math.nan, 0.0] * 2
+    for got in both_ways(plain_logarithm, x.astype(dtype)):
+        np.testing.assert_array_equal(got, expected)
 
 
 @every_dtype
