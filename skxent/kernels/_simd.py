@@ -57,10 +57,12 @@ __all__ = [
     "gather",
     "lanes",
     "largest",
+    "lengthened",
     "load",
     "load_beside",
     "load_part",
     "load_part_beside",
+    "low_half",
     "magnitude",
     "maximum",
     "muladd",
@@ -528,3 +530,23 @@ def shortened(i: Any, like: Any) -> Any:
 def _shortened(s: Builder, i: Any, like: Any) -> Any:
     same = s.sig.args[0] == s.sig.return_type
     return i if same else s.b.trunc(i, llvm_type(s.sig.return_type))
+
+
+def lengthened(i: Any) -> Any:
+    """Return int16 numbers as int32 numbers."""
+    return i.astype(np.int32)
+
+
+@compiled(lengthened, lambda i: i.with_scalar(types.int32))
+def _lengthened(s: Builder, i: Any) -> Any:
+    return s.b.sext(i, llvm_type(s.sig.return_type))
+
+
+def low_half(i: Any) -> Any:
+    """Return the lower 16 bits of int32 numbers as int16 numbers."""
+    return i.astype(np.int16)
+
+
+@compiled(low_half, lambda i: i.with_scalar(types.int16))
+def _low_half(s: Builder, i: Any) -> Any:
+    return s.b.trunc(i, llvm_type(s.sig.return_type))

@@ -1,0 +1,281 @@
+"""Softmax rows of float16 logits: made float32 a chunk at a time, near the core.
+
+A chunk of logits is converted to memory that stays in the second cache, where the loops
+of :mod:`skxent.kernels._short_rows` and :mod:`skxent.kernels._long_rows` compute it as
+any float32 chunk; its gradient is rounded on the way out. Nothing of the input's size
+is copied, and main memory carries half the bytes.
+
+Conventions are those of :mod:`skxent.kernels._cpu`, but for the dtypes. ``logits`` and
+``gradient_out`` are float16, viewed as int16. So may be ``target`` and ``loss_out``,
+which are float32 else. Arithmetic is that of float32; results are rounded once.
+"""
+
+import numpy as np
+from numba import prange
+
+from skxent.kernels._groups import AHEAD
+from skxent.kernels._half import float_of_half, half_of_float
+from skxent.kernels._jit import by_dtype, inner, twins
+from skxent.kernels._long_rows import long_rows_chunk
+from skxent.kernels._short_rows import short_rows_chunk
+from skxent.kernels._simd import (
+    advance,
+    lanes,
+    load,
+    load_beside,
+    load_part,
+    load_part_beside,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    spread,
+    store,
+    store_part,
+)
+from skxent.kernels._targets import options_of
+from skxent.kernels._vector import two_sum
+
+
+def _kept(x):
+    return x
+
+
+def _stored_as_float(like, x):
+    return x
+
+
+def _stored_as_half(like, x):
+    return half_of_float(x)
+
+
+# Numbers of memory as float32, and those as what memory holds, vectors like ``like``.
+as_float = by_dtype(_kept, float_of_half)
+as_stored = by_dtype(_stored_as_float, _stored_as_half)
+
+
+@inner
+def widen(p, size, out):
+    """Write numbers as float32."""
+    n = lanes(out)
+    like = spread(0.0, out)
+    full = size - size % n
+    for i in range(0, full, n):
+        prefetch(p, i + 2 * AHEAD * n)
+        store(as_float(load_beside(p, i, like)), out, i)
+    if full < size:
+        part = load_part_beside(p, full, size - full, 0, like)
+        store_part(as_float(part), out, full, size - full)
+
+
+@inner
+def narrow(p, size, out):
+    """Write float32 numbers in the dtype of ``out``."""
+    n = lanes(p)
+    like = spread(0, out)
+    full = size - size % n
+    for i in range(0, full, n):
+        prefetch_to_write(out, i + 2 * AHEAD * n)
+        store(as_stored(like, load(p, i)), out, i)
+    if full < size:
+        part = load_part(p, full, size - full, 0.0)
+        store_part(as_stored(like, part), out, full, size - full)
+
+
+@inner
+def read_columns(planes, o, j, block):
+    """Read whole planes from ``o`` on, or columns from ``j`` on of that plane."""
+    n_classes, n_columns = planes.shape[1], planes.shape[2]
+    width = block.shape[2]
+    p = advance(pointer(planes), o * n_classes * n_columns + j)
+    if width == n_columns:
+        widen(p, block.size, pointer(block))
+    else:
+        for k in range(n_classes):
+            segment = advance(pointer(block), k * width)
+            widen(advance(p, k * n_columns), width, segment)
+
+
+@inner
+def write_columns(block, o, j, planes_out):
+    """Undo :func:`read_columns`."""
+    n_classes, n_columns = planes_out.shape[1], planes_out.shape[2]
+    width = block.shape[2]
+    p = advance(pointer(planes_out), o * n_classes * n_columns + j)
+    if width == n_columns:
+        narrow(pointer(block), block.size, p)
+    else:
+        for k in range(n_classes):
+            segment = advance(pointer(block), k * width)
+            narrow(segment, width, advance(p, k * n_columns))
+
+
+@inner
+def half_short_rows_chunk(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    options,
+    scale,
+    begin,
+    end,
+    loss_out,
+    gradient_out,
+):
+    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    n_classes, n_columns = logits.shape[1], logits.shape[2]
+    sums = lost = 0.0
+    i = begin
+    while i < end:
+        o, j = divmod(i, n_columns)
+        n_planes, width = 1, min(end - i, n_columns - j)
+        if width == n_columns:
+            n_planes = (end - i) // n_columns
+        last = i + n_planes * width
+        block = np.empty((n_planes, n_classes, width), np.float32)
+        read_columns(logits, o, j, block)
+        if target.ndim == 1:
+            q = target[i:last]
+        else:
+            q = np.empty(block.shape, np.float32)
+            read_columns(target, o, j, q)
+        losses = np.empty(last - i if loss_out.size else 0, np.float32)
+        sums, error = two_sum(
+            sums,
+            short_rows_chunk(
+                block,
+                q,
+                on_value,
+                off_value,
+                row_weight[i:last],
+                options,
+                scale,
+                0,
+                last - i,
+                losses,
+                block[: n_planes if gradient_out.size else 0],
+            ),
+        )
+        lost += error
+        if loss_out.size:
+            narrow(pointer(losses), losses.size, advance(pointer(loss_out), i))
+        if gradient_out.size:
+            write_columns(block, o, j, gradient_out)
+        i = last
+    return sums + lost
+
+
+@inner
+def half_long_rows_chunk(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    options,
+    scale,
+    begin,
+    end,
+    loss_out,
+    gradient_out,
+):
+    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    n_rows, n_classes = end - begin, logits.shape[1]
+    first = begin * n_classes
+    rows = np.empty((n_rows, n_classes), np.float32)
+    widen(advance(pointer(logits), first), rows.size, pointer(rows))
+    if target.ndim == 1:
+        q = target[begin:end]
+    else:
+        q = np.empty(rows.shape, np.float32)
+        widen(advance(pointer(target), first), q.size, pointer(q))
+    losses = np.empty(n_rows if loss_out.size else 0, np.float32)
+    sums = long_rows_chunk(
+        rows,
+        q,
+        on_value,
+        off_value,
+        row_weight[begin:end],
+        options,
+        scale,
+        0,
+        n_rows,
+        losses,
+        rows[: n_rows if gradient_out.size else 0],
+    )
+    if loss_out.size:
+        narrow(pointer(losses), losses.size, advance(pointer(loss_out), begin))
+    if gradient_out.size:
+        narrow(pointer(rows), rows.size, advance(pointer(gradient_out), first))
+    return sums
+
+
+@twins
+def half_short_rows_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    loss_out,
+    partial_out,
+    gradient_out,
+):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    options = options_of(on_value, off_value)
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        partial_out[chunk] = half_short_rows_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            options,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
+        )
+
+
+@twins
+def half_long_rows_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    loss_out,
+    partial_out,
+    gradient_out,
+):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    options = options_of(on_value, off_value)
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        partial_out[chunk] = half_long_rows_chunk(
+            logits,
+            target,
+            on_value,
+            off_value,
+            row_weight,
+            options,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
+        )
