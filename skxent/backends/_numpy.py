@@ -154,10 +154,10 @@ def softmax_loss(
     else:
         kernel = _cpu.long_planes_loss
     if halves:
-        targets = targets._replace(target=_as_integers(targets.target))
-        logits, loss_out, gradient_out = map(
-            _as_integers, (logits, loss_out, gradient_out)
-        )
+        if targets.target.dtype == HALF:
+            targets = targets._replace(target=targets.target.view(np.int16))
+        logits, gradient_out = logits.view(np.int16), gradient_out.view(np.int16)
+        loss_out = loss_out.view(np.int16)
     partial = np.empty(n_chunks)
     _launch(
         kernel,
@@ -172,11 +172,6 @@ def softmax_loss(
         gradient_out,
     )
     return _total(partial)
-
-
-def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
-    """Return float16 numbers as the kernels take them, other arrays as they are."""
-    return array.view(np.int16) if array.dtype == HALF else array
 
 
 def _loss_of_copy(

@@ -22,7 +22,7 @@ from skxent.losses._targets import MOST_KEPT_CLASSES, NO_ROWS, kept_values
 
 __all__ = ["plain_loss", "plain_value_and_grad"]
 
-COMPUTED = frozenset(map(np.dtype, "fd"))
+COMPUTED = frozenset(map(np.dtype, "efd"))
 
 
 def plain_loss(input: Any, target: Any) -> Any:
