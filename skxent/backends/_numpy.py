@@ -154,9 +154,8 @@ def softmax_loss(
     else:
         kernel = _cpu.long_planes_loss
     if halves:
-        if targets.target.dtype == HALF:
-            targets = targets._replace(target=targets.target.view(np.int16))
-        logits, gradient_out = logits.view(np.int16), gradient_out.view(np.int16)
+        targets = targets._replace(target=_as_integers(targets.target))
+        logits, gradient_out = map(_as_integers, (logits, gradient_out))
         loss_out = loss_out.view(np.int16)
     partial = np.empty(n_chunks)
     _launch(
@@ -172,6 +171,11 @@ def softmax_loss(
         gradient_out,
     )
     return _total(partial)
+
+
+def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return float16 numbers as the kernels take them, other arrays as they are."""
+    return array.view(np.int16) if array.itemsize == HALF.itemsize else array
 
 
 def _loss_of_copy(
@@ -280,11 +284,14 @@ def sigmoid_loss(
 ) -> float:
     """Return the sum of the losses of two-class rows; fill outputs not empty."""
     partial = np.empty(-(-logits.size // CHUNK_SIZE))
+    logits, target, loss_out, gradient_out = map(
+        _as_integers, (logits, targets.target, loss_out, gradient_out)
+    )
     _launch(
         _sigmoid.sigmoid_losses,
         logits.size,
         _operand(logits),
-        _operand(targets.target),
+        _operand(target),
         _operand(targets.weight),
         _operand(targets.pos_weight),
         targets.on_share,

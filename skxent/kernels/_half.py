@@ -19,10 +19,22 @@ to the even one, and numbers from 65520 on to infinity. No float32 subnormals ar
 which would take a hundred times as long.
 """
 
-from skxent.kernels._jit import rule
-from skxent.kernels._simd import bits, float_of, lengthened, low_half, select
+from skxent.kernels._jit import by_dtype, inner, rule
+from skxent.kernels._simd import (
+    bits,
+    float_of,
+    lanes,
+    lengthened,
+    load_beside,
+    load_part_beside,
+    low_half,
+    select,
+    spread,
+    store,
+    store_part,
+)
 
-__all__ = ["float_of_half", "half_of_float"]
+__all__ = ["float_of_half", "half_of_float", "read_floats", "write_floats"]
 
 SHIFT = 13  # bits that the mantissa of float32 has more
 EXPONENT = 1 << 23  # that of float32, one higher
@@ -56,3 +68,38 @@ def half_of_float(x):
     half = select(m < SMALLEST, small, normal)
     half = select(x != x, NAN, half)
     return low_half(half | ((bits(x) >> 16) & 0x8000))
+
+
+def _kept(x):
+    return x
+
+
+def _float_as_stored(of_memory, x):
+    return x
+
+
+def _half_as_stored(of_memory, x):
+    return half_of_float(x)
+
+
+# What the numbers of memory are computed as, and back for memory of a dtype.
+_as_computed = by_dtype(_kept, _kept, float_of_half)
+_as_stored = by_dtype(_float_as_stored, _float_as_stored, _half_as_stored)
+
+
+@inner
+def read_floats(p, i, width, like):
+    """Return the elements from ``i`` on, 0 behind the last; of float16 as float32."""
+    if width == lanes(like):
+        return _as_computed(load_beside(p, i, like))
+    return _as_computed(load_part_beside(p, i, width, 0, like))
+
+
+@inner
+def write_floats(v, p, i, width):
+    """Write the first lanes of a vector, rounded where memory is float16's."""
+    stored = _as_stored(spread(0, p), v)
+    if width == lanes(v):
+        store(stored, p, i)
+    else:
+        store_part(stored, p, i, width)

@@ -17,35 +17,21 @@ Memory for a chunk comes from ``np.empty``, 0.3 us: that of the last one is stil
 import numpy as np
 from numba import prange
 
-from skxent.kernels._groups import AHEAD
-from skxent.kernels._half import float_of_half, half_of_float
-from skxent.kernels._jit import by_dtype, inner, twins
+from skxent.kernels._groups import AHEAD, read
+from skxent.kernels._half import read_floats, write_floats
+from skxent.kernels._jit import inner, twins
 from skxent.kernels._long_rows import long_rows_chunk
 from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._simd import (
     advance,
     lanes,
-    load,
-    load_beside,
-    load_part,
-    load_part_beside,
     pointer,
     prefetch,
     prefetch_to_write,
     spread,
-    store,
-    store_part,
 )
 from skxent.kernels._targets import options_of
 from skxent.kernels._vector import two_sum
-
-
-def _kept(x):
-    return x
-
-
-# The float32 numbers of a vector of either.
-as_float = by_dtype(_kept, float_of_half)
 
 
 @inner
@@ -53,26 +39,20 @@ def widen(p, size, out):
     """Write float16 numbers, or float32 ones, as float32."""
     n = lanes(out)
     like = spread(0.0, out)
-    full = size - size % n
-    for i in range(0, full, n):
+    for i in range(0, size, n):
+        width = min(n, size - i)
         prefetch(p, i + 2 * AHEAD * n)
-        store(as_float(load_beside(p, i, like)), out, i)
-    if full < size:
-        part = load_part_beside(p, full, size - full, 0, like)
-        store_part(as_float(part), out, full, size - full)
+        write_floats(read_floats(p, i, width, like), out, i, width)
 
 
 @inner
 def narrow(p, size, out):
     """Write float32 numbers as float16."""
     n = lanes(p)
-    full = size - size % n
-    for i in range(0, full, n):
+    for i in range(0, size, n):
+        width = min(n, size - i)
         prefetch_to_write(out, i + 2 * AHEAD * n)
-        store(half_of_float(load(p, i)), out, i)
-    if full < size:
-        part = load_part(p, full, size - full, 0.0)
-        store_part(half_of_float(part), out, full, size - full)
+        write_floats(read(p, i, width), out, i, width)
 
 
 @inner

@@ -49,6 +49,7 @@ __all__ = [
     "advance",
     "any_lane",
     "bits",
+    "computed",
     "exchanged",
     "first",
     "float_of",
@@ -271,6 +272,22 @@ def lanes(x: Any) -> int:
 def _lanes(s: Builder, x: Any) -> Any:
     of = s.sig.args[0]
     return INDEX(of.lanes if isinstance(of, Vector) else vector_of(of.dtype).lanes)
+
+
+def computed(p: Any) -> Any:
+    """Return zeros as memory's numbers are computed with: int16 is float16's memory."""
+    dtype = np.dtype(np.float32 if p.dtype == np.int16 else p.dtype)
+    return lanes_of(np.zeros(LINE // dtype.itemsize, dtype))
+
+
+def _type_computed(p: Any) -> Any:
+    return vector_of(types.float32 if p.dtype == types.int16 else p.dtype)
+
+
+@compiled(computed, _type_computed)
+def _computed(s: Builder, p: Any) -> Any:
+    vector = s.sig.return_type
+    return ir.Constant(llvm_type(vector), [0.0] * vector.lanes)
 
 
 def spread(number: float, like: Any) -> Any:

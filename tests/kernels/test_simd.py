@@ -11,6 +11,7 @@ from skxent.kernels._simd import (
     advance,
     any_lane,
     bits,
+    computed,
     exchanged,
     first,
     float_of,
@@ -76,7 +77,7 @@ def comparisons(p, q, out):
 
 def memory(p, q, out):
     n = lanes(p)
-    store(load_part(p, 3, 5, -1.0), out, 0)
+    store(load_part(p, 3, 5, -1.0) + computed(p), out, 0)
     store_part(load(p, 1), out, 16, 3)
     store(load(advance(p, 2), 3), out, 32)
     some = scratch(p, 16)
@@ -128,7 +129,7 @@ def products(p, q, out):
 
 def halves(p, q, out):
     low = low_half(bits(load(p, 0)))
-    store(floats(lengthened(low)), out, 0)
+    store(floats(lengthened(low)) + computed(q), out, 0)
     store(low, q, 0)
     store(floats(lengthened(load_beside(q, 3, load(p, 0)))), out, 16)
     store(floats(lengthened(load_part_beside(q, 3, 5, -7, load(p, 0)))), out, 32)
