@@ -17,7 +17,7 @@ Memory for a chunk comes from ``np.empty``, 0.3 us: that of the last one is stil
 import numpy as np
 from numba import prange
 
-from skxent.kernels._groups import AHEAD, read
+from skxent.kernels._groups import AHEAD
 from skxent.kernels._half import read_floats, write_floats
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._long_rows import long_rows_chunk
@@ -25,6 +25,8 @@ from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._simd import (
     advance,
     lanes,
+    load,
+    load_part,
     pointer,
     prefetch,
     prefetch_to_write,
@@ -39,20 +41,26 @@ def widen(p, size, out):
     """Write float16 numbers, or float32 ones, as float32."""
     n = lanes(out)
     like = spread(0.0, out)
-    for i in range(0, size, n):
-        width = min(n, size - i)
+    full = size - size % n
+    for i in range(0, full, n):
         prefetch(p, i + 2 * AHEAD * n)
-        write_floats(read_floats(p, i, width, like), out, i, width)
+        write_floats(read_floats(p, i, n, like), out, i, n)
+    if full < size:
+        rest = size - full
+        write_floats(read_floats(p, full, rest, like), out, full, rest)
 
 
 @inner
 def narrow(p, size, out):
     """Write float32 numbers as float16."""
     n = lanes(p)
-    for i in range(0, size, n):
-        width = min(n, size - i)
+    full = size - size % n
+    for i in range(0, full, n):
         prefetch_to_write(out, i + 2 * AHEAD * n)
-        write_floats(read(p, i, width), out, i, width)
+        write_floats(load(p, i), out, i, n)
+    if full < size:
+        rest = size - full
+        write_floats(load_part(p, full, rest, 0.0), out, full, rest)
 
 
 @inner
