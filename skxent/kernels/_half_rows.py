@@ -33,7 +33,7 @@ from skxent.kernels._simd import (
     spread,
 )
 from skxent.kernels._targets import options_of
-from skxent.kernels._vector import two_sum
+from skxent.kernels._vector import joined, two_sum
 
 
 @inner
@@ -156,7 +156,7 @@ def half_short_rows_chunk(
         if gradient_out.size:
             write_columns(block, o, j, gradient_out)
         i = last
-    return sums + lost
+    return joined(sums, lost)
 
 
 @inner

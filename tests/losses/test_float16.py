@@ -127,6 +127,16 @@ def test_ends_of_the_range(n_classes):
     assert cases.same_bits(gradient, through_copies(z, target)[1])
 
 
+@pytest.mark.parametrize("shape", [(64, 2), (64, 10), (64, 300), (5, 10, 7)], ids=str)
+def test_an_infinite_loss_makes_an_infinite_sum(shape):
+    z, target = make_problem("index", shape)
+    z[3] = 0
+    z[3, 0] = -math.inf
+    target[3] = 0
+    assert cross_entropy(z, target, reduction="sum") == math.inf
+    assert cross_entropy(z, target) == math.inf
+
+
 @pytest.mark.parametrize("form", cases.FORMS)
 @pytest.mark.parametrize("shape", [(40_000, 200), (8000, 1000), (8, 100, 10_000)])
 def test_nothing_of_the_size_of_the_logits_is_copied(form, shape):
