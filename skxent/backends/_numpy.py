@@ -20,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.kernels import _cpu, _log_loss, _row_checks, _sigmoid, _survey
+from skxent.kernels import (
+    _cpu,
+    _half_rows,
+    _log_loss,
+    _row_checks,
+    _sigmoid,
+    _survey,
+)
 from skxent.kernels._jit import Twins
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
@@ -42,6 +49,8 @@ CHUNK_SIZE = 1 << 15
 # Two chunks are the least that two threads can share. Measured there, sequential and
 # parallel: 52 and 44 us for rows of 10 classes, 81 and 73 us for rows of 100.
 PARALLEL_MIN_SIZE = 2 * CHUNK_SIZE
+
+HALF = np.dtype(np.float16)
 
 _parallel_section = threading.Lock()
 _forked = False
@@ -138,11 +147,20 @@ def softmax_loss(
     """Return the sum of the row losses; fill the outputs that are not empty."""
     rows_per_chunk, n_chunks = _partition(logits)
     short = logits.shape[1] <= MOST_CLASSES
+    halves = logits.itemsize == HALF.itemsize
     if short:
-        kernel = _cpu.short_rows_loss
+        kernel = _half_rows.half_short_rows_loss if halves else _cpu.short_rows_loss
         logits, gradient_out = _as_planes(logits), _as_planes(gradient_out)
+    elif logits.ndim == 2:
+        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
+    elif halves:
+        return _loss_of_copy(logits, targets, loss_out, gradient_out, scale)
     else:
-        kernel = _cpu.long_rows_loss if logits.ndim == 2 else _cpu.long_planes_loss
+        kernel = _cpu.long_planes_loss
+    if halves:
+        targets = targets._replace(target=_as_integers(targets.target))
+        logits, gradient_out = map(_as_integers, (logits, gradient_out))
+        loss_out = loss_out.view(np.int16)
     partial = np.empty(n_chunks)
     _launch(
         kernel,
@@ -157,6 +175,32 @@ def softmax_loss(
         gradient_out,
     )
     return _total(partial)
+
+
+def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return float16 numbers as the kernels take them, other arrays as they are."""
+    return array.view(np.int16) if array.itemsize == HALF.itemsize else array
+
+
+def _loss_of_copy(
+    logits: NDArray[Any],
+    targets: EncodedTargets,
+    loss_out: NDArray[Any],
+    gradient_out: NDArray[Any],
+    scale: float,
+) -> float:
+    """Do as :func:`softmax_loss` for float16 in a layout that no kernel reads."""
+    target = targets.target
+    if target.dtype == HALF:
+        targets = targets._replace(target=target.astype(np.float32))
+    losses = np.empty(loss_out.shape, np.float32)
+    gradient = np.empty(gradient_out.shape, np.float32)
+    logits = logits.astype(np.float32)
+    total = softmax_loss(logits, targets, losses, gradient, scale)
+    with np.errstate(over="ignore"):  # inf, as in the kernels
+        loss_out[...] = losses
+        gradient_out[...] = gradient
+    return total
 
 
 def softmax_curvature(
@@ -229,11 +273,14 @@ def sigmoid_loss(
 ) -> float:
     """Return the sum of the losses of two-class rows; fill outputs not empty."""
     partial = np.empty(-(-logits.size // CHUNK_SIZE))
+    logits, target, loss_out, gradient_out = map(
+        _as_integers, (logits, targets.target, loss_out, gradient_out)
+    )
     _launch(
         _sigmoid.sigmoid_losses,
         logits.size,
         _operand(logits),
-        _operand(targets.target),
+        _operand(target),
         _operand(targets.weight),
         _operand(targets.pos_weight),
         targets.on_share,

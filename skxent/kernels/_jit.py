@@ -4,7 +4,7 @@
     Scalar algebra. Stays a plain Python function, so tests and the CUDA kernels call
     the same source that the CPU kernels inline.
 ``by_dtype``
-    A function of vectors that is one of two, after the dtype of the first.
+    A function of vectors that is one of several, after the dtype of the first.
 ``inner``
     A loop that other compiled code calls. Python must not (it would crash; tests call
     ``py_func``): without the wrappers for it kernels compile in half the time. Not
@@ -43,17 +43,28 @@ inner = numba.njit(**_NO_WRAPPERS, **_OPTIONS)
 inlined = numba.njit(inline="always", **_OPTIONS)
 
 
-def by_dtype(narrow: Callable[..., Any], wide: Callable[..., Any]) -> Any:
-    """Return a function of vectors: ``narrow`` where the first is float32."""
+def by_dtype(
+    narrow: Callable[..., Any],
+    wide: Callable[..., Any],
+    half: Callable[..., Any] | None = None,
+) -> Any:
+    """Return a function of vectors: ``narrow`` where the first is float32.
+
+    And ``half`` where it is int16, if there is one.
+    """
+    half = half or wide
 
     def either(*args):
-        return (narrow if args[0].dtype == np.float32 else wide)(*args)
+        dtype = args[0].dtype
+        chosen = {np.dtype("f4"): narrow, np.dtype("i2"): half}.get(dtype, wide)
+        return chosen(*args)
 
     options: Any = _NO_WRAPPERS | _OPTIONS
 
     @overload(either, strict=False, jit_options=options)
     def _choose(*args):
-        return narrow if args[0].scalar == numba.float32 else wide
+        scalar = args[0].scalar
+        return {numba.float32: narrow, numba.int16: half}.get(scalar, wide)
 
     return either
 

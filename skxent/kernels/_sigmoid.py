@@ -14,6 +14,8 @@ Conventions
 - ``gradient_out`` (n,) receives ``scale`` times the gradient of the sum; (0,) for none.
   It may be ``logits`` itself: a vector is read before it is written.
 - Arithmetic is in the logits' dtype, sums are float64.
+- ``sigmoid_losses`` takes float16 as well, viewed as int16: all that have the logits'
+  dtype. ``target`` and ``loss_out`` may be float32 then. Arithmetic is in float32.
 
 Elements are taken a vector at a time, the last ones as part of one. Weights that are
 not one number are copied in blocks, their period unrolled.
@@ -24,6 +26,7 @@ import math
 from numba import prange
 
 from skxent.kernels._groups import AHEAD, read, write
+from skxent.kernels._half import read_floats, write_floats
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._rules import (
     bernoulli_loss,
@@ -35,6 +38,7 @@ from skxent.kernels._rules import (
     sigmoid_residual,
 )
 from skxent.kernels._simd import (
+    computed,
     lanes,
     load,
     load_part,
@@ -114,9 +118,10 @@ def sigmoid_chunk(
     """Return the sum of the losses of ``begin:end``; write what is asked for."""
     p, q = pointer(logits), pointer(target)
     losses, gradient = pointer(loss_out), pointer(gradient_out)
-    w, w1 = scratch(p, BLOCK), scratch(p, BLOCK)
-    n = lanes(p)
-    sums = widened(spread(0.0, p))
+    like = computed(p)
+    w, w1 = scratch(like, BLOCK), scratch(like, BLOCK)
+    n = lanes(like)
+    sums = widened(like)
     lost = sums
     for first in range(begin, end, BLOCK):
         if weight.size > 1 or first == begin:
@@ -128,19 +133,18 @@ def sigmoid_chunk(
             width = min(n, end - i)
             prefetch(p, i + AHEAD * n)
             prefetch(q, i + AHEAD * n)
-            x = defined(read(p, i, width))
-            t0, t1 = both_targets(
-                read(q, i, width), load(w, r), load(w1, r), on_share, off_share
-            )
+            x = defined(read_floats(p, i, width, like))
+            wanted = read_floats(q, i, width, like)
+            t0, t1 = both_targets(wanted, load(w, r), load(w1, r), on_share, off_share)
             e = exp_nonpositive(-magnitude(x))
             loss = sigmoid_loss(t0, t1, x, log1p_of_fraction(e))
             sums, lost = add_losses(loss, width, sums, lost)
             if loss_out.size:
-                write(loss, losses, i, width)
+                write_floats(loss, losses, i, width)
             if gradient_out.size:
                 prefetch_to_write(gradient, i + AHEAD * n)
                 slope = scale * sigmoid_residual(t0, t1, x, e)
-                write(slope, gradient, i, width)
+                write_floats(slope, gradient, i, width)
     return total(joined(sums, lost))
 
 

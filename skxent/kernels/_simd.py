@@ -50,6 +50,7 @@ __all__ = [
     "all_lanes",
     "any_lane",
     "bits",
+    "computed",
     "exchanged",
     "first",
     "float_of",
@@ -58,10 +59,12 @@ __all__ = [
     "gather",
     "lanes",
     "largest",
+    "lengthened",
     "load",
     "load_beside",
     "load_part",
     "load_part_beside",
+    "low_half",
     "magnitude",
     "maximum",
     "muladd",
@@ -274,6 +277,22 @@ def lanes(x: Any) -> int:
 def _lanes(s: Builder, x: Any) -> Any:
     of = s.sig.args[0]
     return INDEX(of.lanes if isinstance(of, Vector) else vector_of(of.dtype).lanes)
+
+
+def computed(p: Any) -> Any:
+    """Return zeros as memory's numbers are computed with: int16 is float16's memory."""
+    dtype = np.dtype(np.float32 if p.dtype == np.int16 else p.dtype)
+    return lanes_of(np.zeros(LINE // dtype.itemsize, dtype))
+
+
+def _type_computed(p: Any) -> Any:
+    return vector_of(types.float32 if p.dtype == types.int16 else p.dtype)
+
+
+@compiled(computed, _type_computed)
+def _computed(s: Builder, p: Any) -> Any:
+    vector = s.sig.return_type
+    return ir.Constant(llvm_type(vector), [0.0] * vector.lanes)
 
 
 def spread(number: float, like: Any) -> Any:
@@ -543,3 +562,23 @@ def shortened(i: Any, like: Any) -> Any:
 def _shortened(s: Builder, i: Any, like: Any) -> Any:
     same = s.sig.args[0] == s.sig.return_type
     return i if same else s.b.trunc(i, llvm_type(s.sig.return_type))
+
+
+def lengthened(i: Any) -> Any:
+    """Return int16 numbers as int32 numbers."""
+    return i.astype(np.int32)
+
+
+@compiled(lengthened, lambda i: i.with_scalar(types.int32))
+def _lengthened(s: Builder, i: Any) -> Any:
+    return s.b.sext(i, llvm_type(s.sig.return_type))
+
+
+def low_half(i: Any) -> Any:
+    """Return the lower 16 bits of int32 numbers as int16 numbers."""
+    return i.astype(np.int16)
+
+
+@compiled(low_half, lambda i: i.with_scalar(types.int16))
+def _low_half(s: Builder, i: Any) -> Any:
+    return s.b.trunc(i, llvm_type(s.sig.return_type))

@@ -86,7 +86,7 @@ def llvm_type(vector: Vector) -> ir.VectorType:
     scalar: Any = vector.scalar
     if scalar == types.boolean:
         element: ir.Type = BOOL
-    elif scalar in (types.int32, types.int64):
+    elif scalar in (types.int16, types.int32, types.int64):
         element = ir.IntType(scalar.bitwidth)
     else:
         element = ir.FloatType() if vector.scalar == types.float32 else ir.DoubleType()

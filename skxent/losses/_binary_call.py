@@ -4,7 +4,8 @@ Conventions
 -----------
 n elements, numbered in C order, however the input is laid out. float16 is computed in
 float32, everything else in its own dtype; results come back in the dtype of ``input``.
-Values are in nats.
+Values are in nats. The kernel of logits reads and writes float16 itself; what others
+compute is copied to float32.
 """
 
 import math
@@ -15,7 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from skxent.backends import Backend, BinaryTargets, backend_for
 from skxent.losses import _validation as check
-from skxent.losses._call import FLOAT16, REDUCTIONS, absent, cast, is_direct, number
+from skxent.losses._call import (
+    FLOAT16,
+    FLOAT32,
+    REDUCTIONS,
+    absent,
+    cast,
+    is_direct,
+    number,
+)
 from skxent.losses._ragged import (
     join,
     join_like,
@@ -33,7 +42,7 @@ class BinaryCall(NamedTuple):
     """The checked arguments of one call."""
 
     backend: Backend
-    scores: NDArray[Any]  # (n,) logits or probabilities in the dtype computed with
+    scores: NDArray[Any]  # (n,) logits or probabilities in the dtype that kernels read
     targets: BinaryTargets
     reduction: str
     from_logits: bool
@@ -70,6 +79,16 @@ class BinaryCall(NamedTuple):
         if self.lengths is not None:
             value = join_like(value, name, self.lengths)
         return check.check_floats_of_shape(value, name, self.shape)
+
+    def widened(self) -> "BinaryCall":
+        """Return the call for kernels that do not read float16."""
+        if self.scores.dtype != FLOAT16:
+            return self
+        target = self.targets.target.astype(FLOAT32, copy=False)
+        return self._replace(
+            scores=self.scores.astype(FLOAT32),
+            targets=self.targets._replace(target=target),
+        )
 
     def weighted_by_output(self, grad_output: Any) -> "BinaryCall":
         """Return the call with the gradient of each loss multiplied with a number."""
@@ -108,10 +127,13 @@ class BinaryCall(NamedTuple):
     def run(self, gradient: NDArray[Any] | None, *, want_value: bool) -> Any:
         """Return the reduced loss if it is wanted; fill the gradient if it is given."""
         dtype = self.scores.dtype
-        per_element = want_value and self.reduction in ("none", "sample")
-        losses = np.empty(self.scores.size, dtype) if per_element else absent(1, dtype)
         if gradient is None:
             gradient = absent(1, dtype)
+        losses = absent(1, dtype)
+        if want_value and self.reduction in ("none", "sample"):
+            if self.reduction == "sample" and dtype == FLOAT16:
+                dtype = FLOAT32  # they are rounded when they have been added up
+            losses = np.empty(self.scores.size, dtype)
         total = 0.0
         if self.scores.size:
             backend = self.backend
@@ -164,16 +186,19 @@ def prepare(
     shape, dtype = scores.shape, scores.dtype
     if not from_logits:
         _check_unit_interval(scores)
-    if dtype == FLOAT16:
-        scores = scores.astype(np.float32)
+    if dtype == FLOAT16 and not from_logits:
+        scores = scores.astype(FLOAT32)
     targets = check.check_floats(target, "target")
     if targets.shape != shape:
         raise ValueError(
             f"target must have the shape of input, {shape}; got shape "
             f"{targets.shape}. Reshape or broadcast one to the other."
         )
+    wanted = scores.dtype
+    if wanted == FLOAT16 and targets.dtype != FLOAT16:
+        wanted = FLOAT32  # what float16 logits are computed in
     encoded = BinaryTargets(
-        cast(targets, scores.dtype).reshape(-1),
+        cast(targets, wanted).reshape(-1),
         _check_weight(weight, "weight", shape),
         _check_weight(pos_weight, "pos_weight", shape),
         1.0 - smoothing,

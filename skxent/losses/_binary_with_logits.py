@@ -91,8 +91,8 @@ def binary_cross_entropy_with_logits(
     a weight of 0.
 
     Needs 8 bytes per element for a weight that varies along the first axis. Arrays that
-    are not contiguous or of another dtype than the kernels' (float16 and integer
-    inputs, targets that are not of the dtype of `input`) are copied.
+    are not contiguous or of another dtype than the kernels' (integer inputs, targets
+    that are not of the dtype of `input`) are copied.
 
     Examples
     --------
@@ -278,6 +278,7 @@ def binary_cross_entropy_with_logits_hvp(
     array([ 0.125, -0.25 ])
     """
     call = prepare(input, target, weight, pos_weight, reduction, label_smoothing, True)
+    call = call.widened()
     v = call.read(vector, "vector")
     product = call.gradient_buffer(out)
     if call.scores.size:

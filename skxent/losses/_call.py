@@ -4,7 +4,8 @@ Conventions
 -----------
 C classes, n rows, however the input is laid out. float16 is computed in float32,
 everything else in its own dtype; results come back in the dtype of ``input``. Values
-are in nats.
+are in nats. The kernels of logits read and write float16 themselves; what others
+compute is copied to float32.
 """
 
 import math
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 REDUCTIONS = ("none", "sum", "mean", "sample")
-FLOAT16 = np.dtype(np.float16)
+FLOAT16, FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 SMALLEST_MAXIMUM = float(np.finfo(FLOAT16).max)  # what every dtype can hold
 
 
@@ -43,7 +44,7 @@ class Call(NamedTuple):
     """The checked arguments of one call."""
 
     backend: Backend
-    logits: NDArray[Any]  # rows or planes, in the dtype that is computed with
+    logits: NDArray[Any]  # rows or planes, in the dtype that the kernels read
     targets: EncodedTargets
     sample_denominator: NDArray[np.float64] | None  # for the mean of each sample
     reduction: str
@@ -68,9 +69,18 @@ class Call(NamedTuple):
 
     def row_losses(self) -> NDArray[Any]:
         """Return the array that receives the row losses, empty if nobody asks."""
-        if self.reduction in ("none", "sample"):
-            return np.zeros(self.layout.n_rows, dtype=self.logits.dtype)
-        return absent(1, self.logits.dtype)
+        dtype = self.logits.dtype
+        if self.reduction not in ("none", "sample"):
+            return absent(1, dtype)
+        if self.reduction == "sample" and dtype == FLOAT16:
+            dtype = FLOAT32  # they are rounded when they have been added up
+        return np.zeros(self.layout.n_rows, dtype=dtype)
+
+    def widened(self) -> "Call":
+        """Return the call for kernels that do not read float16."""
+        if self.logits.dtype != FLOAT16:
+            return self
+        return self._replace(logits=self.logits.astype(FLOAT32))
 
     def weighted_by(self, inflow: NDArray[np.float64]) -> "Call":
         """Return the call with the gradient of each row multiplied with a number."""
@@ -126,8 +136,8 @@ def prepare(
     backend = backend_for(input)
     layout, logits = _read_input(input, class_axis)
     dtype = logits.dtype
-    if dtype == FLOAT16:
-        logits = logits.astype(np.float32)
+    if dtype == FLOAT16 and not check.check_flag(from_logits, "from_logits"):
+        logits = logits.astype(FLOAT32)
     return prepare_call(
         backend,
         logits,

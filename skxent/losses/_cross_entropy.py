@@ -357,7 +357,7 @@ def cross_entropy_hvp(
         True,
         class_axis,
         sample_weight,
-    )
+    ).widened()
     v = call.layout.read(vector, "vector")
     product = gradient_buffer(call, out)
     if call.logits.size:

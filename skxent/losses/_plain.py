@@ -24,7 +24,7 @@ from skxent.losses._targets import MOST_KEPT_CLASSES, NO_ROWS, kept_values
 
 __all__ = ["plain_loss", "plain_value_and_grad"]
 
-COMPUTED = frozenset(map(np.dtype, "fd"))
+COMPUTED = frozenset(map(np.dtype, "efd"))
 # Where rows are ignored, a call is computed again. A look at so many class indices
 # spares large calls that, unless there are few such rows; it takes 3 us.
 SAMPLE_SIZE = 256

@@ -32,6 +32,7 @@ __all__ = [
 
 FLOAT_CODES = "efd"  # float16, float32, float64
 FLOATS = frozenset(map(np.dtype, FLOAT_CODES))  # in the machine's byte order
+FLOAT16, FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 LARGEST_INT64 = 2**63 - 1
 # The types that nearly all callers pass stand before the abstract ones, which are slow.
@@ -226,6 +227,8 @@ def check_probability_targets(
             "class indices of the input's shape without the class axis."
         )
     probabilities = check_floats(target, "target")
+    if dtype == FLOAT16 and probabilities.dtype != FLOAT16:
+        dtype = FLOAT32  # what float16 logits are computed in
     return np.ascontiguousarray(probabilities, dtype=dtype)
 
 

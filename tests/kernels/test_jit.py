@@ -5,14 +5,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from skxent.kernels import _cpu, _sigmoid
+from skxent.kernels import _cpu, _half_rows, _sigmoid
 from skxent.kernels._jit import Twins
 from skxent.losses import cross_entropy_value_and_grad
 
 TWINS = [
     value
-    for module in (_cpu, _sigmoid)
+    for module in (_cpu, _half_rows, _sigmoid)
     for value in vars(module).values()
     if isinstance(value, Twins)
 ]
@@ -25,8 +26,9 @@ def test_twins_do_not_share_a_cache_entry():
     assert len(names) == len(set(names)) == 2 * len(TWINS) > 0
 
 
-def test_options_compile_nothing_more():
-    logits, target = np.zeros((40, 3)), np.zeros(40, dtype=np.int64)
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_options_compile_nothing_more(dtype):
+    logits, target = np.zeros((40, 3), dtype), np.zeros(40, dtype=np.int64)
     cross_entropy_value_and_grad(logits, target)
     compiled = signatures()
     for options in (

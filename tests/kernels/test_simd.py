@@ -12,6 +12,7 @@ from skxent.kernels._simd import (
     all_lanes,
     any_lane,
     bits,
+    computed,
     exchanged,
     first,
     float_of,
@@ -20,10 +21,12 @@ from skxent.kernels._simd import (
     gather,
     lanes,
     largest,
+    lengthened,
     load,
     load_beside,
     load_part,
     load_part_beside,
+    low_half,
     magnitude,
     maximum,
     muladd,
@@ -78,7 +81,7 @@ def comparisons(p, q, out):
 
 def memory(p, q, out):
     n = lanes(p)
-    store(load_part(p, 3, 5, -1.0), out, 0)
+    store(load_part(p, 3, 5, -1.0) + computed(p), out, 0)
     store_part(load(p, 1), out, 16, 3)
     store(load(advance(p, 2), 3), out, 32)
     some = scratch(p, 16)
@@ -129,9 +132,22 @@ def products(p, q, out):
     store(narrowed(widened(x) * widened(y) + 1.0, p), out, 16)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def halves(p, q, out):
+    low = low_half(bits(load(p, 0)))
+    store(floats(lengthened(low)) + computed(q), out, 0)
+    store(low, q, 0)
+    store(floats(lengthened(load_beside(q, 3, load(p, 0)))), out, 16)
+    store(floats(lengthened(load_part_beside(q, 3, 5, -7, load(p, 0)))), out, 32)
+    store_part(low, q, 20, 5)
+    store(floats(lengthened(load_beside(q, 16, load(p, 0)))), out, 48)
+
+
+PROGRAMS = [operators, comparisons, memory, pairs, reductions, integers, products]
+
+
 @pytest.mark.parametrize(
-    "program", [operators, comparisons, memory, pairs, reductions, integers, products]
+    ("program", "dtype"),
+    [(p, d) for p in PROGRAMS for d in ("float32", "float64")] + [(halves, "float32")],
 )
 def test_compiled_and_plain_give_the_same_bits(program, dtype):
     def run(x, y, out):
@@ -142,14 +158,14 @@ def test_compiled_and_plain_give_the_same_bits(program, dtype):
     if program is operators or program is comparisons:
         x[: len(SPECIAL)] = SPECIAL
         x[16 : 16 + len(SPECIAL)] = SPECIAL[::-1]
-    y = rng.integers(0, 32, 64)
+    y = rng.integers(0, 32, 64, dtype=np.int16 if program is halves else np.int64)
     results = []
     for compiled in (False, True):
         program_ = numba.njit(program) if compiled else program
         out = aligned(96, dtype)
         out[:] = -9.0
         with np.errstate(all="ignore"):
-            (numba.njit(run) if compiled else run)(x, y, out)
+            (numba.njit(run) if compiled else run)(x, y.copy(), out)
         results.append(out)
     assert np.array_equal(*results, equal_nan=True)
 

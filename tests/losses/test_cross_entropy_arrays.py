@@ -286,7 +286,7 @@ def test_out_may_be_the_input(form, shape, dtype, from_logits):
     assert not failures, failures[0]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", [(1, 1), (32, 3), (700, 40), (5, 1024), (5, 1025)])
 def test_call_without_options_gives_the_bits_of_the_general_way(shape, dtype):
     rng = np.random.default_rng(0)
