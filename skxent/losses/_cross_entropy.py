@@ -113,9 +113,11 @@ def cross_entropy(
     torch gives nan.
 
     Needs 8 bytes per row where rows are weighted. Arrays of another dtype than the
-    kernels' (float16 and integer logits, targets that are not int64 or of the dtype of
-    `input`) are copied, and so are those with gaps between their entries. C order with
-    any `class_axis`, and Fortran order of two axes, are read in place.
+    kernels' (integer logits, targets that are not int64 or of the dtype of `input`) are
+    copied, and so are those with gaps between their entries. C order with any
+    `class_axis`, and Fortran order of two axes, are read in place. float16 logits are
+    made float32 a chunk at a time, probabilities and planes of more than 256 classes as
+    a whole.
 
     Examples
     --------
