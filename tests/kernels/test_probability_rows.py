@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from skxent.backends import EncodedTargets, _numpy
+from skxent.backends import NO_INDEX, EncodedTargets, _numpy
 from skxent.kernels import _cpu
 
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -25,7 +25,7 @@ def encode(target, n_classes, smoothing=0.0, weight=None, row_weight=()):
     weight = np.ones(n_classes) if weight is None else weight
     on_value, off_value = weight * (1 - smoothing), weight * smoothing / n_classes
     row_weight = np.array(row_weight, dtype=np.float64)
-    return EncodedTargets(target, on_value, off_value, row_weight, 1.0)
+    return EncodedTargets(target, on_value, off_value, row_weight, NO_INDEX, 1.0)
 
 
 def run(p, targets, low=-math.inf, high=math.inf, scale=1.0, out=None):
