@@ -109,7 +109,7 @@ def test_twins_and_a_gradient_in_place_give_the_same_bits(kind, shape):
     expected = run(p, targets)
     operands = (p[..., None], target if target.ndim == 1 else target[..., None])
     rest = (targets.on_value, targets.off_value, targets.row_weight)
-    rest += (-math.inf, math.inf, 1.0, 16, -(-len(p) // 16))
+    rest += (NO_INDEX, -math.inf, math.inf, 1.0, 16, -(-len(p) // 16))
     results = []
     for twin in _cpu.probability_loss:
         losses = np.empty(len(p), dtype=p.dtype)
