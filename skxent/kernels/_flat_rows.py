@@ -31,7 +31,6 @@ from skxent.kernels._batches import (
 )
 from skxent.kernels._groups import (
     AHEAD,
-    NEAR_AHEAD,
     lines_of_group,
     read_classes,
     read_weights,
@@ -94,9 +93,13 @@ def a_near_logit(p):
 
 
 @inner
-def lies_whole(i, n, n_columns):
-    """Return whether rows ``i`` to ``i + n`` are of one plane."""
-    return n_columns == 1 or i % n_columns + n <= n_columns
+def find_groups(starts, n_classes, n_columns, i, end, n):
+    """Find where each group begins; -1 for one that is of two planes."""
+    for r in range(0, end - i, n):
+        o = (i + r) // n_columns if n_columns > 1 else i + r
+        j = i + r - o * n_columns
+        is_whole = n_columns == 1 or j + n <= n_columns
+        starts[r // n] = o * n_classes * n_columns + j if is_whole else -1
 
 
 @inner
@@ -108,29 +111,54 @@ def place_in_tile(y, n_classes, n_columns, like):
 
 
 @inner
-def exponentiate_block(p, tile, n_classes, n_columns, i, end, guess):
+def exponentiate_rows(p, tile, size, guess):
     """Write exponentials to the tile; return the largest logit, nan passed over."""
     n = lanes(p)
     offset, lowest = shift_of(spread(guess, p))
     top = spread(-math.inf, p)
-    if n_columns == 1:
-        block = advance(p, i * n_classes)
-        for k in range(0, (end - i) * n_classes, n):
-            prefetch(block, k + AHEAD * n)
-            z = load(block, k)
-            top = maximum(z, top)
-            store(exp_shifted(z, offset, lowest), tile, k)
-        return largest(top)
-    for r in range(0, end - i, n):
-        if lies_whole(i + r, n, n_columns):
-            group, step = lines_of_group(p, n_classes, n_columns, i + r)
-            for k in range(n_classes):
-                prefetch(group, k * step + NEAR_AHEAD * n)
-                z = load(group, k * step)
+    for k in range(0, size, n):
+        prefetch(p, k + AHEAD * n)
+        z = load(p, k)
+        top = maximum(z, top)
+        store(exp_shifted(z, offset, lowest), tile, k)
+    return largest(top)
+
+
+@inner
+def later_line(k, n_classes, n_columns, width):
+    """Return how far the line is that is read after as many others as a plane has."""
+    return n_columns if k + 1 < n_classes else width - (n_classes - 1) * n_columns
+
+
+@inner
+def exponentiate_planes(p, tile, n_classes, n_columns, starts, width, guess):
+    """Do as ``exponentiate_rows`` for groups of ``width`` columns in planes.
+
+    All groups of a plane, then those of the next: lines of many planes that are a power
+    of 2 apart would push each other out of the caches.
+    """
+    n = lanes(p)
+    offset, lowest = shift_of(spread(guess, p))
+    top = spread(-math.inf, p)
+    for k in range(n_classes):
+        later = later_line(k, n_classes, n_columns, width)
+        for g in range(width // n):
+            if starts[g] >= 0:
+                at = starts[g] + k * n_columns
+                prefetch(p, at + later)
+                z = load(p, at)
                 top = maximum(z, top)
                 e = exp_shifted(z, offset, lowest)
-                store(e, tile, (r * n_classes) + k * n)
+                store(e, tile, (g * n_classes + k) * n)
     return largest(top)
+
+
+@inner
+def exponentiate_block(p, tile, n_classes, n_columns, starts, width, guess):
+    """Write exponentials to the tile; return the largest logit."""
+    if n_columns == 1:
+        return exponentiate_rows(advance(p, starts[0]), tile, width * n_classes, guess)
+    return exponentiate_planes(p, tile, n_classes, n_columns, starts, width, guess)
 
 
 @inner
@@ -152,12 +180,12 @@ def take_targets(
 
 
 @inner
-def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, i, end, is_odd):
+def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
     n = lanes(batch.tile)
     parts = scratch(batch.tile, PARTS_SIZE)
     least_rest, least_d, least_factor = limits_of(load(batch.m, 0))
-    for r in range(0, end - i, n):
+    for r in range(0, width, n):
         tile = advance(batch.tile, r * n_classes)
         if n_columns == 1:
             rest = sums_of_rows(tile, n_classes)
@@ -171,8 +199,8 @@ def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, i, end, is_odd)
             factor = mass * load_beside(batch.weight, r, e_y) * scale
             is_large = (magnitude(factor) > least_factor) | (factor == 0.0)
             is_good = is_good & (is_large | (factor != factor))
-        is_whole = lies_whole(i + r, n, n_columns)
-        is_odd[r // n] = 0 if is_whole and all_lanes(is_good) else 1
+        if not all_lanes(is_good):
+            starts[r // n] = -1
         rest = narrowed(rest, e_y)
         store(rest / e_y, batch.others, r)
         store(rest, batch.rest, r)
@@ -190,29 +218,51 @@ def find_shares(batch, scale, i, end):
 
 
 @inner
-def write_gradient(batch, q, n_classes, n_columns, r, i, gradient):
-    """Write the gradient of a group, rows from ``i`` on."""
-    n = lanes(gradient)
+def write_rows(batch, n_classes, r, out):
+    """Write the gradient of a group of rows."""
+    n = lanes(out)
     tile = advance(batch.tile, r * n_classes)
-    out, step = lines_of_group(gradient, n_classes, n_columns, i)
-    ahead = (AHEAD // 2 if n_columns == 1 else NEAR_AHEAD) * n
     for k in range(n_classes):
-        prefetch_to_write(out, k * step + ahead)
-    if n_columns > 1:
-        share = load(batch.share, r)
-        for k in range(n_classes):
-            store(load(tile, k * n) * share, out, k * step)
-    elif n_classes <= n:
+        prefetch_to_write(out, (AHEAD // 2 + k) * n)
+    if n_classes <= n:
         scale_rows(load(batch.share, r), tile, n_classes, out)
     else:
         for j in range(n):
             share = spread(batch.share[r + j], out)
             row = j * n_classes
             scale_row(share, advance(tile, row), n_classes, advance(out, row))
-    at_y = load(batch.at_y, r)
-    y = place_of(load_beside(q, i, at_y), n_classes)
-    lane = numbers(load_beside(batch.d, r, at_y))
-    scatter(at_y, out, lane * n_classes + y if n_columns == 1 else y * n_columns + lane)
+
+
+@inner
+def write_planes(batch, n_classes, n_columns, starts, width, out):
+    """Write the gradient of groups in planes, plane by plane."""
+    n = lanes(out)
+    for k in range(n_classes):
+        later = later_line(k, n_classes, n_columns, width)
+        for g in range(width // n):
+            if starts[g] >= 0:
+                at = starts[g] + k * n_columns
+                prefetch_to_write(out, at + later)
+                e = load(batch.tile, (g * n_classes + k) * n)
+                store(e * load(batch.share, g * n), out, at)
+
+
+@inner
+def write_gradient(batch, q, n_classes, n_columns, starts, i, width, gradient):
+    """Write the gradient of a block, but of groups that have gone elsewhere."""
+    n = lanes(gradient)
+    if n_columns > 1:
+        write_planes(batch, n_classes, n_columns, starts, width, gradient)
+    for r in range(0, width, n):
+        if starts[r // n] >= 0:
+            out = advance(gradient, starts[r // n])
+            if n_columns == 1:
+                write_rows(batch, n_classes, r, out)
+            at_y = load(batch.at_y, r)
+            y = place_of(load_beside(q, i + r, at_y), n_classes)
+            lane = numbers(load_beside(batch.d, r, at_y))
+            row, step = (n_classes, 1) if n_columns == 1 else (1, n_columns)
+            scatter(at_y, out, lane * row + y * step)
 
 
 @inner
@@ -253,7 +303,7 @@ def add_flat_rows(
     gradient = pointer(gradient_out)
     batch = batch_like(p, on)
     n = lanes(p)
-    is_odd = scratch(q, MOST_GROUPS)
+    starts = scratch(q, MOST_GROUPS)
     is_weighted = row_weight.size > 0 or not options[0]
     nothing = widened(spread(0.0, p))
     for r in range(0, MOST_GROUPS * n, n):
@@ -264,11 +314,19 @@ def add_flat_rows(
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
         last = min(i + step, end)
-        top = exponentiate_block(p, batch.tile, n_classes, n_columns, i, last, guess)
+        width = last - i
+        find_groups(starts, n_classes, n_columns, i, last, n)
+        top = exponentiate_block(
+            p, batch.tile, n_classes, n_columns, starts, width, guess
+        )
         if not abs(top - guess) < MOST_OFF and not first(is_far(spread(top, p))):
             guess = top
-            exponentiate_block(p, batch.tile, n_classes, n_columns, i, last, guess)
-        is_far_block = not abs(top - guess) < MOST_OFF
+            exponentiate_block(
+                p, batch.tile, n_classes, n_columns, starts, width, guess
+            )
+        if not abs(top - guess) < MOST_OFF:
+            for g in range(width // n):
+                starts[g] = -1
         take_targets(
             batch,
             q,
@@ -281,9 +339,9 @@ def add_flat_rows(
             i,
             last,
         )
-        add_up_rows(batch, scale, is_weighted, n_classes, n_columns, i, last, is_odd)
-        for r in range(0, last - i, n):
-            if is_far_block or is_odd[r // n]:
+        add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts)
+        for r in range(0, width, n):
+            if starts[r // n] < 0:
                 sums, lost = add_tile_rows(
                     logits,
                     target,
@@ -305,7 +363,5 @@ def add_flat_rows(
                 )
         if gradient_out.size:
             find_shares(batch, scale, i, last)
-            for r in range(0, last - i, n):
-                if not (is_far_block or is_odd[r // n]):
-                    write_gradient(batch, q, n_classes, n_columns, r, i + r, gradient)
+            write_gradient(batch, q, n_classes, n_columns, starts, i, width, gradient)
     return sums, lost
