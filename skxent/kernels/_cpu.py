@@ -24,10 +24,12 @@ Conventions
 - ``gradient_out`` of the logits' shape receives ``scale`` times the gradient of the
   sum; of size 0 for none. It may be ``logits`` itself: a logit is read for the last
   time before its gradient entry is written.
+- ``rows`` is the record of what a chunk needs of these (``_rows.py``).
 
 Exponentials are made in the logits' dtype, sums over classes and over rows in float64.
-The largest logit is left out of the sum of exponentials, ``d = 1 + rest``, which gives
-``log d = log1p(rest)``: the tiny loss of a confident row keeps all its digits.
+The largest logit, or that of the class index, is left out of the sum of exponentials,
+``d = 1 + rest``, which gives ``log d = log1p(rest)``: the tiny loss of a confident row
+keeps all its digits.
 
 A row whose maximum is infinite or nan has no softmax: loss and gradient are nan.
 """
@@ -41,6 +43,7 @@ from skxent.kernels._long_planes import (
 )
 from skxent.kernels._long_rows import long_rows_chunk, long_rows_curvature_chunk
 from skxent.kernels._probability_rows import probability_rows_chunk
+from skxent.kernels._rows import Rows
 from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._targets import options_of
 from skxent.kernels._tile_rows import tile_rows_curvature_chunk
@@ -67,19 +70,17 @@ def short_rows_loss(
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        partial_out[chunk] = short_rows_chunk(
+        rows = Rows(
             logits,
-            target,
             on_value,
             off_value,
             row_weight,
             options,
             scale,
-            begin,
-            end,
             loss_out,
             gradient_out,
         )
+        partial_out[chunk] = short_rows_chunk(rows, target, begin, end)
 
 
 @twins
@@ -117,19 +118,17 @@ def long_rows_loss(
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        partial_out[chunk] = long_rows_chunk(
+        rows = Rows(
             logits,
-            target,
             on_value,
             off_value,
             row_weight,
             options,
             scale,
-            begin,
-            end,
             loss_out,
             gradient_out,
         )
+        partial_out[chunk] = long_rows_chunk(rows, target, begin, end)
 
 
 @twins
@@ -167,19 +166,17 @@ def long_planes_loss(
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        partial_out[chunk] = long_planes_chunk(
+        rows = Rows(
             logits,
-            target,
             on_value,
             off_value,
             row_weight,
             options,
             scale,
-            begin,
-            end,
             loss_out,
             gradient_out,
         )
+        partial_out[chunk] = long_planes_chunk(rows, target, begin, end)
 
 
 @twins

@@ -278,33 +278,19 @@ def scale_row(share, e, n_classes, out):
 
 
 @inner
-def add_flat_rows(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-    sums,
-    lost,
-):
+def add_flat_rows(rows, target, begin, end, sums, lost):
     """Return the sums over lanes with the losses of rows ``begin:end``, whole groups.
 
     Write what is asked for.
     """
-    n_classes, n_columns = logits.shape[1], logits.shape[2]
-    p, q, on = pointer(logits), pointer(target), pointer(on_value)
-    weights, losses = pointer(row_weight), pointer(loss_out)
-    gradient = pointer(gradient_out)
+    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
+    p, q, on = pointer(rows.logits), pointer(target), pointer(rows.on_value)
+    weights, losses = pointer(rows.row_weight), pointer(rows.loss_out)
+    gradient = pointer(rows.gradient_out)
     batch = batch_like(p, on)
     n = lanes(p)
     starts = scratch(q, MOST_GROUPS)
-    is_weighted = row_weight.size > 0 or not options[0]
+    is_weighted = rows.row_weight.size > 0 or not rows.options[0]
     nothing = widened(spread(0.0, p))
     for r in range(0, MOST_GROUPS * n, n):
         store(nothing, batch.linear, r)
@@ -331,37 +317,23 @@ def add_flat_rows(
             batch,
             q,
             on,
-            options,
+            rows.options,
             weights,
-            row_weight.size,
+            rows.row_weight.size,
             n_classes,
             n_columns,
             i,
             last,
         )
-        add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts)
+        add_up_rows(batch, rows.scale, is_weighted, n_classes, n_columns, width, starts)
         for r in range(0, width, n):
             if starts[r // n] < 0:
-                sums, lost = add_tile_rows(
-                    logits,
-                    target,
-                    on_value,
-                    off_value,
-                    row_weight,
-                    options,
-                    scale,
-                    i + r,
-                    i + r + n,
-                    loss_out,
-                    gradient_out,
-                    sums,
-                    lost,
-                )
+                sums, lost = add_tile_rows(rows, target, i + r, i + r + n, sums, lost)
             else:
                 sums, lost = add_group(
-                    batch, r, n, sums, lost, i, losses, loss_out.size
+                    batch, r, n, sums, lost, i, losses, rows.loss_out.size
                 )
-        if gradient_out.size:
-            find_shares(batch, scale, i, last)
+        if rows.gradient_out.size:
+            find_shares(batch, rows.scale, i, last)
             write_gradient(batch, q, n_classes, n_columns, starts, i, width, gradient)
     return sums, lost

@@ -21,6 +21,7 @@ from skxent.kernels._groups import AHEAD
 from skxent.kernels._half import read_floats, write_floats
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._long_rows import long_rows_chunk
+from skxent.kernels._rows import Rows
 from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._simd import (
     advance,
@@ -103,22 +104,10 @@ def write_columns(block, o, j, planes_out):
 
 
 @inner
-def half_short_rows_chunk(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def half_short_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    n_classes, n_columns = logits.shape[1], logits.shape[2]
-    n_rows = logits.shape[0] * n_columns
+    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
+    n_rows = rows.logits.shape[0] * n_columns
     sums = lost = 0.0
     i = begin
     while i < end:
@@ -128,78 +117,59 @@ def half_short_rows_chunk(
             n_planes = (end - i) // n_columns
         last = i + n_planes * width
         block = np.empty((n_planes, n_classes, width), np.float32)
-        read_columns(logits, o, j, block)
+        read_columns(rows.logits, o, j, block)
         if target.ndim == 1:
             q = target[i:last]
         else:
             q = np.empty(block.shape, np.float32)
             read_columns(target, o, j, q)
-        losses = np.empty(last - i if loss_out.size else 0, np.float32)
-        sums, error = two_sum(
-            sums,
-            short_rows_chunk(
-                block,
-                q,
-                on_value,
-                off_value,
-                row_weight[i:last],
-                options,
-                scale,
-                0,
-                last - i,
-                losses,
-                block[: n_planes if gradient_out.size else 0],
-            ),
+        losses = np.empty(last - i if rows.loss_out.size else 0, np.float32)
+        part = Rows(
+            block,
+            rows.on_value,
+            rows.off_value,
+            rows.row_weight[i:last],
+            rows.options,
+            rows.scale,
+            losses,
+            block[: n_planes if rows.gradient_out.size else 0],
         )
+        sums, error = two_sum(sums, short_rows_chunk(part, q, 0, last - i))
         lost += error
-        write_losses(losses, n_rows, i, loss_out)
-        if gradient_out.size:
-            write_columns(block, o, j, gradient_out)
+        write_losses(losses, n_rows, i, rows.loss_out)
+        if rows.gradient_out.size:
+            write_columns(block, o, j, rows.gradient_out)
         i = last
     return joined(sums, lost)
 
 
 @inner
-def half_long_rows_chunk(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def half_long_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    n_rows, n_classes = end - begin, logits.shape[1]
+    n_rows, n_classes = end - begin, rows.logits.shape[1]
     first = begin * n_classes
-    rows = np.empty((n_rows, n_classes), np.float32)
-    widen(advance(pointer(logits), first), rows.size, pointer(rows))
+    block = np.empty((n_rows, n_classes), np.float32)
+    widen(advance(pointer(rows.logits), first), block.size, pointer(block))
     if target.ndim == 1:
         q = target[begin:end]
     else:
-        q = np.empty(rows.shape, np.float32)
+        q = np.empty(block.shape, np.float32)
         widen(advance(pointer(target), first), q.size, pointer(q))
-    losses = np.empty(n_rows if loss_out.size else 0, np.float32)
-    sums = long_rows_chunk(
-        rows,
-        q,
-        on_value,
-        off_value,
-        row_weight[begin:end],
-        options,
-        scale,
-        0,
-        n_rows,
+    losses = np.empty(n_rows if rows.loss_out.size else 0, np.float32)
+    part = Rows(
+        block,
+        rows.on_value,
+        rows.off_value,
+        rows.row_weight[begin:end],
+        rows.options,
+        rows.scale,
         losses,
-        rows[: n_rows if gradient_out.size else 0],
+        block[: n_rows if rows.gradient_out.size else 0],
     )
-    write_losses(losses, logits.shape[0], begin, loss_out)
-    if gradient_out.size:
-        narrow(pointer(rows), rows.size, advance(pointer(gradient_out), first))
+    sums = long_rows_chunk(part, q, 0, n_rows)
+    write_losses(losses, rows.logits.shape[0], begin, rows.loss_out)
+    if rows.gradient_out.size:
+        narrow(pointer(block), block.size, advance(pointer(rows.gradient_out), first))
     return sums
 
 
@@ -224,19 +194,17 @@ def half_short_rows_loss(
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        partial_out[chunk] = half_short_rows_chunk(
+        rows = Rows(
             logits,
-            target,
             on_value,
             off_value,
             row_weight,
             options,
             scale,
-            begin,
-            end,
             loss_out,
             gradient_out,
         )
+        partial_out[chunk] = half_short_rows_chunk(rows, target, begin, end)
 
 
 @twins
@@ -260,16 +228,14 @@ def half_long_rows_loss(
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
-        partial_out[chunk] = half_long_rows_chunk(
+        rows = Rows(
             logits,
-            target,
             on_value,
             off_value,
             row_weight,
             options,
             scale,
-            begin,
-            end,
             loss_out,
             gradient_out,
         )
+        partial_out[chunk] = half_long_rows_chunk(rows, target, begin, end)

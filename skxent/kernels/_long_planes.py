@@ -13,6 +13,7 @@ import numpy as np
 
 from skxent.kernels._jit import inner
 from skxent.kernels._long_rows import long_rows_chunk, long_rows_curvature_chunk
+from skxent.kernels._rows import Rows
 from skxent.kernels._vector import two_sum
 
 GROUP = 16  # float32 numbers in a cache line of 64 bytes
@@ -35,54 +36,37 @@ def write_group(rows, o, j, width, planes_out):
 
 
 @inner
-def long_planes_chunk(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def long_planes_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    n_classes, n_columns = logits.shape[1], logits.shape[2]
-    rows = np.empty((GROUP, n_classes), dtype=logits.dtype)
-    q = target if target.ndim == 1 else np.empty(rows.shape, dtype=logits.dtype)
-    n_gradients = GROUP if gradient_out.size else 0
-    gradient = rows[:n_gradients]  # a row is read before it is written
+    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
+    block = np.empty((GROUP, n_classes), dtype=rows.logits.dtype)
+    q = target if target.ndim == 1 else np.empty(block.shape, dtype=rows.logits.dtype)
+    n_gradients = GROUP if rows.gradient_out.size else 0
+    gradient = block[:n_gradients]  # a row is read before it is written
     sums = lost = 0.0
     i = begin
     while i < end:
         o, j = divmod(i, n_columns)
         width = min(GROUP, end - i, n_columns - j)
-        read_group(logits, o, j, width, rows)
+        read_group(rows.logits, o, j, width, block)
         if target.ndim == 1:
             q = target[i : i + width]
         else:
             read_group(target, o, j, width, q)
-        sums, error = two_sum(
-            sums,
-            long_rows_chunk(
-                rows,
-                q,
-                on_value,
-                off_value,
-                row_weight[i : i + width],
-                options,
-                scale,
-                0,
-                width,
-                loss_out[i : i + width],
-                gradient,
-            ),
+        part = Rows(
+            block,
+            rows.on_value,
+            rows.off_value,
+            rows.row_weight[i : i + width],
+            rows.options,
+            rows.scale,
+            rows.loss_out[i : i + width],
+            gradient,
         )
+        sums, error = two_sum(sums, long_rows_chunk(part, q, 0, width))
         lost += error
-        if gradient_out.size:
-            write_group(gradient, o, j, width, gradient_out)
+        if rows.gradient_out.size:
+            write_group(gradient, o, j, width, rows.gradient_out)
         i += width
     return sums + lost if math.isfinite(sums) else sums
 

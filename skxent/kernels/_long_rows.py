@@ -278,23 +278,11 @@ def fill_row(value, n_classes, out):
 
 
 @inner
-def long_rows_chunk(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def long_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    n_classes = logits.shape[1]
-    on, off = pointer(on_value), pointer(off_value)
-    p, target_p = pointer(logits), pointer(target)
+    n_classes = rows.logits.shape[1]
+    on, off = pointer(rows.on_value), pointer(rows.off_value)
+    p, target_p = pointer(rows.logits), pointer(target)
     n = lanes(p)
     near = scratch(p, NEAR)
     batch = batch_like(p, on)
@@ -307,13 +295,15 @@ def long_rows_chunk(
             batch.others[r] = 0.0
         for i in range(first_row, last):
             r = i - first_row
-            weight = row_weight[i] if row_weight.size else 1.0
+            weight = rows.row_weight[i] if rows.row_weight.size else 1.0
             y = 0
             if target.ndim == 1:
-                y, weight = class_and_weight(target[i], weight, n_classes, options[3])
+                y, weight = class_and_weight(
+                    target[i], weight, n_classes, rows.options[3]
+                )
             if weight == 0:
-                if gradient_out.size:
-                    out = advance(pointer(gradient_out), i * n_classes)
+                if rows.gradient_out.size:
+                    out = advance(pointer(rows.gradient_out), i * n_classes)
                     fill_row(0.0, n_classes, out)
                 continue
             batch.weight[r] = weight
@@ -322,28 +312,28 @@ def long_rows_chunk(
             m = row.m + row.base
             if target.ndim == 1:
                 q = p
-                mass = on_value[y]
-                t_y = mass + off_value[y]
+                mass = rows.on_value[y]
+                t_y = mass + rows.off_value[y]
                 z_y = z[y]
                 linear = 0.0
                 if mass != 0:
                     linear = mass * float(first(m) - z_y)
-                if options[1]:
-                    linear += smoothing_terms(z, n_classes, off, options[0], m)
-                mass, mass_low = two_sum(mass, options[2])
+                if rows.options[1]:
+                    linear += smoothing_terms(z, n_classes, off, rows.options[0], m)
+                mass, mass_low = two_sum(mass, rows.options[2])
             else:
                 q = advance(target_p, i * n_classes)
                 linear, (mass, mass_low) = probability_terms(
-                    z, q, n_classes, on, off, options[0], m
+                    z, q, n_classes, on, off, rows.options[0], m
                 )
             batch.rest[r] = row.rest
             share = batch.rest[r] / first(row.e_m)
             batch.others[r] = (first(row.ones) - 1.0) + share
             batch.mass[r] = mass
             batch.linear[r] = linear
-            if gradient_out.size:
-                out = advance(pointer(gradient_out), i * n_classes)
-                factor = scale * weight
+            if rows.gradient_out.size:
+                out = advance(pointer(rows.gradient_out), i * n_classes)
+                factor = rows.scale * weight
                 one = widened(spread(1.0, p))
                 d, d_low = sum_with_largest(
                     one * row.rest, one * row.rest_low, row.ones, row.e_m
@@ -359,7 +349,7 @@ def long_rows_chunk(
                     n_classes,
                     on,
                     off,
-                    options,
+                    rows.options,
                     row,
                     slope,
                     high,
@@ -372,7 +362,13 @@ def long_rows_chunk(
                     t = spread(factor * t_y, p)
                     out[y] = first(residual(high, low, e, t))
         sums, lost = add_losses(
-            batch, sums, lost, first_row, last, pointer(loss_out), loss_out.size
+            batch,
+            sums,
+            lost,
+            first_row,
+            last,
+            pointer(rows.loss_out),
+            rows.loss_out.size,
         )
     return total(joined(sums, lost))
 

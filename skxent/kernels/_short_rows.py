@@ -18,69 +18,22 @@ __all__ = ["MOST_CLASSES", "short_rows_chunk"]
 
 
 @inner
-def short_rows_chunk(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def short_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    if logits.shape[1] == 2:
-        return two_classes_chunk(
-            logits,
-            target,
-            on_value,
-            off_value,
-            row_weight,
-            options,
-            scale,
-            begin,
-            end,
-            loss_out,
-            gradient_out,
-        )
-    sums = widened(spread(0.0, pointer(logits)))
+    if rows.logits.shape[1] == 2:
+        return two_classes_chunk(rows, target, begin, end)
+    sums = widened(spread(0.0, pointer(rows.logits)))
     lost = sums
     middle = begin
-    n, n_columns = lanes(pointer(logits)), logits.shape[2]
+    n, n_columns = lanes(pointer(rows.logits)), rows.logits.shape[2]
     is_flat = n_columns == 1 or n_columns >= LEAST_COLUMNS * n
-    if logits.shape[1] > 2 and target.ndim == 1 and not options[1] and is_flat:
+    if (
+        rows.logits.shape[1] > 2
+        and target.ndim == 1
+        and not rows.options[1]
+        and is_flat
+    ):
         middle = end - (end - begin) % n
-        sums, lost = add_flat_rows(
-            logits,
-            target,
-            on_value,
-            off_value,
-            row_weight,
-            options,
-            scale,
-            begin,
-            middle,
-            loss_out,
-            gradient_out,
-            sums,
-            lost,
-        )
-    sums, lost = add_tile_rows(
-        logits,
-        target,
-        on_value,
-        off_value,
-        row_weight,
-        options,
-        scale,
-        middle,
-        end,
-        loss_out,
-        gradient_out,
-        sums,
-        lost,
-    )
+        sums, lost = add_flat_rows(rows, target, begin, middle, sums, lost)
+    sums, lost = add_tile_rows(rows, target, middle, end, sums, lost)
     return total(joined(sums, lost))

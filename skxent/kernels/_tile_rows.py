@@ -381,53 +381,41 @@ def write_batch(batch, n_classes, n_columns, i, end, p):
 
 
 @inner
-def add_tile_rows(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-    sums,
-    lost,
-):
+def add_tile_rows(rows, target, begin, end, sums, lost):
     """Return the sums over lanes with the losses of rows ``begin:end``.
 
     Write what is asked for.
     """
-    n_classes, n_columns = logits.shape[1], logits.shape[2]
-    p, q = pointer(logits), pointer(target)
-    on, off = pointer(on_value), pointer(off_value)
-    weights, losses = pointer(row_weight), pointer(loss_out)
-    gradient = pointer(gradient_out)
+    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
+    p, q = pointer(rows.logits), pointer(target)
+    on, off = pointer(rows.on_value), pointer(rows.off_value)
+    weights, losses = pointer(rows.row_weight), pointer(rows.loss_out)
+    gradient = pointer(rows.gradient_out)
     batch = batch_like(p, on)
     step = rows_per_batch(n_classes, lanes(p))
     for i in range(begin, end, step):
         last = min(i + step, end)
-        read_batch(batch, p, weights, row_weight.size, n_classes, n_columns, i, last)
+        read_batch(
+            batch, p, weights, rows.row_weight.size, n_classes, n_columns, i, last
+        )
         if target.ndim == 1:
-            read_index_targets(batch, q, on, off, options, n_classes, i, last)
+            read_index_targets(batch, q, on, off, rows.options, n_classes, i, last)
             exponentiate_around_target(
-                batch, p, q, options[1], n_classes, n_columns, i, last
+                batch, p, q, rows.options[1], n_classes, n_columns, i, last
             )
-            add_smoothing(batch, options[2], i, last)
+            add_smoothing(batch, rows.options[2], i, last)
         else:
             read_probability_targets(batch, q, on, off, n_classes, n_columns, i, last)
             exponentiate_batch(batch, p, n_classes, n_columns, i, last)
-        sums, lost = add_losses(batch, sums, lost, i, last, losses, loss_out.size)
-        if gradient_out.size:
+        sums, lost = add_losses(batch, sums, lost, i, last, losses, rows.loss_out.size)
+        if rows.gradient_out.size:
             turn_into_gradient(
                 batch,
                 target,
                 q,
                 off,
-                options[1],
-                scale,
+                rows.options[1],
+                rows.scale,
                 n_classes,
                 n_columns,
                 i,

@@ -159,27 +159,20 @@ def write_pair_gradient(pairs, scale, n_columns, i, end, gradient):
 
 
 @inner
-def index_pairs_chunk(
-    logits,
-    target,
-    on_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def index_pairs_chunk(rows, target, begin, end):
     """Do as ``two_classes_chunk`` for class indices without smoothing.
 
     There the loss is ``log(1 + exp x)`` for the other logit less the index's, ``x``,
     and the gradient is ``sigmoid(x)`` and its opposite. A row takes 200 cycles from end
     to end, so that each step is taken for some groups before the next.
     """
-    n_columns = logits.shape[2]
-    p, q, weights = pointer(logits), pointer(target), pointer(row_weight)
-    on, losses, gradient = pointer(on_value), pointer(loss_out), pointer(gradient_out)
+    n_columns = rows.logits.shape[2]
+    p, q, weights = pointer(rows.logits), pointer(target), pointer(rows.row_weight)
+    on, losses, gradient = (
+        pointer(rows.on_value),
+        pointer(rows.loss_out),
+        pointer(rows.gradient_out),
+    )
     pairs = Pairs(
         scratch(p, ROWS),
         scratch(p, ROWS),
@@ -193,60 +186,48 @@ def index_pairs_chunk(
     for i in range(begin, end, ROWS):
         last = min(i + ROWS, end)
         read_index_pairs(
-            pairs, p, q, on, options, weights, row_weight.size, n_columns, i, last
+            pairs,
+            p,
+            q,
+            on,
+            rows.options,
+            weights,
+            rows.row_weight.size,
+            n_columns,
+            i,
+            last,
         )
         exponentiate_pairs(pairs, last - i)
-        sums, lost = add_pair_losses(pairs, sums, lost, i, last, losses, loss_out.size)
-        if gradient_out.size:
-            write_pair_gradient(pairs, scale, n_columns, i, last, gradient)
+        sums, lost = add_pair_losses(
+            pairs, sums, lost, i, last, losses, rows.loss_out.size
+        )
+        if rows.gradient_out.size:
+            write_pair_gradient(pairs, rows.scale, n_columns, i, last, gradient)
     return total(joined(sums, lost))
 
 
 @inner
-def two_classes_chunk(
-    logits,
-    target,
-    on_value,
-    off_value,
-    row_weight,
-    options,
-    scale,
-    begin,
-    end,
-    loss_out,
-    gradient_out,
-):
+def two_classes_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    if target.ndim == 1 and not options[1]:
-        return index_pairs_chunk(
-            logits,
-            target,
-            on_value,
-            row_weight,
-            options,
-            scale,
-            begin,
-            end,
-            loss_out,
-            gradient_out,
-        )
-    n_columns = logits.shape[2]
-    p, q, weights = pointer(logits), pointer(target), pointer(row_weight)
-    losses, gradient = pointer(loss_out), pointer(gradient_out)
+    if target.ndim == 1 and not rows.options[1]:
+        return index_pairs_chunk(rows, target, begin, end)
+    n_columns = rows.logits.shape[2]
+    p, q, weights = pointer(rows.logits), pointer(target), pointer(rows.row_weight)
+    losses, gradient = pointer(rows.loss_out), pointer(rows.gradient_out)
     pair = scratch(p, 32)
     n = lanes(p)
     sums = widened(spread(0.0, p))
     lost = sums
     one = spread(1.0, p)
-    on0, on1 = spread(on_value[0], p), spread(on_value[1], p)
-    off0, off1 = spread(off_value[0], p), spread(off_value[1], p)
+    on0, on1 = spread(rows.on_value[0], p), spread(rows.on_value[1], p)
+    off0, off1 = spread(rows.off_value[0], p), spread(rows.off_value[1], p)
     for i in range(begin, end, n):
         width = min(n, end - i)
         z0, z1 = read_pairs(p, n_columns, i, width, pair)
         x, low = difference(z0, z1)
-        weight = read_weights(weights, row_weight.size, i, width, x)
+        weight = read_weights(weights, rows.row_weight.size, i, width, x)
         if target.ndim == 1:
-            y, weight = read_classes(q, 2, options[3], weight, i, width, x)
+            y, weight = read_classes(q, 2, rows.options[3], weight, i, width, x)
             q1 = select(y == 1, one, 0.0)
             q0 = one - q1
         else:
@@ -257,10 +238,10 @@ def two_classes_chunk(
         loss = weight * widened(sigmoid_loss(t0, t1, x, log1p_of_fraction(e)))
         loss = select(weight == 0.0, 0.0, loss)
         sums, lost = add_to_total(x, loss, sums, lost)
-        if loss_out.size:
+        if rows.loss_out.size:
             write(narrowed(loss, x), losses, i, width)
-        if gradient_out.size:
-            factor = narrowed(scale * weight, x)
+        if rows.gradient_out.size:
+            factor = narrowed(rows.scale * weight, x)
             slope = factor * sigmoid_residual(t0, t1, x, e)
             slope = select(weight == 0.0, 0.0, slope)
             write_pairs(-slope, slope, n_columns, i, width, gradient, pair)
