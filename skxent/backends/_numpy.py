@@ -149,7 +149,8 @@ def softmax_loss(
     short = logits.shape[1] <= MOST_CLASSES
     halves = logits.itemsize == HALF.itemsize
     if short:
-        kernel = _half_rows.half_short_rows_loss if halves else _cpu.short_rows_loss
+        floats = _cpu.two_classes_loss if logits.shape[1] == 2 else _cpu.short_rows_loss
+        kernel = _half_rows.half_short_rows_loss if halves else floats
         logits, gradient_out = _as_planes(logits), _as_planes(gradient_out)
     elif logits.ndim == 2:
         kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss

@@ -47,6 +47,41 @@ from skxent.kernels._rows import Rows
 from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._targets import options_of
 from skxent.kernels._tile_rows import tile_rows_curvature_chunk
+from skxent.kernels._two_classes import two_classes_chunk
+
+
+@twins
+def two_classes_loss(
+    logits,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    ignore_index,
+    scale,
+    rows_per_chunk,
+    n_chunks,
+    loss_out,
+    partial_out,
+    gradient_out,
+):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = logits.size // logits.shape[1]
+    options = options_of(on_value, off_value, ignore_index)
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        rows = Rows(
+            logits,
+            on_value,
+            off_value,
+            row_weight,
+            options,
+            scale,
+            loss_out,
+            gradient_out,
+        )
+        partial_out[chunk] = two_classes_chunk(rows, target, begin, end)
 
 
 @twins

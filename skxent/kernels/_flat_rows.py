@@ -162,6 +162,22 @@ def exponentiate_block(p, tile, n_classes, n_columns, starts, width, guess):
 
 
 @inner
+def exponentiate_near(p, tile, n_classes, n_columns, starts, width, guess):
+    """Write exponentials to the tile; return the guess that suits, and if there is one.
+
+    Where the largest logit is too far from the guess, it is the next one.
+    """
+    for _ in range(2):
+        top = exponentiate_block(p, tile, n_classes, n_columns, starts, width, guess)
+        if abs(top - guess) < MOST_OFF:
+            return guess, True
+        if first(is_far(spread(top, p))):
+            break
+        guess = top
+    return guess, False
+
+
+@inner
 def take_targets(
     batch, q, on, options, row_weight, n_weights, n_classes, n_columns, i, end
 ):
@@ -302,15 +318,10 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
         last = min(i + step, end)
         width = last - i
         find_groups(starts, n_classes, n_columns, i, last, n)
-        top = exponentiate_block(
+        guess, is_near = exponentiate_near(
             p, batch.tile, n_classes, n_columns, starts, width, guess
         )
-        if not abs(top - guess) < MOST_OFF and not first(is_far(spread(top, p))):
-            guess = top
-            exponentiate_block(
-                p, batch.tile, n_classes, n_columns, starts, width, guess
-            )
-        if not abs(top - guess) < MOST_OFF:
+        if not is_near:
             for g in range(width // n):
                 starts[g] = -1
         take_targets(

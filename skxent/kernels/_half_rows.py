@@ -34,6 +34,7 @@ from skxent.kernels._simd import (
     spread,
 )
 from skxent.kernels._targets import options_of
+from skxent.kernels._two_classes import two_classes_chunk
 from skxent.kernels._vector import joined, two_sum
 
 
@@ -134,7 +135,11 @@ def half_short_rows_chunk(rows, target, begin, end):
             losses,
             block[: n_planes if rows.gradient_out.size else 0],
         )
-        sums, error = two_sum(sums, short_rows_chunk(part, q, 0, last - i))
+        if n_classes == 2:
+            more = two_classes_chunk(part, q, 0, last - i)
+        else:
+            more = short_rows_chunk(part, q, 0, last - i)
+        sums, error = two_sum(sums, more)
         lost += error
         write_losses(losses, n_rows, i, rows.loss_out)
         if rows.gradient_out.size:

@@ -1,4 +1,4 @@
-"""Softmax rows of few classes: which schedule a chunk of them takes.
+"""Softmax rows of few classes, but not two: which schedule a chunk of them takes.
 
 Conventions are those of :mod:`skxent.kernels._cpu`, with logits, probabilities and
 results in planes ``(outer, K, inner)``.
@@ -9,7 +9,6 @@ from skxent.kernels._flat_rows import add_flat_rows
 from skxent.kernels._jit import inner
 from skxent.kernels._simd import lanes, pointer, spread, total, widened
 from skxent.kernels._tile_rows import add_tile_rows
-from skxent.kernels._two_classes import two_classes_chunk
 from skxent.kernels._vector import joined
 
 LEAST_COLUMNS = 4  # vectors of columns; in narrower planes few groups lie in one
@@ -20,8 +19,6 @@ __all__ = ["MOST_CLASSES", "short_rows_chunk"]
 @inner
 def short_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    if rows.logits.shape[1] == 2:
-        return two_classes_chunk(rows, target, begin, end)
     sums = widened(spread(0.0, pointer(rows.logits)))
     lost = sums
     middle = begin
