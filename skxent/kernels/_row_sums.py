@@ -1,9 +1,10 @@
 """Sums of rows that lie one behind the other, one in each lane.
 
-A row is added up along itself, in as many partial sums as a vector has lanes; the
-partial sums of as many rows are then transposed and added at once, pair by pair. From
-the third step on they are float64. ``sums_of_columns`` adds the same numbers in the
-same order where a tile holds the rows side by side, so both give the same bits.
+A row is added up along itself, in as many partial sums as a vector has lanes: first
+what is left of four vectors, then four at a time, with what rounding takes from that.
+The partial sums of as many rows are then transposed and added at once, pair by pair;
+from the third step on they are float64. ``sums_of_columns`` adds the same numbers in
+the same order where a tile holds the rows side by side, so both give the same bits.
 Primitives as those of :mod:`skxent.kernels._simd`.
 """
 
@@ -24,8 +25,10 @@ from skxent.kernels._simd_type import (
     llvm_type,
     vector_of,
 )
+from skxent.kernels._vector import two_sum
 
 MOST_LANES = 16
+FOUR = 4
 NARROW_STEPS = 2  # taken in the dtype of the rows
 PARTS_SIZE = MOST_LANES * MOST_LANES
 
@@ -38,10 +41,18 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
     n = lanes(p)
     rows = np.asarray(p[: n * n_classes]).reshape(n, n_classes)
     tail = n_classes % n
+    vectors = [rows[:, k : k + n] for k in range(0, n_classes - tail, n)]
     parts = np.zeros((n, n), p.dtype)
     parts[:, :tail] = rows[:, n_classes - tail :]
-    for k in range(0, n_classes - tail, n):
-        parts = parts + rows[:, k : k + n]
+    few = len(vectors) % FOUR
+    for vector in vectors[:few]:
+        parts = parts + vector
+    lost = np.zeros_like(parts)
+    for k in range(few, len(vectors), FOUR):
+        a, b, c, d = vectors[k : k + FOUR]
+        parts, error = two_sum(parts, (a + b) + (c + d))
+        lost = lost + error
+    parts = parts + lost
     for step in range(n.bit_length() - 1):
         if step == NARROW_STEPS:
             parts = parts.astype(np.float64)
@@ -65,11 +76,36 @@ def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
         cgutils.alloca_once_value(s.b, s.load_below(row, whole, tail, vector, nothing))
         for row in rows
     ]
-    with cgutils.for_range_slice(s.b, INDEX(0), whole, INDEX(n), INDEX) as (k, _):
+    few = s.b.srem(whole, INDEX(FOUR * n))
+    align = align_of(vector)
+    with cgutils.for_range_slice(s.b, INDEX(0), few, INDEX(n), INDEX) as (k, _):
         for row, part in zip(rows, sums, strict=True):
-            more = s.load(row, k, wide, align_of(vector))
+            more = s.load(row, k, wide, align)
             s.b.store(s.b.fadd(s.b.load(part), more), part)
+    with s.b.if_then(s.b.icmp_signed("<", few, whole)):
+        losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
+        for lost in losses:  # once for each call, not for the function's first
+            s.b.store(nothing, lost)
+        step = INDEX(FOUR * n)
+        with cgutils.for_range_slice(s.b, few, whole, step, INDEX) as (k, _):
+            for row, part, lost in zip(rows, sums, losses, strict=True):
+                places = [s.b.add(k, INDEX(j * n)) for j in range(FOUR)]
+                a, b, c, d = (s.load(row, place, wide, align) for place in places)
+                four = s.b.fadd(s.b.fadd(a, b), s.b.fadd(c, d))
+                rounded, error = _two_sum(s, s.b.load(part), four)
+                s.b.store(rounded, part)
+                s.b.store(s.b.fadd(s.b.load(lost), error), lost)
+        for part, lost in zip(sums, losses, strict=True):
+            s.b.store(s.b.fadd(s.b.load(part), s.b.load(lost)), part)
     return _tree(s, [s.b.load(part) for part in sums])
+
+
+def _two_sum(s: Builder, a: Any, b: Any) -> tuple[Any, Any]:
+    """Compile :func:`skxent.kernels._vector.two_sum`."""
+    rounded = s.b.fadd(a, b)
+    added = s.b.fsub(rounded, a)
+    rest = s.b.fsub(a, s.b.fsub(rounded, added))
+    return rounded, s.b.fadd(rest, s.b.fsub(b, added))
 
 
 @inner
@@ -80,13 +116,20 @@ def sums_of_columns(tile, n_classes, parts):
     """
     n = lanes(tile)
     whole = n_classes - n_classes % n
+    few = whole % (FOUR * n)
     for j in range(n):
         part = spread(0.0, tile)
         if whole + j < n_classes:
             part = load(tile, (whole + j) * n)
-        for k in range(j, whole, n):
+        for k in range(j, few, n):
             part = part + load(tile, k * n)
-        store(part, parts, j * n)
+        lost = spread(0.0, tile)
+        for k in range(few + j, whole, FOUR * n):
+            a, b = load(tile, k * n), load(tile, (k + n) * n)
+            c, d = load(tile, (k + 2 * n) * n), load(tile, (k + 3 * n) * n)
+            part, error = two_sum(part, (a + b) + (c + d))
+            lost = lost + error
+        store(part + lost, parts, j * n)
     count = n
     for _ in range(NARROW_STEPS):
         count //= 2

@@ -142,6 +142,20 @@ def exponentiate_and_add(tile, n_classes, m, later, step):
 
 
 @inner
+def sum_of_tile(tile, n_classes):
+    """Return the sum of each row in two parts."""
+    n = lanes(tile)
+    rest = widened(spread(0.0, tile))
+    lost = rest
+    for begin in range(0, n_classes, FOUR):
+        four = spread(0.0, tile)
+        for k in range(begin, min(begin + FOUR, n_classes)):
+            four = four + load(tile, k * n)
+        rest, lost = accumulate(four, rest, lost)
+    return two_sum(rest, lost)
+
+
+@inner
 def undefined(m):
     """Return 0, and nan where the largest logit is no number: there is no softmax."""
     return widened(m * 0.0)
@@ -268,6 +282,7 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
     """
     n = lanes(p)
     parts = scratch(p, PARTS_SIZE)
+    nothing = widened(spread(0.0, p))
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
         later, step = lines_after(p, n_classes, n_columns, i + r)
@@ -275,8 +290,14 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
         e_m = exponentiate(tile, n_classes, m, later, step)
         y = read_indices(q, i + r, min(n, end - i - r), m)
         e_y = leave_out(tile, place_of(y, n_classes) * n + numbers(m))
-        rest = sums_of_columns(tile, n_classes, parts) + undefined(m)
+        if smooth:
+            # a p and t may nearly cancel: as in `exponentiate_and_add`
+            rest, rest_low = sum_of_tile(tile, n_classes)
+        else:
+            rest, rest_low = sums_of_columns(tile, n_classes, parts), nothing
+        rest = rest + undefined(m)
         d, d_low = sum_of(e_y, rest, widened(e_y))
+        d_low = d_low + rest_low
         is_near = z_y == m if smooth else is_likely(rest, e_y)
         others = select(is_near, rest, (d - widened(e_m)) + d_low)
         linear = load_beside(batch.linear, r, m)
