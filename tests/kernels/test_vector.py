@@ -30,6 +30,7 @@ from skxent.kernels._vector import (
     joined,
     log,
     log1p,
+    log1p_of_fraction,
     power_of,
     shift_of,
     two_sum,
@@ -141,6 +142,29 @@ def test_log1p_is_within_1_5_ulp(dtype):
     tiny = info.smallest_subnormal
     np.testing.assert_allclose(plain, got, rtol=4 * info.eps, atol=tiny)
     for got in both_ways(logarithm, np.full(16, math.nan, dtype=dtype)):
+        assert np.all(np.isnan(got))
+
+
+def logarithm_of_fraction(x, out):
+    p, q = pointer(x), pointer(out)
+    for i in range(0, x.size, lanes(p)):
+        store(log1p_of_fraction(load(p, i)), q, i)
+
+
+@every_dtype
+def test_log1p_of_fractions_is_within_1_5_ulp(dtype):
+    rng = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    exponents = rng.uniform(math.log10(info.tiny) + 1, 0, 480)
+    x = np.concatenate([10**exponents, rng.random(480)]).astype(dtype)
+    x[:3] = [0.0, info.smallest_subnormal, 1.0]
+    got, plain = both_ways(logarithm_of_fraction, x)
+    assert got[0] == 0.0
+    assert got[1] == info.smallest_subnormal
+    assert ulps(got, x, mpmath.log1p) <= 1.5
+    tiny = info.smallest_subnormal
+    np.testing.assert_allclose(plain, got, rtol=4 * info.eps, atol=tiny)
+    for got in both_ways(logarithm_of_fraction, np.full(16, math.nan, dtype=dtype)):
         assert np.all(np.isnan(got))
 
 
