@@ -19,18 +19,15 @@ __all__ = ["MOST_CLASSES", "short_rows_chunk"]
 @inner
 def short_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    sums = widened(spread(0.0, pointer(rows.logits)))
+    p = pointer(rows.logits)
+    n_classes, n_columns, n = rows.logits.shape[1], rows.logits.shape[2], lanes(p)
+    sums = widened(spread(0.0, p))
     lost = sums
     middle = begin
-    n, n_columns = lanes(pointer(rows.logits)), rows.logits.shape[2]
-    is_flat = n_columns == 1 or n_columns >= LEAST_COLUMNS * n
-    if (
-        rows.logits.shape[1] > 2
-        and target.ndim == 1
-        and not rows.options[1]
-        and is_flat
-    ):
+    is_plain = target.ndim == 1 and not rows.options[1] and n_classes > 2
+    if is_plain and (n_columns == 1 or n_columns >= LEAST_COLUMNS * n):
         middle = end - (end - begin) % n
-        sums, lost = add_flat_rows(rows, target, begin, middle, sums, lost)
+        if middle > begin:
+            sums, lost = add_flat_rows(rows, target, begin, middle, sums, lost)
     sums, lost = add_tile_rows(rows, target, middle, end, sums, lost)
     return total(joined(sums, lost))
