@@ -1,4 +1,4 @@
-"""Softmax rows of few classes that lie one behind the other: no transposition.
+"""Softmax rows of few classes as they lie, side by side or in planes.
 
 Class indices without smoothing need only one sum of a row and one exponential. So a
 block of rows is exponentiated as it lies, all rows with one power of 2 (``exp_shifted``
@@ -6,6 +6,7 @@ is exact in it), which is guessed from the block before: the largest logit is fo
 the same pass, and where the guess was wrong, there is another pass. Memory is read
 while exponentials are computed. Then the exponentials of the class indices are taken
 out, the rows are added up (``_row_sums.py``), and the gradient is a multiple of each.
+Nothing is transposed: a tile holds a group as it came.
 
 A group with a row that this does not suit (far below the others of its block, with a
 class far less likely than others, without a softmax) goes to :mod:`._tile_rows`, which

@@ -10,13 +10,14 @@ A few groups make a *batch*, whose tiles fit the first cache. Each step is taken
 groups of the batch before the next: their arithmetic overlaps, where the steps of one
 group wait for each other (1.5 ns an element for 10 classes, 0.9 in batches).
 
-Conventions are those of :mod:`skxent.kernels._cpu`, with logits, probabilities and
-results in planes ``(outer, K, inner)``. Vectors with a number for each row: ``weight``,
-0 for an ignored row; ``m``, the largest logit; ``ones``, how many logits are as large;
-``e_m``, their exponential; ``rest``, the sum of all others; ``mass``, ``sum_k t_k``;
-``linear``, ``sum_k t_k (m - z_k)``. Exponentials have the scale of ``exp_shifted``.
+Class indices without smoothing come here only where ``_flat_rows.py`` does not suit;
+they are added up in its order. Other sums over classes are taken over four of them in
+the logits' dtype, then in float64.
 
-Sums over classes are taken over four of them in the logits' dtype, then in float64.
+Conventions are those of :mod:`skxent.kernels._cpu`, with logits, probabilities and
+results in planes ``(outer, K, inner)``; names are those of
+:mod:`skxent.kernels._batches`, and ``ones``, how many logits are as large as the
+largest.
 """
 
 import math

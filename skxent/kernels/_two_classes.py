@@ -1,11 +1,11 @@
 """Softmax rows of two classes: the logit ``z_1 - z_0`` of a binary target.
 
 Nothing of the difference may be lost, so it has two parts. The rules are those of
-:mod:`skxent.kernels._sigmoid`; as many rows as a vector has lanes are one group, as in
-:mod:`skxent.kernels._short_rows`, whose chunk this is for ``K = 2``: it takes 0.5 ns an
-element where tiles take 2.
+:mod:`skxent.kernels._sigmoid`. As many rows as a vector has lanes are one group; class
+indices without smoothing are taken in steps, some groups at a time.
 
-Conventions are those of :mod:`skxent.kernels._short_rows`.
+Conventions are those of :mod:`skxent.kernels._cpu`, with arrays in planes
+``(outer, 2, inner)``.
 """
 
 from typing import Any, NamedTuple
