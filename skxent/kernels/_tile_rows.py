@@ -372,8 +372,13 @@ def turn_into_gradient(
         like = load(batch.m, r)
         out, step = lines_of_group(gradient, n_classes, n_columns, i + r)
         factor = factor_of(batch, r, scale, like)
-        high, low = shares_of_rows(batch, r, factor, like)
         slope = narrowed(factor, like)
+        if target.ndim == 1 and not smooth and n_classes > 1:
+            y = read_indices(q, i + r, min(n, end - i - r), like)
+            share, at_y = share_of_indices(batch, r, scale)
+            index_gradient(tile, n_classes, y, at_y, slope, share, out, step)
+            continue
+        high, low = shares_of_rows(batch, r, factor, like)
         if n_classes == 1:
             # a p and t are the same number, which rounding must not tell
             store(high * 0.0, tile, 0)
@@ -382,15 +387,11 @@ def turn_into_gradient(
             probability_gradient(tile, t, n_classes, slope, high, low, out, step)
         else:
             y = read_indices(q, i + r, min(n, end - i - r), like)
-            if smooth:
-                e_y = load(batch.e_y, r)
-                t_y = narrowed(factor * load_beside(batch.at_target, r, like), like)
-                smoothed_gradient(
-                    tile, n_classes, off, y, e_y, t_y, slope, high, low, out, step
-                )
-            else:
-                share, at_y = share_of_indices(batch, r, scale)
-                index_gradient(tile, n_classes, y, at_y, slope, share, out, step)
+            e_y = load(batch.e_y, r)
+            t_y = narrowed(factor * load_beside(batch.at_target, r, like), like)
+            smoothed_gradient(
+                tile, n_classes, off, y, e_y, t_y, slope, high, low, out, step
+            )
 
 
 @inner

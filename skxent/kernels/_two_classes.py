@@ -84,6 +84,13 @@ def difference(z0, z1):
     return x + undefined, select(lost == lost, lost, 0.0)
 
 
+@inner
+def exp_of_distance(x, low):
+    """Return ``exp(-|x + low|)``: of the rounded difference, less what that lacks."""
+    e = exp_nonpositive(-magnitude(x))
+    return e - e * select(x > 0.0, low, -low)
+
+
 class Pairs(NamedTuple):
     """Memory for vectors of some groups, between the steps that are taken for all."""
 
@@ -118,11 +125,10 @@ def read_index_pairs(
 
 @inner
 def exponentiate_pairs(pairs, size):
-    """Find ``e``: the exponential of the rounded difference, then what that lacks."""
+    """Find ``e``."""
     for r in range(0, size, lanes(pairs.x)):
         x, low = load(pairs.x, r), load(pairs.low, r)
-        e = exp_nonpositive(-magnitude(x))
-        store(e - e * select(x > 0.0, low, -low), pairs.e, r)
+        store(exp_of_distance(x, low), pairs.e, r)
 
 
 @inner
@@ -233,8 +239,7 @@ def two_classes_chunk(rows, target, begin, end):
         else:
             q0, q1 = read_pairs(q, n_columns, i, width, pair)
         t0, t1 = blend(on0, q0, off0), blend(on1, q1, off1)
-        e = exp_nonpositive(-magnitude(x))
-        e = e - e * select(x > 0.0, low, -low)
+        e = exp_of_distance(x, low)
         loss = weight * widened(sigmoid_loss(t0, t1, x, log1p_of_fraction(e)))
         loss = select(weight == 0.0, 0.0, loss)
         sums, lost = add_to_total(x, loss, sums, lost)
