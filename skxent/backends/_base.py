@@ -28,8 +28,8 @@ class EncodedTargets(NamedTuple):
     ignore_index: int  # class index of rows that are ignored, too; NO_INDEX for none
     denominator: float  # what the sum of losses is divided by for the mean
 
-    def rows(self, rows: slice) -> "EncodedTargets":
-        """Return the targets of a block of rows; the denominator stays the whole's."""
+    def rows(self, rows: Any) -> "EncodedTargets":
+        """Return the targets of a slice or of some rows, with the same denominator."""
         row_weight = self.row_weight
         return self._replace(
             target=self.target[rows],

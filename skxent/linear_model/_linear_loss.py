@@ -1,14 +1,17 @@
 r"""The objective of softmax regression over row blocks of the data.
 
 .. math::
-    f(W, b) = \frac{1}{S} \sum_i s_i \ell_i(X_i W^T + b) + \frac{\lambda}{2} \|W\|^2
+    f(D, b) = \frac{1}{S} \sum_i s_i \ell_i(0, X_i D^T + b)
+              + \frac{\lambda}{2} \min_c \|(0, D) - c\|^2
 
 Conventions
 -----------
-n samples, p features, K classes. ``coef`` is (R, p) or, with an intercept in the last
-column, (R, p + 1), float64. R is K, and 1 for two classes: the logits are then
-``(0, x)``, whose softmax is the logistic function of ``x``. ``S`` is the denominator
-of the targets.
+n samples, p features, K classes, R = K - 1. ``coef`` is (R, p) or, with an intercept in
+the last column, (R, p + 1), float64: the coefficients of each class minus those of the
+first one, whose logit is 0. A shift of all classes alike changes no loss; the ridge is
+that of the shift that makes it least, ``|D|^2 - |sum_k D_k|^2 / K``. Two classes are an
+exception, as in scikit-learn: their ridge is ``|D|^2``. ``S`` is the denominator of the
+targets.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,8 +67,25 @@ class LinearCrossEntropy:
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of the coefficients."""
-        n_outputs = 1 if self.n_classes == 2 else self.n_classes
-        return n_outputs, self.X.shape[1] + self.fit_intercept
+        return self.n_classes - 1, self.X.shape[1] + self.fit_intercept
+
+    @property
+    def metric(self) -> NDArray[np.float64]:
+        """The (R, R) matrix M of the ridge ``l2 / 2 <D, M D>``."""
+        n_rows = self.n_classes - 1
+        return np.eye(n_rows) - (1.0 / self.n_classes if n_rows > 1 else 0.0)
+
+    def take(self, rows: NDArray[np.intp]) -> "LinearCrossEntropy":
+        """Return the objective of some rows, an estimate of this one."""
+        share = len(rows) / len(self.X)
+        targets = self.targets.rows(rows)
+        return LinearCrossEntropy(
+            self.X[rows],
+            targets._replace(denominator=targets.denominator * share),
+            n_classes=self.n_classes,
+            fit_intercept=self.fit_intercept,
+            l2=self.l2,
+        )
 
     def _blocks(self) -> Iterator[slice]:
         n, p = self.X.shape
@@ -74,29 +94,34 @@ class LinearCrossEntropy:
             yield slice(begin, min(begin + rows, n))
 
     def _weights(self, coef: NDArray[np.float64]) -> NDArray[Any]:
-        """Return ``W``, (R, p)."""
+        """Return ``D``, (R, p)."""
         return coef[:, : self.X.shape[1]]
 
     def _linear_map(self, rows: slice, coef: NDArray[Any]) -> NDArray[Any]:
         """Return the (rows, K) logits that ``coef`` gives."""
-        p = self.X.shape[1]
-        z = self.X[rows] @ coef[:, :p].T
+        X = self.X[rows]
+        z = np.empty((len(X), self.n_classes), dtype=X.dtype)
+        z[:, 0] = 0
+        np.matmul(X, self._weights(coef).T, out=z[:, 1:])
         if self.fit_intercept:
-            z += coef[:, p]
-        if self.n_classes == 2:
-            return np.hstack([np.zeros_like(z), z])
-        return np.ascontiguousarray(z)
+            z[:, 1:] += coef[:, -1]
+        return z
 
     def _pull_back(
         self, rows: slice, residual: NDArray[Any], gradient: NDArray[np.float64]
     ) -> None:
         """Add the gradient with respect to ``coef`` of a block of logits."""
-        p = self.X.shape[1]
-        if self.n_classes == 2:
-            residual = residual[:, 1:]
-        gradient[:, :p] += residual.T @ self.X[rows]
+        residual = residual[:, 1:]
+        self._weights(gradient)[...] += residual.T @ self.X[rows]
         if self.fit_intercept:
-            gradient[:, p] += residual.sum(axis=0, dtype=np.float64)
+            gradient[:, -1] += residual.sum(axis=0, dtype=np.float64)
+
+    def _ridge(self, coef: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient of the ridge with respect to ``D``."""
+        weights = self._weights(coef)
+        if len(weights) > 1:
+            weights = weights - weights.sum(axis=0) / self.n_classes
+        return self.l2 * weights
 
     def value_and_gradient(
         self, coef: NDArray[np.float64]
@@ -113,31 +138,33 @@ class LinearCrossEntropy:
                 z, self.targets.rows(rows), no_losses, z, scale
             )
             self._pull_back(rows, z, gradient)
-        weights = self._weights(coef)
-        self._weights(gradient)[...] += self.l2 * weights
-        return total * scale + 0.5 * self.l2 * float(
-            np.vdot(weights, weights)
-        ), gradient
+        ridge = self._ridge(coef)
+        self._weights(gradient)[...] += ridge
+        penalty = 0.5 * float(np.vdot(self._weights(coef), ridge))
+        return total * scale + penalty, gradient
 
     def curvature_at(
         self, coef: NDArray[np.float64]
     ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        """Return ``v -> H v`` with the Hessian at ``coef``; keeps the logits."""
+        """Return ``v -> H v`` with the Hessian at ``coef``.
+
+        A product computes the logits again: to keep them takes n K numbers.
+        """
         scale = 1.0 / self.targets.denominator
         cast = coef.astype(self.X.dtype, copy=False)
-        logits = [self._linear_map(rows, cast) for rows in self._blocks()]
         mass, weight = mass_and_weight(self.targets)
 
         def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
             direction = vector.astype(self.X.dtype, copy=False)
             result = np.zeros(self.shape)
-            for rows, z in zip(self._blocks(), logits, strict=True):
+            for rows in self._blocks():
+                z = self._linear_map(rows, cast)
                 v = self._linear_map(rows, direction)
                 out = np.empty_like(z)
                 of_rows = weight[rows] if weight.size else weight
                 self.backend.softmax_curvature(z, mass[rows], of_rows, v, scale, out)
                 self._pull_back(rows, out, result)
-            self._weights(result)[...] += self.l2 * self._weights(vector)
+            self._weights(result)[...] += self._ridge(vector)
             return result
 
         return product

@@ -17,7 +17,8 @@ from threadpoolctl import ThreadpoolController
 from skxent.backends import EncodedTargets
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._solvers import SolverStatus, minimize_lbfgs
+from skxent.linear_model._ridge_solver import SOLVERS
+from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.losses._targets import encode_targets
 from skxent.losses._validation import (
     check_label_smoothing,
@@ -50,11 +51,19 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         Weight of each class in the loss.
     label_smoothing : float in [0, 1], default=0.0
         Share of the target that is spread evenly over all classes.
+    solver : {"auto", "lbfgs", "newton-cg", "newton-cholesky"}, default="auto"
+        How the objective is minimised. "auto" starts on samples of the rows and
+        preconditions L-BFGS with the curvature of a sample, so that columns of any
+        scale and correlation are solved in few passes over the data; wide data are
+        solved in the space of their rows. The others are the textbook's methods: L-BFGS
+        without a preconditioner, Newton's method with conjugate gradients, and with a
+        factored Hessian.
     tol : float, default=1e-4
-        The solver stops when no entry of the gradient of the objective, divided by
-        ``C * sum_i s_i``, is larger.
+        The solver stops when the objective f is within ``tol**2`` of the least value,
+        ``(f - f*) / f <= tol**2``, as far as the curvature tells. The logits are then
+        off by about `tol` of their spread.
     max_iter : int, default=1000
-        Largest number of iterations.
+        Largest number of iterations over all data.
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit.
 
@@ -67,10 +76,10 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     n_iter_ : ndarray of shape (1,)
-        Number of iterations.
+        Number of iterations over all data.
     history_ : dict of str to ndarray of shape (n_iter + 1,)
-        ``"loss"``, the objective divided by ``C * sum_i s_i``, and ``"gradient_norm"``,
-        the largest absolute entry of its gradient, at the start and after each
+        ``"loss"``, the objective divided by ``C * sum_i s_i``, and ``"suboptimality"``,
+        the estimate that is compared with ``tol**2``, at the start and after each
         iteration.
     n_features_in_ : int
         Number of features.
@@ -106,6 +115,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         fit_intercept: bool = True,
         class_weight: Any = None,
         label_smoothing: float = 0.0,
+        solver: str = "auto",
         tol: float = 1e-4,
         max_iter: int = 1000,
         warm_start: bool = False,
@@ -114,6 +124,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
@@ -176,17 +187,16 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         # The products of one block are too small for several BLAS threads, which would
         # also fight with those of the kernels: 20 times slower on a busy machine.
         with _thread_pools().limit(limits=1, user_api="blas"):
-            result = minimize_lbfgs(
+            result = SOLVERS[self.solver](
                 objective,
                 self._starting_point(objective.shape),
-                tol=self.tol,
-                max_iter=self.max_iter,
+                Settings(tol=self.tol, max_iter=self.max_iter),
             )
         if result.status is not SolverStatus.CONVERGED:
             warnings.warn(
-                f"The solver stopped after {result.n_iter} iterations with a gradient "
-                f"of {result.gradient_norm:.3g}, above tol={self.tol}. "
-                f"{result.status.value}",
+                f"The solver stopped after {result.n_iter} iterations at an estimated "
+                f"relative suboptimality of {result.history['suboptimality'][-1]:.3g}, "
+                f"above tol**2={self.tol**2:.3g}. {result.status.value}",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -204,6 +214,11 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             "max_iter", self.max_iter, Integral, "at least 1", lambda n: n >= 1
         )
         check_label_smoothing(self.label_smoothing)
+        if self.solver not in SOLVERS:
+            raise ValueError(
+                f"solver must be one of {', '.join(map(repr, SOLVERS))}; got "
+                f"{self.solver!r}."
+            )
 
     def _encode(
         self,
@@ -255,6 +270,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             if self.fit_intercept:
                 columns.append(self.intercept_[:, np.newaxis])
             previous = np.hstack(columns)
+            if len(previous) > 1:
+                previous = previous[1:] - previous[0]
             if previous.shape == shape:
                 start[...] = previous
         return start
@@ -262,11 +279,16 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     def _set_coefficients(
         self, coef: NDArray[np.float64], dtype: np.dtype[Any]
     ) -> None:
-        """Split the coefficients; a constant over all classes changes nothing."""
+        """Split the coefficients of classes relative to the first one.
+
+        A constant over all classes changes nothing but the ridge, which is least where
+        their mean is 0.
+        """
+        if len(coef) > 1:
+            coef = np.vstack([np.zeros_like(coef[:1]), coef])
+            coef -= coef.mean(axis=0)
         n_features = self.n_features_in_
         intercept = coef[:, n_features] if self.fit_intercept else np.zeros(len(coef))
-        if len(coef) > 1:
-            intercept = intercept - intercept.mean()
         self.coef_ = coef[:, :n_features].astype(dtype)
         self.intercept_ = intercept.astype(dtype)
 

@@ -34,8 +34,7 @@ def problem(request, n_classes):
         "label_smoothing": 0.1,
         "sample_weight": np.where(rng.uniform(size=N) < 0.1, 0.0, rng.uniform(size=N)),
     }
-    rows = 1 if n_classes == 2 else n_classes
-    coef, vector = rng.normal(size=(2, rows, P + 1))
+    coef, vector = rng.normal(size=(2, n_classes - 1, P + 1))
     return X, target, options, coef, vector
 
 
@@ -48,12 +47,12 @@ def make(X, target, options, n_classes, l2=0.3, fit_intercept=True):
 
 def naive_value(X, target, options, coef, l2=0.3):
     z = X @ coef[:, :P].T + coef[:, P]
-    if len(coef) == 1:
-        z = np.hstack([np.zeros_like(z), z])
-    return (
-        reference.cross_entropy(z, target, **options)
-        + l2 / 2 * (coef[:, :P] ** 2).sum()
-    )
+    z = np.hstack([np.zeros((len(X), 1)), z])
+    weights = coef[:, :P]
+    if len(weights) > 1:  # of all classes, shifted to the least norm
+        weights = np.vstack([np.zeros(P), weights])
+        weights = weights - weights.mean(axis=0)
+    return reference.cross_entropy(z, target, **options) + l2 / 2 * (weights**2).sum()
 
 
 def test_value_is_the_mean_loss_plus_the_ridge(problem, n_classes):
@@ -107,3 +106,17 @@ def test_float32_products_and_float64_sums(problem, n_classes):
     assert got_gradient.dtype == np.float64
     assert got == pytest.approx(value, rel=1e-6)
     np.testing.assert_allclose(got_gradient, gradient, atol=1e-6)
+
+
+def test_rows_taken_estimate_the_whole(problem, n_classes):
+    X, target, options, coef, _ = problem
+    objective = make(X, target, options, n_classes)
+    parts = [objective.take(np.arange(begin, N, 7)) for begin in range(7)]
+    values, gradients = zip(
+        *(part.value_and_gradient(coef) for part in parts), strict=True
+    )
+    value, gradient = objective.value_and_gradient(coef)
+    assert np.mean(values) == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(np.mean(gradients, axis=0), gradient, atol=1e-12)
+    # a class weight or a smoothing that is lost would not average out
+    assert np.ptp(values) > 0

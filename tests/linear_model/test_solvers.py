@@ -1,15 +1,29 @@
-"""Solvers on functions whose minimum is known."""
+"""L-BFGS on functions whose minimum is known, and every solver on one objective."""
 
 import numpy as np
 import pytest
 from scipy.optimize import rosen, rosen_der
 
-from skxent.linear_model._solvers import SolverStatus, minimize_lbfgs
+from skxent.linear_model import _sampled
+from skxent.linear_model._lbfgs import Identity, minimize
+from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._preconditioners import FullCurvature, KroneckerCurvature
+from skxent.linear_model._ridge_solver import SOLVERS
+from skxent.linear_model._row_space import in_row_space
+from skxent.linear_model._solvers import Settings, SolverStatus
+from skxent.losses._targets import encode_targets
+
+
+def settings(tol=1e-6, max_iter=500):
+    return Settings(tol, max_iter)
 
 
 class Rosenbrock:
+    X = np.empty(0)
+
     def value_and_gradient(self, coef):
-        return rosen(coef.ravel()), rosen_der(coef.ravel()).reshape(coef.shape)
+        # the minimum is 1, since suboptimality is relative
+        return 1 + rosen(coef.ravel()), rosen_der(coef.ravel()).reshape(coef.shape)
 
 
 class Rising(Rosenbrock):
@@ -25,23 +39,153 @@ class Rising(Rosenbrock):
 
 
 def test_minimum_is_found_and_recorded():
-    result = minimize_lbfgs(Rosenbrock(), np.zeros((2, 3)), tol=1e-4, max_iter=500)
+    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity(), settings())
     assert result.status is SolverStatus.CONVERGED
     np.testing.assert_allclose(result.coef, np.ones((2, 3)), rtol=1e-4)
-    assert result.value == pytest.approx(0, abs=1e-10)
-    assert result.gradient_norm <= 1e-4
+    assert result.value == pytest.approx(1, abs=1e-10)
     for record in result.history.values():
         assert len(record) == result.n_iter + 1
-    assert result.history["loss"][0] == rosen(np.zeros(6))
+    assert result.history["loss"][0] == 1 + rosen(np.zeros(6))
     assert result.history["loss"][-1] == result.value
+    assert result.history["suboptimality"][-1] <= 1e-12
 
 
 def test_iterations_run_out():
-    result = minimize_lbfgs(Rosenbrock(), np.zeros((2, 3)), tol=1e-8, max_iter=3)
+    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity(), settings(max_iter=3))
     assert result.status is SolverStatus.MAX_ITER
     assert result.n_iter == 3
 
 
 def test_line_search_that_finds_nothing():
-    result = minimize_lbfgs(Rising(), np.zeros((2, 3)), tol=1e-8, max_iter=50)
+    result = minimize(Rising(), np.zeros((2, 3)), Identity(), settings())
     assert result.status is SolverStatus.LINE_SEARCH
+
+
+def test_search_stops_when_it_is_told():
+    seen = []
+
+    def stop(coef):
+        seen.append(coef)
+        return len(seen) == 4
+
+    told = settings()._replace(stop=stop)
+    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity(), told)
+    assert result.n_iter == 4
+    np.testing.assert_array_equal(result.coef, seen[-1])
+
+
+@pytest.fixture(params=["two", "four", "wide", "many rows"])
+def objective(request):
+    n, p, n_classes = {
+        "two": (300, 7, 2),
+        "four": (300, 7, 4),
+        "wide": (40, 90, 3),
+        "many rows": (30_000, 4, 3),
+    }[request.param]
+    rng = np.random.default_rng(0)
+    # columns of scales that differ by 1e6, far from 0
+    scales = np.logspace(-3, 3, p)
+    X = (rng.normal(size=(n, p)) + 3) * scales
+    z = X @ (rng.normal(size=(p, n_classes)) / scales[:, np.newaxis]) / np.sqrt(p)
+    y = np.argmax(z + rng.gumbel(size=z.shape), axis=1)
+    targets = encode_targets(
+        y,
+        n_classes,
+        dtype=X.dtype,
+        weight=rng.uniform(0.5, 2, n_classes),
+        label_smoothing=0.1,
+        sample_weight=rng.uniform(size=n),
+    )
+    return LinearCrossEntropy(
+        X, targets, n_classes=n_classes, fit_intercept=True, l2=1e-3
+    )
+
+
+def hessian(objective, coef):
+    product = objective.curvature_at(coef)
+    columns = [product(row.reshape(coef.shape)).ravel() for row in np.eye(coef.size)]
+    return np.array(columns)
+
+
+def least_value(objective):
+    """Minimise by Newton's method with the Hessian of `curvature_at`."""
+    coef = np.zeros(objective.shape)
+    for _ in range(30):
+        value, gradient = objective.value_and_gradient(coef)
+        step = np.linalg.lstsq(hessian(objective, coef), gradient.ravel(), rcond=None)
+        coef = coef - step[0].reshape(coef.shape)
+    return value
+
+
+@pytest.mark.parametrize("solver", ["auto", "newton-cholesky"])
+def test_columns_of_any_scale_are_solved(objective, solver):
+    result = SOLVERS[solver](objective, np.zeros(objective.shape), settings(1e-4))
+    assert result.status is SolverStatus.CONVERGED
+    value, _ = objective.value_and_gradient(result.coef)
+    assert value == pytest.approx(result.value, rel=1e-9)
+    # what the solver stops by is an estimate
+    assert -1e-12 <= value / least_value(objective) - 1 <= 2e-8
+    assert result.n_iter <= 20
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_other_solvers_agree_on_columns_of_one_scale(objective, solver):
+    scaled = objective.X / np.logspace(-3, 3, objective.X.shape[1]) - 3
+    objective.X = scaled
+    result = SOLVERS[solver](objective, np.zeros(objective.shape), settings(1e-5))
+    assert result.status is SolverStatus.CONVERGED
+    value, _ = objective.value_and_gradient(result.coef)
+    assert -1e-12 <= value / least_value(objective) - 1 <= 2e-9
+
+
+def relative_error(objective, curvature):
+    """Return by how much the Hessian does not undo what the curvature does."""
+    gradient = np.random.default_rng(2).normal(size=objective.shape)
+    back = objective.curvature_at(np.zeros(objective.shape))(curvature.solve(gradient))
+    return np.abs(back - gradient).max()
+
+
+def test_full_curvature_is_the_inverse_of_the_hessian(objective):
+    curvature = FullCurvature(objective, np.zeros(objective.shape))
+    # squares of wide columns span 16 decades
+    limit = 1e-6 if len(objective.X) > objective.X.shape[1] else 1e-3
+    assert relative_error(objective, curvature) < limit
+
+
+def test_kronecker_curvature_is_exact_where_all_rows_are_alike(objective):
+    # at 0 every row has the same probabilities
+    if objective.n_classes > 2:
+        targets = objective.targets
+        objective.targets = targets._replace(
+            on_value=np.ones_like(targets.on_value),
+            off_value=np.zeros_like(targets.off_value),
+        )
+    curvature = KroneckerCurvature(objective, np.zeros(objective.shape))
+    limit = 1e-6 if len(objective.X) > objective.X.shape[1] else 1e-3
+    assert relative_error(objective, curvature) < limit
+
+
+def test_kronecker_curvature_solves_where_the_hessian_is_too_large(
+    objective, monkeypatch
+):
+    monkeypatch.setattr(_sampled, "MOST_FULL", 0)
+    result = SOLVERS["auto"](objective, np.zeros(objective.shape), settings(1e-4))
+    assert result.status is SolverStatus.CONVERGED
+    assert -1e-12 <= result.value / least_value(objective) - 1 <= 2e-8
+
+
+def test_row_space_holds_the_minimum():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 80))
+    X[20:] = X[:10] - X[10:20]  # ten rows that the others span
+    targets = encode_targets(rng.integers(0, 3, 30), 3, dtype=X.dtype)
+    objective = LinearCrossEntropy(X, targets, n_classes=3, fit_intercept=True, l2=1e-2)
+    reduced, back = in_row_space(objective)
+    assert reduced.X.shape == (30, 20)
+    coef = rng.normal(size=reduced.shape)
+    value, gradient = reduced.value_and_gradient(coef)
+    whole, whole_gradient = objective.value_and_gradient(back(coef))
+    assert whole == pytest.approx(value, rel=1e-12)
+    assert np.linalg.norm(whole_gradient) == pytest.approx(
+        np.linalg.norm(gradient), rel=1e-9
+    )

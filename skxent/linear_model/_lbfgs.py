@@ -1,0 +1,222 @@
+"""L-BFGS that starts from a preconditioner instead of a multiple of the identity.
+
+D. C. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization",
+Mathematical Programming 45, 1989: the two loops of algorithm 2.1, with ``solve`` of the
+preconditioner for the product with ``H_0``.
+
+When it stops
+-------------
+``g^T H g / 2``, with the approximate inverse Hessian H, is what a Newton step would
+lower the objective by: near the minimum, its distance from the least value. Where H is
+poor, steps fall short of that, and there are as many more to come as their rate of
+decrease tells: the estimate is the sum of that geometric series. The solver stops when
+it is small enough, which has a meaning whatever the scale of the data.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+
+__all__ = ["Identity", "Objective", "Preconditioner", "minimize"]
+
+Coef = NDArray[np.float64]
+
+# Armijo's condition, and by how much rounding of the values may hide it.
+SUFFICIENT = 1e-4
+# A slope that has fallen to this share proves progress where the values cannot.
+FLAT_SLOPE = 0.9
+LONGEST_SEARCH = 30
+# Rates are those between the means of so many decreases, and this at most.
+WINDOW = 3
+LARGEST_RATE = 0.95
+TINY = 1e-300
+# What the losses of separable classes without a penalty may fall to, on and on.
+LEAST_VALUE = 1e-6
+# Relative rounding errors of a value: float64 sums of the losses of either dtype.
+NOISE = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-11}
+
+
+class Objective(Protocol):
+    """What a solver needs to know."""
+
+    X: Any  # data, for their dtype
+
+    def value_and_gradient(self, coef: Coef) -> tuple[float, Coef]:
+        """Return the objective and its gradient, of the shape of ``coef``."""
+
+
+class Preconditioner(Protocol):
+    """An approximate inverse Hessian."""
+
+    scaled: bool  # whether its scale is right, which the last step tells otherwise
+
+    def solve(self, gradient: Coef) -> Coef:
+        """Return the inverse times a gradient."""
+
+
+class Identity:
+    """No preconditioner, but for a first step of length 1 at most."""
+
+    scaled = False
+
+    def __init__(self) -> None:
+        self.scale: float | None = None
+
+    def solve(self, gradient: Coef) -> Coef:
+        """Return a multiple."""
+        if self.scale is None:
+            self.scale = 1.0 / max(1.0, float(np.abs(gradient).sum()))
+        return self.scale * gradient
+
+
+class _Memory:
+    """The last steps and what they did to the gradient."""
+
+    def __init__(self, length: int) -> None:
+        self.pairs: deque[tuple[Coef, Coef, float]] = deque(maxlen=length)
+
+    def add(self, step: Coef, change: Coef) -> None:
+        """Keep a pair, if the curvature along the step is more than rounding."""
+        product = float(np.vdot(step, change))
+        size = float(np.linalg.norm(step) * np.linalg.norm(change))
+        if product > np.finfo(np.float64).eps * size:
+            self.pairs.append((step, change, product))
+
+    def direction(self, gradient: Coef, preconditioner: Preconditioner) -> Coef:
+        """Return minus the approximate inverse Hessian times the gradient."""
+        q = gradient.copy()
+        shares = []
+        for step, change, product in reversed(self.pairs):
+            share = np.vdot(step, q) / product
+            q -= share * change
+            shares.append(share)
+        z = preconditioner.solve(q)
+        if self.pairs and not preconditioner.scaled:
+            _, change, product = self.pairs[-1]
+            z *= product / np.vdot(change, preconditioner.solve(change))
+        for (step, change, product), share in zip(
+            self.pairs, reversed(shares), strict=True
+        ):
+            z += (share - np.vdot(change, z) / product) * step
+        return -z
+
+
+def minimize(
+    objective: Objective,
+    coef: Coef,
+    preconditioner: Preconditioner,
+    settings: Settings,
+    *,
+    enough: Callable[[float, float], bool] | None = None,
+    memory: int = 20,
+    renew: Callable[[Coef, list[float]], Preconditioner | None] | None = None,
+) -> SolverResult:
+    """Minimise until the estimated suboptimality is ``enough(it, value)``.
+
+    That is, if not given, at most ``tol**2`` of the value. With no memory, steps are
+    the preconditioner's. ``renew(coef, decreases)`` may return another one after an
+    iteration.
+    """
+
+    def is_small(rest: float, value: float) -> bool:
+        return rest <= settings.tol**2 * max(abs(value), LEAST_VALUE)
+
+    enough = enough or is_small
+    noise = NOISE[objective.X.dtype]
+    kept = _Memory(memory)
+    value, gradient = objective.value_and_gradient(coef)
+    values, decreases, estimates = [value], [], []
+    while True:
+        direction = kept.direction(gradient, preconditioner)
+        slope = float(np.vdot(gradient, direction))
+        if not slope <= 0 and kept.pairs:  # rounding has spoilt the memory
+            kept.pairs.clear()
+            continue
+        decreases.append(-0.5 * slope)
+        estimates.append(_remaining(decreases))
+        known = preconditioner.scaled or len(kept.pairs) > 0
+        if slope == 0 or (known and enough(estimates[-1], value)):
+            status = SolverStatus.CONVERGED
+            break
+        if len(values) > settings.max_iter:
+            status = SolverStatus.MAX_ITER
+            break
+        found = _search(objective, coef, direction, value, slope, noise)
+        if found is None:
+            within_noise = estimates[-1] <= noise * abs(value)
+            status = (
+                SolverStatus.CONVERGED if within_noise else SolverStatus.LINE_SEARCH
+            )
+            break
+        new_coef, value, new_gradient = found
+        kept.add(new_coef - coef, new_gradient - gradient)
+        coef, gradient = new_coef, new_gradient
+        values.append(value)
+        if settings.stop is not None and settings.stop(coef):
+            estimates.append(np.nan)
+            status = SolverStatus.CONVERGED
+            break
+        if renew is not None:
+            preconditioner = renew(coef, decreases) or preconditioner
+    history = {
+        "loss": np.array(values),
+        "suboptimality": np.array(estimates) / np.maximum(np.abs(values), TINY),
+    }
+    return SolverResult(coef, value, len(values) - 1, status, history)
+
+
+def _remaining(decreases: list[float]) -> float:
+    """Return the sum of the decreases to come, if their rate stays what it is."""
+    length = min(WINDOW, len(decreases) // 2)
+    if not length:
+        return decreases[-1]
+    logs = np.log(np.maximum(decreases[-2 * length :], TINY))
+    last, before = float(logs[length:].mean()), float(logs[:length].mean())
+    rate = min(float(np.exp((last - before) / length)), LARGEST_RATE)
+    latest = np.exp(last) * rate ** ((length - 1) / 2)
+    return float(max(decreases[-1], latest) / (1.0 - rate))
+
+
+def _search(
+    objective: Objective,
+    coef: Coef,
+    direction: Coef,
+    value: float,
+    slope: float,
+    noise: float,
+) -> tuple[Coef, float, Coef] | None:
+    """Return a point on the line that is low enough, with its value and gradient.
+
+    The minimum of the cubic through both values and slopes is tried next; J. Nocedal,
+    S. J. Wright, "Numerical Optimization", 2nd edition, equation 3.59.
+    """
+    step = 1.0
+    for _ in range(LONGEST_SEARCH):
+        point = coef + step * direction
+        new_value, gradient = objective.value_and_gradient(point)
+        new_slope = float(np.vdot(gradient, direction))
+        lower = new_value <= value + SUFFICIENT * step * slope
+        flat = abs(new_value - value) <= noise * abs(value)
+        if lower or (flat and abs(new_slope) <= FLAT_SLOPE * abs(slope)):
+            return point, new_value, gradient
+        factor = 0.1
+        if np.isfinite(new_value) and np.isfinite(new_slope):
+            factor = _cubic_minimum(slope, new_slope, (new_value - value) / step)
+        step *= factor
+    return None
+
+
+def _cubic_minimum(slope: float, new_slope: float, secant: float) -> float:
+    """Return the share of the step at which the cubic is least, in [0.05, 0.7]."""
+    d1 = slope + new_slope - 3 * secant
+    discriminant = d1 * d1 - slope * new_slope
+    share = 0.5
+    if discriminant >= 0 and new_slope > slope:
+        d2 = float(np.sqrt(discriminant))
+        share = 1.0 - (new_slope + d2 - d1) / (new_slope - slope + 2 * d2)
+    return min(max(share, 0.05), 0.7)

@@ -1,0 +1,66 @@
+"""The solvers of the ridge problem by the names that the estimator gives them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.linear_model._conjugate_gradient import TruncatedNewton
+from skxent.linear_model._lbfgs import Identity, Preconditioner, minimize
+from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._preconditioners import FullCurvature
+from skxent.linear_model._row_space import in_row_space
+from skxent.linear_model._sampled import minimize_sampled
+from skxent.linear_model._solvers import Settings, SolverResult
+
+__all__ = ["SOLVERS"]
+
+Coef = NDArray[np.float64]
+
+# Rows of wide data whose products with one another are worth their memory.
+MOST_ROWS_OF_WIDE = 5000
+
+
+def _minimize_auto(
+    objective: LinearCrossEntropy, coef: Coef, settings: Settings
+) -> SolverResult:
+    """Minimise in the space of the rows where they are few, else by samples of them."""
+    n, p = objective.X.shape
+    if n < p and n <= MOST_ROWS_OF_WIDE and settings.stop is None and not coef.any():
+        reduced, back = in_row_space(objective)
+        result = minimize_sampled(reduced, np.zeros(reduced.shape), settings)
+        return result._replace(coef=back(result.coef))
+    return minimize_sampled(objective, coef, settings)
+
+
+def _minimize_lbfgs(
+    objective: LinearCrossEntropy, coef: Coef, settings: Settings
+) -> SolverResult:
+    """Minimise without any knowledge of the curvature."""
+    return minimize(objective, coef, Identity(), settings)
+
+
+def _minimize_newton(
+    curvature_at: Callable[[LinearCrossEntropy, Coef], Preconditioner],
+    objective: LinearCrossEntropy,
+    coef: Coef,
+    settings: Settings,
+) -> SolverResult:
+    """Minimise with the curvature of all rows at every iteration."""
+    return minimize(
+        objective,
+        coef,
+        curvature_at(objective, coef),
+        settings,
+        memory=0,
+        renew=lambda coef, _: curvature_at(objective, coef),
+    )
+
+
+SOLVERS: dict[str, Callable[[LinearCrossEntropy, Coef, Settings], SolverResult]] = {
+    "auto": _minimize_auto,
+    "lbfgs": _minimize_lbfgs,
+    "newton-cg": partial(_minimize_newton, TruncatedNewton),
+    "newton-cholesky": partial(_minimize_newton, FullCurvature),
+}

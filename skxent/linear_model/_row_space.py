@@ -1,0 +1,58 @@
+"""Wide data as square data: the minimum lies in the space that the rows span.
+
+With ``X = L Q``, Q of orthonormal rows, coefficients ``V Q`` give the logits ``L V^T``
+and have the norm of V: the same problem with at most n features. L is the Cholesky
+factor of ``X X^T`` with pivots, so linearly dependent rows are left out. Q itself is
+never made: ``V Q = (L_1^{-T} V^T)^T X_1`` with the rows that the pivots chose.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.losses._targets import row_weights
+
+__all__ = ["in_row_space"]
+
+Coef = NDArray[np.float64]
+
+# A pivot below so much of the largest is rounding of the products.
+LEAST_PIVOT = 1e-13
+
+
+def in_row_space(
+    objective: LinearCrossEntropy,
+) -> tuple[LinearCrossEntropy, Callable[[Coef], Coef]]:
+    """Return the problem of at most n features, and the map of coefficients back."""
+    X, targets = objective.X, objective.targets
+    weight = row_weights(targets)
+    if weight.size and not weight.all():  # rows without weight need no feature
+        kept = np.flatnonzero(weight)
+        X, targets = X[kept], targets.rows(kept)
+    products = np.asarray(X @ X.T, dtype=np.float64)
+    least = LEAST_PIVOT * products.diagonal().max(initial=0.0)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
+    chosen = pivots[:rank] - 1
+    L = np.tril(factor)[:, :rank]
+    features = np.empty((len(X), rank), dtype=X.dtype)
+    features[pivots - 1] = L
+    reduced = LinearCrossEntropy(
+        features,
+        targets,
+        n_classes=objective.n_classes,
+        fit_intercept=objective.fit_intercept,
+        l2=objective.l2,
+    )
+
+    def back(coef: Coef) -> Coef:
+        shares = scipy.linalg.solve_triangular(
+            L[:rank], coef[:, :rank].T, trans=1, lower=True, check_finite=False
+        )
+        weights = np.zeros((len(X), len(coef)))
+        weights[chosen] = shares
+        return np.hstack([weights.T @ X, coef[:, rank:]])
+
+    return reduced, back

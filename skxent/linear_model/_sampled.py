@@ -1,0 +1,158 @@
+"""Samples of the rows: where to start from, and a curvature to precondition with.
+
+A few rows, then ten times as many, are solved to the precision that their number gives,
+which costs next to nothing and ends so near the minimum that few passes over all rows
+are left. And a sample's curvature preconditions L-BFGS, so that the scale and the
+correlation of the columns do not matter.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.linear_model._lbfgs import Preconditioner, minimize
+from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._preconditioners import FullCurvature, KroneckerCurvature
+from skxent.linear_model._solvers import Settings, SolverResult
+
+__all__ = ["minimize_sampled"]
+
+Coef = NDArray[np.float64]
+Curvature = Callable[[LinearCrossEntropy, Coef], Preconditioner]
+
+# Unknowns up to which the Hessian is factored as one matrix, and what that may cost, in
+# evaluations of the objective: their products do this many times fewer multiplications
+# a second.
+MOST_FULL = 2000
+MOST_EVALUATIONS = 8
+SLOWER = 4
+# Rows whose curvature is taken: per unknown, per feature, and at least.
+ROWS_PER_UNKNOWN = 20
+ROWS_PER_FEATURE = 10
+FEWEST_ROWS = 5000
+# Rows per unknown of the samples that are solved first, or the share of all rows, and
+# how much larger the next one must be to be worth it.
+ROWS_OF_STAGES = (10, 100)
+SHARE_OF_STAGE = 0.1
+GROWTH = 5
+# The minimum of m rows is d / 2m from the truth: a tenth of that is near enough.
+PRECISION = 0.05
+# Iterations after which the decrease should have fallen to this share, or the curvature
+# is taken anew.
+PATIENCE = 6
+SLOW = 0.05
+
+
+def minimize_sampled(
+    objective: LinearCrossEntropy, coef: Coef, settings: Settings
+) -> SolverResult:
+    """Minimise samples, then the whole, by L-BFGS with their curvature."""
+    full = _has_full_curvature(objective)
+    take = _Sampler(FullCurvature if full else KroneckerCurvature, objective)
+    sample = objective
+    if not coef.any():
+        for n_rows in _stages(objective, full):
+            sample = take.rows(objective, n_rows)
+            if not full:
+                # as if these rows were all: with fewer rows than unknowns the penalty
+                # must not fade beside their mean loss
+                sample.l2 *= len(objective.X) / n_rows
+            coef = minimize(
+                sample,
+                coef,
+                take.curvature(sample, coef),
+                settings._replace(stop=None),
+                enough=_precise_enough(coef.size / n_rows if full else None),
+                renew=take.renewal(sample),
+            ).coef
+    if not full or len(sample.X) < take.n_curved:
+        sample = objective
+    curvature = take.curvature(sample, coef)
+    return minimize(objective, coef, curvature, settings, renew=take.renewal(objective))
+
+
+def _precise_enough(unknowns_per_row: float | None) -> Callable[[float, float], bool]:
+    """Return the rule that ends a stage: a distance in nats, or a share of the value.
+
+    The latter where there may be fewer rows than unknowns.
+    """
+    if unknowns_per_row is None:
+        return lambda rest, value: rest <= PRECISION * value
+    return lambda rest, value: rest <= PRECISION * unknowns_per_row
+
+
+def _has_full_curvature(objective: LinearCrossEntropy) -> bool:
+    """Return whether to factor the whole Hessian of a sample."""
+    n_rows, q = objective.shape
+    cheap = n_rows == 1 or _cost_of_full(objective) <= MOST_EVALUATIONS
+    return n_rows * q <= MOST_FULL and cheap
+
+
+def _cost_of_full(objective: LinearCrossEntropy) -> float:
+    """Return the cost of a Hessian in evaluations of the objective."""
+    n_rows, q = objective.shape
+    share = _rows_of_curvature(objective, True) / max(1, len(objective.X))
+    return share * n_rows * q / (4 * SLOWER)
+
+
+def _rows_of_curvature(objective: LinearCrossEntropy, full: bool) -> int:
+    """Return from how many rows the curvature is estimated."""
+    n_rows, q = objective.shape
+    wanted = ROWS_PER_UNKNOWN * n_rows * q if full else ROWS_PER_FEATURE * q
+    return min(len(objective.X), max(wanted, FEWEST_ROWS))
+
+
+def _stages(objective: LinearCrossEntropy, full: bool) -> list[int]:
+    """Return the sizes of the samples that are solved before the whole."""
+    n = len(objective.X)
+    n_rows, q = objective.shape
+    sizes = [int(SHARE_OF_STAGE * n)]
+    if full:
+        sizes = [rows * n_rows * q for rows in ROWS_OF_STAGES]
+    return [m for m in sizes if m * GROWTH <= n and m >= 4 * q]
+
+
+class _Sampler:
+    """Draws rows, and estimates curvature from them."""
+
+    def __init__(self, of: Curvature, objective: LinearCrossEntropy) -> None:
+        self.of = of
+        self.n_curved = _rows_of_curvature(objective, of is FullCurvature)
+        # the minimum does not depend on it, so neither should the bits of a fit
+        self.random_state = np.random.RandomState(0)
+        self.patience = PATIENCE
+        if of is FullCurvature and self.n_curved == len(objective.X):
+            # Newton's method, where a Hessian costs no more than an evaluation
+            self.patience = round(min(max(1, _cost_of_full(objective)), PATIENCE))
+
+    def rows(self, objective: LinearCrossEntropy, n_rows: int) -> LinearCrossEntropy:
+        """Return the objective of about evenly spaced rows, in their order."""
+        n = len(objective.X)
+        if n_rows >= n:
+            return objective
+        places = np.arange(n_rows) + self.random_state.uniform(size=n_rows)
+        rows = (places * (n / n_rows)).astype(np.intp)
+        return objective.take(np.minimum(rows, n - 1))
+
+    def curvature(self, objective: LinearCrossEntropy, coef: Coef) -> Preconditioner:
+        """Return the curvature of a sample."""
+        return self.of(self.rows(objective, self.n_curved), coef)
+
+    def renewal(
+        self, objective: LinearCrossEntropy
+    ) -> Callable[[Coef, list[float]], Preconditioner | None]:
+        """Return what takes the curvature anew where progress is slow."""
+        since, patience = 0, self.patience
+
+        def renew(coef: Coef, decreases: list[float]) -> Preconditioner | None:
+            nonlocal since, patience
+            since += 1
+            if since < patience or decreases[-1] < SLOW * decreases[-patience]:
+                return None
+            since = 0
+            if patience > 1:
+                patience *= 2
+            return self.curvature(objective, coef)
+
+        return renew
