@@ -124,11 +124,21 @@ def test_the_same_bits_on_every_fit(data):
 def test_labels_of_any_type(iris):
     X, y = iris
     expected = SoftmaxRegression().fit(X, y).coef_
-    for names in (["x", "y", "z"], [-1.0, 0.0, 5.0], [False, True, 2]):
-        labels = np.array(names)[y]
+    for names in (
+        np.array(["x", "y", "z"]),
+        np.array([-1.0, 0.0, 5.0]),
+        np.array([-7, 0, 5], dtype=np.int8),
+        np.array([-128, 0, 127], dtype=np.int8),
+        np.array([0, 1, 2**63], dtype=np.uint64),
+        np.array([2**63 + 5, 2**63 + 7, 2**64 - 1], dtype=np.uint64),
+        np.array([-(2**62), 0, 2**62]),
+    ):
+        labels = names[y]
         model = SoftmaxRegression().fit(X, labels)
         np.testing.assert_array_equal(model.coef_, expected)
-        assert set(model.predict(X).tolist()) <= set(np.array(names).tolist())
+        np.testing.assert_array_equal(model.classes_, names)
+        assert model.classes_.dtype == names.dtype
+        assert set(model.predict(X).tolist()) <= set(names.tolist())
 
 
 def test_soft_labels_are_rows_weighted_by_class(iris):
