@@ -14,6 +14,7 @@ exception, as in scikit-learn: their ridge is ``|D|^2``. ``S`` is the denominato
 targets.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -77,15 +78,18 @@ class LinearCrossEntropy:
 
     def take(self, rows: NDArray[np.intp]) -> "LinearCrossEntropy":
         """Return the objective of some rows, an estimate of this one."""
-        share = len(rows) / len(self.X)
-        targets = self.targets.rows(rows)
-        return LinearCrossEntropy(
-            self.X[rows],
-            targets._replace(denominator=targets.denominator * share),
-            n_classes=self.n_classes,
-            fit_intercept=self.fit_intercept,
-            l2=self.l2,
+        taken = copy.copy(self)
+        taken.X = self.X[rows]
+        taken.targets = self.targets.rows(rows)._replace(
+            denominator=self.targets.denominator * len(rows) / len(self.X)
         )
+        return taken
+
+    def with_l2(self, l2: float) -> "LinearCrossEntropy":
+        """Return the objective with another factor of the ridge."""
+        changed = copy.copy(self)
+        changed.l2 = l2
+        return changed
 
     def _blocks(self) -> Iterator[slice]:
         n, p = self.X.shape

@@ -7,6 +7,7 @@ correlation of the columns do not matter.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,20 @@ SLOWER = 4
 ROWS_PER_UNKNOWN = 20
 ROWS_PER_FEATURE = 10
 FEWEST_ROWS = 5000
-# Rows per unknown of the samples that are solved first, or the share of all rows, and
-# how much larger the next one must be to be worth it.
+# What is solved first. Where the Hessian is one matrix: samples of so many rows per
+# unknown. Else a share of the rows, or, where a curvature costs no more than so many
+# evaluations, all rows with stronger penalties: 150 classes that a hyperplane nearly
+# separates took 33 evaluations after these three and 131 without.
 ROWS_OF_STAGES = (10, 100)
 SHARE_OF_STAGE = 0.1
+PENALTIES = (1000.0, 100.0, 10.0)
+CHEAP_CURVATURE = 2
+# How much larger the next stage must be to be worth it.
 GROWTH = 5
-# The minimum of m rows is d / 2m from the truth: a tenth of that is near enough.
+# Where a stage ends. The minimum of m rows is d / 2m from the truth: a tenth of that is
+# near enough, or, where there may be fewer rows than unknowns, a share of the value.
 PRECISION = 0.05
+PATH_PRECISION = 0.5
 # Iterations after which the decrease should have fallen to this share, or the curvature
 # is taken anew.
 PATIENCE = 6
@@ -52,34 +60,21 @@ def minimize_sampled(
     take = _Sampler(FullCurvature if full else KroneckerCurvature, objective)
     sample = objective
     if not coef.any():
-        for n_rows in _stages(objective, full):
-            sample = take.rows(objective, n_rows)
-            if not full:
-                # as if these rows were all: with fewer rows than unknowns the penalty
-                # must not fade beside their mean loss
-                sample.l2 *= len(objective.X) / n_rows
+        for stage in _stages(objective, full):
+            sample = take.rows(objective, stage.n_rows)
+            sample = sample.with_l2(objective.l2 * stage.penalty)
             coef = minimize(
                 sample,
                 coef,
                 take.curvature(sample, coef),
                 settings._replace(stop=None),
-                enough=_precise_enough(coef.size / n_rows if full else None),
+                enough=stage.is_solved,
                 renew=take.renewal(sample),
             ).coef
     if not full or len(sample.X) < take.n_curved:
         sample = objective
     curvature = take.curvature(sample, coef)
     return minimize(objective, coef, curvature, settings, renew=take.renewal(objective))
-
-
-def _precise_enough(unknowns_per_row: float | None) -> Callable[[float, float], bool]:
-    """Return the rule that ends a stage: a distance in nats, or a share of the value.
-
-    The latter where there may be fewer rows than unknowns.
-    """
-    if unknowns_per_row is None:
-        return lambda rest, value: rest <= PRECISION * value
-    return lambda rest, value: rest <= PRECISION * unknowns_per_row
 
 
 def _has_full_curvature(objective: LinearCrossEntropy) -> bool:
@@ -103,14 +98,36 @@ def _rows_of_curvature(objective: LinearCrossEntropy, full: bool) -> int:
     return min(len(objective.X), max(wanted, FEWEST_ROWS))
 
 
-def _stages(objective: LinearCrossEntropy, full: bool) -> list[int]:
-    """Return the sizes of the samples that are solved before the whole."""
+class _Stage(NamedTuple):
+    """A smaller or an easier problem, whose solution is where the next one starts."""
+
+    n_rows: int
+    penalty: float  # times the factor of the ridge
+    nats: float  # distance from its least value at which it is solved,
+    share: float  # or this share of that value
+
+    def is_solved(self, rest: float, value: float) -> bool:
+        """Return whether a suboptimality is small enough."""
+        return rest <= max(self.nats, self.share * value)
+
+
+def _stages(objective: LinearCrossEntropy, full: bool) -> list[_Stage]:
+    """Return what is solved before the whole."""
     n = len(objective.X)
     n_rows, q = objective.shape
-    sizes = [int(SHARE_OF_STAGE * n)]
+    size = n_rows * q
     if full:
-        sizes = [rows * n_rows * q for rows in ROWS_OF_STAGES]
-    return [m for m in sizes if m * GROWTH <= n and m >= 4 * q]
+        stages = [
+            _Stage(rows * size, 1.0, PRECISION / rows, 0.0) for rows in ROWS_OF_STAGES
+        ]
+    elif _rows_of_curvature(objective, full) * q <= CHEAP_CURVATURE * 2 * n * n_rows:
+        return [_Stage(n, penalty, 0.0, PATH_PRECISION) for penalty in PENALTIES]
+    else:
+        # with the penalty of a problem that has no other rows: one that faded beside
+        # their mean loss would let fewer rows than unknowns be fitted too well
+        few = max(1, int(SHARE_OF_STAGE * n))
+        stages = [_Stage(few, n / few, 0.0, PRECISION)]
+    return [stage for stage in stages if 4 * q <= stage.n_rows <= n // GROWTH]
 
 
 class _Sampler:
