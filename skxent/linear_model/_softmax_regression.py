@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-import scipy.special
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 from skxent.backends import EncodedTargets
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._probabilities import log_softmax, softmax
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.losses._targets import encode_targets
@@ -340,7 +340,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return np.asarray(scipy.special.softmax(self._two_sided_logits(X), axis=1))
+        return softmax(self._two_sided_logits(X))
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logarithm of the probability of each class.
@@ -355,7 +355,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Finite where :meth:`predict_proba` underflows to 0.
         """
-        return np.asarray(scipy.special.log_softmax(self._two_sided_logits(X), axis=1))
+        return log_softmax(self._two_sided_logits(X))
 
     def _two_sided_logits(self, X: ArrayLike) -> NDArray[Any]:
         """Return one logit per class, 0 for the first of two."""

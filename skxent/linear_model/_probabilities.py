@@ -1,0 +1,44 @@
+"""Probabilities of classes from logits, by the kernel of the loss.
+
+With the likeliest class y of a row as its target, the loss is ``-log p_y`` and the
+gradient of every other logit is its probability. Both are exact to the last digits
+however far the logits lie apart, and so is ``log p_k = (z_k - z_y) + log p_y``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.backends import EncodedTargets, backend_for
+from skxent.losses._targets import encode_targets
+
+__all__ = ["log_softmax", "softmax"]
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return the probabilities of logits (n, K)."""
+    likeliest, targets = _likeliest(logits)
+    losses = np.empty(len(logits), dtype=logits.dtype)
+    proba = np.empty_like(logits, order="C")
+    backend_for(logits).softmax_loss(logits, targets, losses, proba, 1.0)
+    proba[np.arange(len(proba)), likeliest] = np.exp(-losses)
+    return proba
+
+
+def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return the logarithms of the probabilities of logits (n, K)."""
+    likeliest, targets = _likeliest(logits)
+    losses = np.empty(len(logits), dtype=logits.dtype)
+    backend_for(logits).softmax_loss(logits, targets, losses, logits[:0], 1.0)
+    largest = np.take_along_axis(logits, likeliest[:, np.newaxis], axis=1)
+    with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
+        log_proba: NDArray[Any] = logits - largest
+    log_proba -= losses[:, np.newaxis]
+    return log_proba
+
+
+def _likeliest(logits: NDArray[Any]) -> tuple[NDArray[np.intp], EncodedTargets]:
+    """Return the class of the largest logit of each row, also as targets."""
+    likeliest = logits.argmax(axis=1)
+    return likeliest, encode_targets(likeliest, logits.shape[1], dtype=logits.dtype)
