@@ -23,6 +23,7 @@ from skxent.backends._base import BinaryTargets, EncodedTargets
 from skxent.kernels import (
     _cpu,
     _half_rows,
+    _linear_rows,
     _log_loss,
     _row_checks,
     _sigmoid,
@@ -35,6 +36,7 @@ from skxent.kernels._short_rows import MOST_CLASSES
 __all__ = [
     "bernoulli_loss",
     "checked_log_loss",
+    "linear_softmax_loss",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
@@ -234,6 +236,96 @@ def softmax_curvature(
         n_chunks,
         product_out,
     )
+
+
+def linear_softmax_loss(
+    X: NDArray[Any],
+    coef: NDArray[np.float64],
+    targets: EncodedTargets,
+    scale: float,
+    gradient_out: NDArray[np.float64],
+) -> float:
+    """Return the sum of the losses of a linear model's rows; fill the gradient."""
+    n_rows, n_features = X.shape
+    lanes = VECTOR_SIZE // X.itemsize
+    n_others, padded = len(coef), -(-n_features // lanes) * lanes
+    data, stride, in_columns = _lines(X)
+    block_rows, rows_per_chunk, n_chunks = _blocks_of(
+        n_rows, n_features, n_others, X.itemsize, in_columns
+    )
+    weights = _aligned((n_others, padded), X.dtype)
+    weights[:, :n_features] = coef[:, :n_features]
+    weights[:, n_features:] = 0.0
+    intercept = np.zeros(n_others)
+    if coef.shape[1] > n_features:
+        intercept[:] = coef[:, n_features]
+    partial = np.empty(n_chunks)
+    gradient = _aligned((n_chunks, n_others, padded), np.dtype(np.float64))
+    of_intercepts = np.empty((n_chunks, n_others))
+    _launch(
+        _linear_rows.linear_rows_loss,
+        X.size,
+        data,
+        stride,
+        in_columns,
+        n_rows,
+        n_features,
+        weights,
+        intercept,
+        *_operands(targets),
+        block_rows,
+        rows_per_chunk,
+        n_chunks,
+        _aligned((n_chunks, block_rows * (n_others + 1)), X.dtype),
+        partial,
+        gradient,
+        of_intercepts,
+    )
+    total = gradient.sum(axis=0)
+    np.multiply(total[:, :n_features], scale, out=gradient_out[:, :n_features])
+    if coef.shape[1] > n_features:
+        gradient_out[:, n_features] = scale * of_intercepts.sum(axis=0)
+    return _total(partial)
+
+
+def _lines(X: NDArray[Any]) -> tuple[NDArray[Any], int, bool]:
+    """Return the numbers of rows or columns, how far apart they are, and if columns."""
+    in_columns = X.strides[1] != X.itemsize and X.strides[0] == X.itemsize
+    lines = X.T if in_columns else X
+    stride = lines.strides[0]
+    if lines.strides[1] != X.itemsize or stride < 0 or stride % X.itemsize:
+        lines, stride = np.ascontiguousarray(lines), lines.shape[1] * X.itemsize
+    size = (len(lines) - 1) * (stride // X.itemsize) + lines.shape[1]
+    flat = np.lib.stride_tricks.as_strided(lines, (size,), (X.itemsize,))
+    return _operand(flat), stride // X.itemsize, in_columns
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return memory that begins at a whole vector."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + VECTOR_SIZE, np.uint8)
+    begin = -memory.ctypes.data % VECTOR_SIZE
+    return memory[begin : begin + size].view(dtype).reshape(shape)
+
+
+BLOCK_BYTES = {False: 1 << 17, True: 1 << 18}
+VECTOR_SIZE = 64
+
+
+@lru_cache(maxsize=64)
+def _blocks_of(
+    n_rows: int, n_features: int, n_others: int, itemsize: int, in_columns: bool
+) -> tuple[int, int, int]:
+    """Return rows per block, rows per chunk and number of chunks."""
+    lanes = VECTOR_SIZE // itemsize
+    groups = BLOCK_BYTES[in_columns] // (n_features * VECTOR_SIZE)
+    block_rows = lanes * min(max(groups, 1), 64)
+    least = max(n_rows // MOST_CHUNKS, 16 * n_others, block_rows)
+    rows_per_chunk = -(-least // block_rows) * block_rows
+    return block_rows, rows_per_chunk, -(-n_rows // rows_per_chunk)
+
+
+MOST_CHUNKS = 16
 
 
 def probability_loss(

@@ -79,8 +79,14 @@ class Batch(NamedTuple):
 @inlined
 def batch_like(p, wide):
     """Return the memory of a batch, of the caller's stack; ``wide`` is float64."""
+    return batch_around(scratch(p, TILE_SIZE), wide)
+
+
+@inlined
+def batch_around(p, wide):
+    """Do as ``batch_like``, but for the tile, which is there already."""
     return Batch(
-        scratch(p, TILE_SIZE),
+        p,
         scratch(p, TILE_SIZE),
         scratch(p, ROWS),
         scratch(p, ROWS),

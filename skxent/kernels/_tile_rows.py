@@ -242,10 +242,20 @@ def read_batch(batch, p, row_weight, n_weights, n_classes, n_columns, i, end):
         width = min(n, end - i - r)
         tile = advance(batch.tile, r * n_classes)
         read_group(p, n_classes, n_columns, i + r, width, tile)
+    open_batch(batch, row_weight, n_weights, n_classes, i, end)
+
+
+@inner
+def open_batch(batch, row_weight, n_weights, n_classes, i, end):
+    """Find the largest logits, and the weights, of the rows from ``i`` on."""
+    n = lanes(batch.tile)
+    for r in range(0, end - i, n):
+        tile = advance(batch.tile, r * n_classes)
         m = largest_logits(tile, n_classes)
         if any_lane(is_far(m)):
             m = bring_near(tile, n_classes, m)
         store(m, batch.m, r)
+        width = min(n, end - i - r)
         weight = read_weights(row_weight, n_weights, i + r, width, m)
         store(weight, batch.weight, r)
 

@@ -1,0 +1,296 @@
+"""Softmax rows of a linear model: logits, losses and gradient of a block of data.
+
+The products of data with the coefficients of few classes are as fast as memory, if the
+data is read once. So a *block* of rows, which stays in the second cache, is multiplied
+with the coefficients, its logits become residuals, and these are multiplied with the
+block once more while the next one is asked for. The logits of a block are tiles of
+groups of rows as in :mod:`._tile_rows`, whose steps turn them into residuals.
+
+Both products are those of :mod:`._products`, with the lines of the data:
+
+==================  =================================  ==============================
+memory order        logits                             gradient
+==================  =================================  ==============================
+rows side by side   dots of rows and coefficients      multiples of rows
+columns             multiples of columns               dots of columns and residuals
+==================  =================================  ==============================
+
+Conventions
+-----------
+n rows, p features, ``R`` classes beside the first, whose logit is 0; K = R + 1.
+
+- ``data`` holds the lines, ``stride`` elements apart: n rows of p numbers, or p columns
+  of n numbers if ``in_columns``.
+- ``coef`` (R, p'), of the dtype of the data: p' is p or more, whole vectors, the rest
+  zeros. ``intercept`` (R,).
+- ``tiles`` (n_chunks, block_rows * K) is memory for logits; ``block_rows`` are whole
+  groups.
+- ``partial_out`` (n_chunks,), ``gradient_out`` (n_chunks, R, p') and ``intercept_out``
+  (n_chunks, R), float64, receive the sums of each chunk. Entries of the gradient from p
+  on are without meaning.
+
+Targets, weights and chunks are as in :mod:`skxent.kernels._cpu`. Products are taken in
+the dtype of the data, and so are sums over a block; blocks are added up in float64.
+"""
+
+from typing import Any, NamedTuple
+
+from numba import prange
+
+from skxent.kernels._batches import add_losses, batch_around, rows_per_batch
+from skxent.kernels._groups import AHEAD
+from skxent.kernels._jit import inner, twins
+from skxent.kernels._products import FOUR, add_dots, add_multiples
+from skxent.kernels._simd import (
+    advance,
+    lanes,
+    load,
+    pointer,
+    spread,
+    store,
+    total,
+    widened,
+)
+from skxent.kernels._targets import options_of
+from skxent.kernels._tile_rows import (
+    add_smoothing,
+    exponentiate_around_target,
+    exponentiate_batch,
+    open_batch,
+    read_index_targets,
+    read_probability_targets,
+    turn_into_gradient,
+)
+from skxent.kernels._vector import joined
+
+# Elements of the coefficients that stay in the first cache beside the lines.
+REACH = 1 << 11
+
+
+class Matrix(NamedTuple):
+    """A matrix of few rows, one for each class, as :mod:`._products` takes it."""
+
+    p: Any
+    of_class: Any
+    of_vector: Any
+
+
+class Targets(NamedTuple):
+    """What is known of the targets of all rows: see :mod:`skxent.kernels._cpu`."""
+
+    on_value: Any
+    off_value: Any
+    row_weight: Any
+    n_weights: Any
+    options: Any
+
+
+@inner
+def entries(n, matrix, k, i):
+    """Return where the entries of class ``k`` begin, from ``i`` on."""
+    place = i // n * matrix.of_vector + i % n
+    return advance(matrix.p, k * matrix.of_class + place)
+
+
+@inner
+def classes_at_once(n_classes):
+    """Return how many classes, up to four, are a tile, so that tiles are alike."""
+    tiles = (n_classes + FOUR - 1) // FOUR
+    return (n_classes + tiles - 1) // tiles
+
+
+@inner
+def multiply_lines(x, stride, n_lines, size, a, n_classes, ahead, out):
+    """Add the products of each line with each class: ``out += A X^T``."""
+    n = lanes(x)
+    step = classes_at_once(n_classes)
+    reach = max(n, REACH // n_classes // n * n)
+    for begin in range(0, size, reach):
+        width = min(reach, size - begin)
+        for line in range(0, n_lines, FOUR):
+            for k in range(0, n_classes, step):
+                add_dots(
+                    advance(x, line * stride + begin),
+                    stride,
+                    min(FOUR, n_lines - line) - 1,
+                    width,
+                    entries(n, a, k, begin),
+                    a.of_class,
+                    a.of_vector,
+                    min(step, n_classes - k),
+                    ahead if k == 0 else 0,
+                    entries(n, out, k, line),
+                    out.of_class,
+                )
+
+
+@inner
+def add_up_lines(x, stride, n_lines, size, a, n_classes, ahead, out):
+    """Add the sum of the lines, weighted for each class: ``out += A X``."""
+    n = lanes(x)
+    step = classes_at_once(n_classes)
+    begin = 0
+    while begin < size:
+        rest = size - begin
+        width = FOUR * n if rest >= FOUR * n else min(n, rest)
+        for k in range(0, n_classes, step):
+            add_multiples(
+                advance(x, begin),
+                stride,
+                n_lines,
+                width,
+                entries(n, a, k, 0),
+                a.of_class,
+                a.of_vector,
+                min(step, n_classes - k),
+                ahead if k == 0 else 0,
+                entries(n, out, k, begin),
+                out.of_class,
+                out.of_vector,
+            )
+        begin += width
+
+
+@inner
+def start_logits(tile, intercept, n_rows, n_classes):
+    """Write the logits that the intercepts give, 0 for the first class."""
+    n = lanes(tile)
+    for r in range(0, n_rows, n):
+        group = advance(tile, r * n_classes)
+        store(spread(0.0, tile), group, 0)
+        for k in range(1, n_classes):
+            store(spread(intercept[k - 1], tile), group, k * n)
+
+
+@inner
+def turn_into_residuals(tile, later, target, targets, i, n_rows, n_classes, sums, lost):
+    """Return the sums over lanes with the losses of the rows from ``i`` on.
+
+    Their logits become the gradient; meanwhile ask for lines from ``later`` on.
+    """
+    n = lanes(tile)
+    uniform, smooth, smoothing, _ = targets.options
+    on, off = targets.on_value, targets.off_value
+    step = rows_per_batch(n_classes, n)
+    for r in range(0, n_rows, step):
+        size = min(step, n_rows - r)
+        batch = batch_around(advance(tile, r * n_classes), on)
+        weight = advance(targets.row_weight, i + r)
+        open_batch(batch, weight, targets.n_weights, n_classes, 0, size)
+        ahead = advance(later, r * n_classes - AHEAD * n)
+        if target.ndim == 1:
+            q = advance(pointer(target), i + r)
+            read_index_targets(batch, q, on, off, targets.options, n_classes, 0, size)
+            exponentiate_around_target(
+                batch, ahead, q, smooth, n_classes, 1, 0, size
+            )
+            add_smoothing(batch, smoothing, 0, size)
+        else:
+            q = advance(pointer(target), (i + r) * n_classes)
+            read_probability_targets(batch, q, on, off, n_classes, 1, 0, size)
+            exponentiate_batch(batch, ahead, n_classes, 1, 0, size)
+        sums, lost = add_losses(batch, sums, lost, 0, size, batch.tile, 0)
+        turn_into_gradient(
+            batch, target, q, off, smooth, 1.0, n_classes, 1, 0, size, batch.tile
+        )
+    return sums, lost
+
+
+@inner
+def add_residuals(tile, n_rows, n_classes, out):
+    """Add the residuals of a block to the gradient of the intercepts."""
+    n = lanes(tile)
+    for k in range(1, n_classes):
+        of_class = widened(spread(0.0, tile))
+        for r in range(0, n_rows, n):
+            of_class = of_class + widened(load(tile, r * n_classes + k * n))
+        out[k - 1] += total(of_class)
+
+
+@inner
+def linear_rows_chunk(
+    data, stride, in_columns, n_features, coef, intercept, target, targets,
+    block_rows, begin, end, tile, gradient, of_gradient, of_intercepts
+):
+    """Return the sum of the losses of rows ``begin:end``; fill the gradients."""
+    n, n_others = lanes(data), intercept.size
+    n_classes = n_others + 1
+    weights = Matrix(pointer(coef), coef.shape[1], n)
+    logits = Matrix(advance(tile, n), n, n_classes * n)
+    slopes = Matrix(gradient, of_gradient, n)
+    sums = widened(spread(0.0, data))
+    lost = sums
+    of_row = 1 if in_columns else stride
+    for i in range(begin, end, block_rows):
+        n_rows = min(block_rows, end - i)
+        x = advance(data, i * of_row)
+        ahead = n_rows * of_row
+        start_logits(tile, pointer(intercept), n_rows, n_classes)
+        if in_columns:
+            add_up_lines(x, stride, n_features, n_rows, weights, n_others, 0, logits)
+        else:
+            multiply_lines(x, stride, n_rows, n_features, weights, n_others, 0, logits)
+        sums, lost = turn_into_residuals(
+            tile, advance(x, ahead), target, targets, i, n_rows, n_classes, sums, lost
+        )
+        if in_columns:
+            multiply_lines(x, stride, n_features, n_rows, logits, n_others, ahead, slopes)
+        else:
+            add_up_lines(x, stride, n_rows, n_features, logits, n_others, ahead, slopes)
+        add_residuals(tile, n_rows, n_classes, of_intercepts)
+    return total(joined(sums, lost))
+
+
+@twins
+def linear_rows_loss(
+    data,
+    stride,
+    in_columns,
+    n_rows,
+    n_features,
+    coef,
+    intercept,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    ignore_index,
+    block_rows,
+    rows_per_chunk,
+    n_chunks,
+    tiles,
+    partial_out,
+    gradient_out,
+    intercept_out,
+):
+    """Write the sums of losses and of gradients of each chunk."""
+    options = options_of(on_value, off_value, ignore_index)
+    for chunk in prange(n_chunks):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        targets = Targets(
+            pointer(on_value),
+            pointer(off_value),
+            pointer(row_weight),
+            row_weight.size,
+            options,
+        )
+        gradient_out[chunk] = 0.0
+        intercept_out[chunk] = 0.0
+        partial_out[chunk] = linear_rows_chunk(
+            pointer(data),
+            stride,
+            in_columns,
+            n_features,
+            coef,
+            intercept,
+            target,
+            targets,
+            block_rows,
+            begin,
+            end,
+            advance(pointer(tiles), chunk * tiles.shape[1]),
+            advance(pointer(gradient_out), chunk * intercept.size * coef.shape[1]),
+            coef.shape[1],
+            advance(pointer(intercept_out), chunk * intercept.size),
+        )

@@ -1,0 +1,303 @@
+"""Products of many short vectors with few: the tiles of registers they are made of.
+
+``X`` is *lines* of numbers that lie side by side, ``stride`` elements from line to line
+(rows of C-ordered data, columns of F-ordered data). It is multiplied with a matrix
+``A`` of few rows, one for each class, from either side:
+
+``add_dots``
+    ``out[k, a] += sum_l A[k, l] X[a, l]``, four lines times up to four classes in up to
+    16 vectors of partial sums, each added up at the end
+``add_multiples``
+    ``out[k, l] += sum_a A[k, a] X[a, l]``, up to four vectors of each line times up to
+    four classes in as many sums, one number of ``A`` spread over a vector
+
+``A`` and ``out`` are stored as vectors: entry ``(k, i)`` is element
+``k * of_class + i // n * of_vector + i % n`` for vectors of ``n`` lanes. A matrix in
+rows has ``of_vector = n``; the tiles of groups of rows (``_groups.py``), of K vectors
+each, have ``of_class = n`` and ``of_vector = K n``.
+
+With every vector of ``X`` that is read, the one ``ahead`` elements further on is asked
+for: 0 asks for nothing new. Sums of one call are taken in the dtype of ``X``, then
+added to ``out``, whose dtype may be float64.
+
+Primitives as those of :mod:`skxent.kernels._simd`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from skxent.kernels._simd import lanes
+from skxent.kernels._simd_type import (
+    I32,
+    INDEX,
+    Builder,
+    Vector,
+    align_of,
+    compiled,
+    llvm_type,
+    suffix,
+    vector_of,
+)
+
+__all__ = ["FOUR", "add_dots", "add_multiples"]
+
+FOUR = 4
+INTO_SECOND_CACHE = I32(2)
+
+
+def add_dots(
+    x: Any,
+    stride: int,
+    last: int,
+    size: int,
+    a: Any,
+    of_class: int,
+    of_vector: int,
+    n_classes: int,
+    ahead: int,
+    out: Any,
+    out_of_class: int,
+) -> None:
+    """Add the products of four lines of ``size`` numbers with up to four classes.
+
+    Line ``last`` stands for those after it: where there are less than four.
+    """
+    n = lanes(x)
+    i = np.arange(size)
+    for k in range(n_classes):
+        of_a = a[k * of_class + i // n * of_vector + i % n]
+        for r in range(FOUR):
+            line = min(r, last) * stride
+            out[k * out_of_class + r] += (x[line : line + size] * of_a).sum()
+
+
+def _type_dots(x: Any, b: Any, c: Any, d: Any, a: Any, f: Any, g: Any, h: Any, i: Any,
+               out: Any, k: Any) -> Any:
+    return types.void
+
+
+@compiled(add_dots, _type_dots)
+def _add_dots(
+    s: Builder,
+    x: Any,
+    stride: Any,
+    last: Any,
+    size: Any,
+    a: Any,
+    of_class: Any,
+    of_vector: Any,
+    n_classes: Any,
+    ahead: Any,
+    out: Any,
+    out_of_class: Any,
+) -> None:
+    vector = vector_of(s.sig.args[0].dtype)
+    n = INDEX(vector.lanes)
+    counts = [stride, last, size, of_class, of_vector, n_classes, ahead, out_of_class]
+    stride, last, size, of_class, of_vector, n_classes, ahead, out_of_class = (
+        s.cast(count, k, types.intp)
+        for count, k in zip(counts, (1, 2, 3, 5, 6, 7, 8, 10), strict=True)
+    )
+    lines = []
+    for r in range(FOUR):
+        is_there = s.b.icmp_signed("<", INDEX(r), last)
+        line = s.b.select(is_there, INDEX(r), last)
+        lines.append(s.b.gep(x, [s.b.mul(line, stride)]))
+    n_vectors = s.b.udiv(size, n)
+    whole = s.b.mul(n_vectors, n)
+
+    def emit(count: int) -> None:
+        classes = [s.b.mul(of_class, INDEX(k)) for k in range(count)]
+        sums = _zeros(s, vector, FOUR * count)
+
+        def add(v: Any, load: Callable[[Any], Any]) -> None:
+            numbers = [load(line) for line in lines]
+            at = s.b.mul(v, of_vector)
+            for k, of_k in enumerate(classes):
+                factor = s.load(
+                    a, s.b.add(at, of_k), llvm_type(vector), align_of(vector)
+                )
+                for r in range(FOUR):
+                    _add_product(s, vector, numbers[r], factor, sums[k * FOUR + r])
+
+        with cgutils.for_range(s.b, n_vectors) as loop:
+            at = s.b.mul(loop.index, n)
+            add(loop.index, lambda line: _load_and_ask(s, vector, line, at, ahead))
+        rest = s.b.sub(size, whole)
+        with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
+            add(n_vectors, lambda line: _load_below(s, vector, line, whole, rest))
+        for k in range(count):
+            four = _four_sums(s, sums[k * FOUR : (k + 1) * FOUR])
+            _add_to_memory(s, four, out, s.b.mul(out_of_class, INDEX(k)))
+
+    _for_each_count(s, n_classes, emit)
+
+
+def add_multiples(
+    x: Any,
+    stride: int,
+    n_lines: int,
+    size: int,
+    a: Any,
+    of_class: int,
+    of_vector: int,
+    n_classes: int,
+    ahead: int,
+    out: Any,
+    out_of_class: int,
+    out_of_vector: int,
+) -> None:
+    """Add multiples of ``n_lines`` lines for up to four classes.
+
+    ``size`` numbers of each line: four vectors, or up to one.
+    """
+    n = lanes(x)
+    i, line = np.arange(size), np.arange(n_lines)
+    block = np.stack([x[r * stride : r * stride + size] for r in line])
+    for k in range(n_classes):
+        of_a = a[k * of_class + line // n * of_vector + line % n]
+        at = k * out_of_class + i // n * out_of_vector + i % n
+        out[at] += of_a @ block
+
+
+def _type_multiples(x: Any, b: Any, c: Any, d: Any, a: Any, f: Any, g: Any, h: Any,
+                    i: Any, out: Any, k: Any, l: Any) -> Any:
+    return types.void
+
+
+@compiled(add_multiples, _type_multiples)
+def _add_multiples(
+    s: Builder,
+    x: Any,
+    stride: Any,
+    n_lines: Any,
+    size: Any,
+    a: Any,
+    of_class: Any,
+    of_vector: Any,
+    n_classes: Any,
+    ahead: Any,
+    out: Any,
+    out_of_class: Any,
+    out_of_vector: Any,
+) -> None:
+    vector = vector_of(s.sig.args[0].dtype)
+    n = INDEX(vector.lanes)
+    counts = [stride, n_lines, size, of_class, of_vector, n_classes, ahead]
+    stride, n_lines, size, of_class, of_vector, n_classes, ahead = (
+        s.cast(count, k, types.intp)
+        for count, k in zip(counts, (1, 2, 3, 5, 6, 7, 8), strict=True)
+    )
+    out_of_class = s.cast(out_of_class, 10, types.intp)
+    out_of_vector = s.cast(out_of_vector, 11, types.intp)
+    # what is added to i for the vectors that lie between those of a class
+    between = s.b.sub(of_vector, n)
+
+    def emit(count: int, n_vectors: int) -> None:
+        sums = _zeros(s, vector, count * n_vectors)
+        with cgutils.for_range(s.b, n_lines) as loop:
+            i = loop.index
+            line = s.b.gep(x, [s.b.mul(i, stride)])
+            if n_vectors == 1:
+                numbers = [_load_below(s, vector, line, INDEX(0), size, ahead)]
+            else:
+                places = [INDEX(v * vector.lanes) for v in range(n_vectors)]
+                numbers = [_load_and_ask(s, vector, line, at, ahead) for at in places]
+            at = s.b.add(i, s.b.mul(s.b.udiv(i, n), between))
+            for k in range(count):
+                place = s.b.add(at, s.b.mul(of_class, INDEX(k)))
+                factor = s.spread(s.b.load(s.b.gep(a, [place])), vector.lanes)
+                for v in range(n_vectors):
+                    _add_product(s, vector, numbers[v], factor, sums[k * n_vectors + v])
+        for k in range(count):
+            for v in range(n_vectors):
+                place = s.b.add(
+                    s.b.mul(out_of_class, INDEX(k)), s.b.mul(out_of_vector, INDEX(v))
+                )
+                _add_to_memory(s, s.b.load(sums[k * n_vectors + v]), out, place)
+
+    with s.b.if_else(s.b.icmp_signed(">", size, n)) as (is_wide, is_narrow):
+        with is_wide:
+            _for_each_count(s, n_classes, lambda count: emit(count, FOUR))
+        with is_narrow:
+            _for_each_count(s, n_classes, lambda count: emit(count, 1))
+
+
+def _for_each_count(s: Builder, n_classes: Any, emit: Callable[[int], None]) -> None:
+    """Emit instructions for each number of classes up to four."""
+    for count in range(1, FOUR + 1):
+        with s.b.if_then(s.b.icmp_signed("==", n_classes, INDEX(count))):
+            emit(count)
+
+
+def _zeros(s: Builder, vector: Vector, count: int) -> list[Any]:
+    """Return variables that are zero."""
+    nothing = ir.Constant(llvm_type(vector), [0.0] * vector.lanes)
+    sums = [cgutils.alloca_once(s.b, llvm_type(vector)) for _ in range(count)]
+    for part in sums:
+        s.b.store(nothing, part)
+    return sums
+
+
+def _add_product(s: Builder, vector: Vector, x: Any, y: Any, part: Any) -> None:
+    """Add a product to a variable."""
+    name = f"fmuladd.{suffix(vector)}"
+    s.b.store(s.call(name, x.type, x, y, s.b.load(part)), part)
+
+
+def _load_and_ask(s: Builder, vector: Vector, p: Any, i: Any, ahead: Any) -> Any:
+    """Return the vector that begins at element ``i``; ask for one ``ahead`` of it."""
+    _ask(s, s.b.gep(p, [s.b.add(i, ahead)]))
+    return s.load(p, i, llvm_type(vector), align_of(vector))
+
+
+def _load_below(
+    s: Builder, vector: Vector, p: Any, i: Any, n: Any, ahead: Any = None
+) -> Any:
+    """Return the vector that begins at element ``i``, zeros from lane ``n`` on."""
+    if ahead is not None:
+        _ask(s, s.b.gep(p, [s.b.add(i, ahead)]))
+    nothing = ir.Constant(llvm_type(vector), [0.0] * vector.lanes)
+    return s.load_below(p, i, n, vector, nothing)
+
+
+def _ask(s: Builder, p: Any) -> None:
+    """Ask for the cache line of an address."""
+    address = s.b.bitcast(p, ir.IntType(8).as_pointer())
+    to_read, data = I32(0), I32(1)
+    s.call(
+        "prefetch.p0", ir.VoidType(), address, to_read, INTO_SECOND_CACHE, data
+    )
+
+
+def _four_sums(s: Builder, parts: list[Any]) -> Any:
+    """Return the sums of four vectors in a vector of four."""
+    vectors = [s.b.load(part) for part in parts]
+    n = vectors[0].type.count
+    for h in (1, 2):
+        low = [c if c & h == 0 else n + c - h for c in range(n)]
+        high = [c + h if c & h == 0 else n + c for c in range(n)]
+        vectors = [
+            s.b.fadd(s.shuffle(x, y, low), s.shuffle(x, y, high))
+            for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    four = vectors[0]
+    while n > FOUR:
+        n //= 2
+        low, high = list(range(n)), list(range(n, 2 * n))
+        four = s.b.fadd(s.shuffle(four, four, low), s.shuffle(four, four, high))
+    return four
+
+
+def _add_to_memory(s: Builder, v: Any, out: Any, i: Any) -> None:
+    """Add the lanes of a vector to the elements from ``i`` on."""
+    element = out.type.pointee
+    wide = ir.VectorType(element, v.type.count)
+    if v.type != wide:
+        v = s.b.fpext(v, wide)
+    align = 4 if isinstance(element, ir.FloatType) else 8
+    s.store(s.b.fadd(s.load(out, i, wide, align), v), out, i, align)
