@@ -37,10 +37,9 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from skxent.kernels._batches import add_losses, batch_around, rows_per_batch
-from skxent.kernels._groups import AHEAD
-from skxent.kernels._jit import inner, twins
+from skxent.kernels._jit import inlined, inner, twins
 from skxent.kernels._products import FOUR, add_dots, add_multiples
+from skxent.kernels._residuals import Targets, turn_into_residuals
 from skxent.kernels._simd import (
     advance,
     lanes,
@@ -52,15 +51,6 @@ from skxent.kernels._simd import (
     widened,
 )
 from skxent.kernels._targets import options_of
-from skxent.kernels._tile_rows import (
-    add_smoothing,
-    exponentiate_around_target,
-    exponentiate_batch,
-    open_batch,
-    read_index_targets,
-    read_probability_targets,
-    turn_into_gradient,
-)
 from skxent.kernels._vector import joined
 
 # Elements of the coefficients that stay in the first cache beside the lines.
@@ -73,16 +63,6 @@ class Matrix(NamedTuple):
     p: Any
     of_class: Any
     of_vector: Any
-
-
-class Targets(NamedTuple):
-    """What is known of the targets of all rows: see :mod:`skxent.kernels._cpu`."""
-
-    on_value: Any
-    off_value: Any
-    row_weight: Any
-    n_weights: Any
-    options: Any
 
 
 @inner
@@ -163,40 +143,6 @@ def start_logits(tile, intercept, n_rows, n_classes):
 
 
 @inner
-def turn_into_residuals(tile, later, target, targets, i, n_rows, n_classes, sums, lost):
-    """Return the sums over lanes with the losses of the rows from ``i`` on.
-
-    Their logits become the gradient; meanwhile ask for lines from ``later`` on.
-    """
-    n = lanes(tile)
-    uniform, smooth, smoothing, _ = targets.options
-    on, off = targets.on_value, targets.off_value
-    step = rows_per_batch(n_classes, n)
-    for r in range(0, n_rows, step):
-        size = min(step, n_rows - r)
-        batch = batch_around(advance(tile, r * n_classes), on)
-        weight = advance(targets.row_weight, i + r)
-        open_batch(batch, weight, targets.n_weights, n_classes, 0, size)
-        ahead = advance(later, r * n_classes - AHEAD * n)
-        if target.ndim == 1:
-            q = advance(pointer(target), i + r)
-            read_index_targets(batch, q, on, off, targets.options, n_classes, 0, size)
-            exponentiate_around_target(
-                batch, ahead, q, smooth, n_classes, 1, 0, size
-            )
-            add_smoothing(batch, smoothing, 0, size)
-        else:
-            q = advance(pointer(target), (i + r) * n_classes)
-            read_probability_targets(batch, q, on, off, n_classes, 1, 0, size)
-            exponentiate_batch(batch, ahead, n_classes, 1, 0, size)
-        sums, lost = add_losses(batch, sums, lost, 0, size, batch.tile, 0)
-        turn_into_gradient(
-            batch, target, q, off, smooth, 1.0, n_classes, 1, 0, size, batch.tile
-        )
-    return sums, lost
-
-
-@inner
 def add_residuals(tile, n_rows, n_classes, out):
     """Add the residuals of a block to the gradient of the intercepts."""
     n = lanes(tile)
@@ -207,7 +153,7 @@ def add_residuals(tile, n_rows, n_classes, out):
         out[k - 1] += total(of_class)
 
 
-@inner
+@inlined
 def linear_rows_chunk(
     data, stride, in_columns, n_features, coef, intercept, target, targets,
     block_rows, begin, end, tile, gradient, of_gradient, of_intercepts
@@ -225,13 +171,14 @@ def linear_rows_chunk(
         n_rows = min(block_rows, end - i)
         x = advance(data, i * of_row)
         ahead = n_rows * of_row
+        nothing = 0 * ahead  # a variable: numba compiles constants on their own
         start_logits(tile, pointer(intercept), n_rows, n_classes)
         if in_columns:
-            add_up_lines(x, stride, n_features, n_rows, weights, n_others, 0, logits)
+            add_up_lines(x, stride, n_features, n_rows, weights, n_others, nothing, logits)
         else:
-            multiply_lines(x, stride, n_rows, n_features, weights, n_others, 0, logits)
+            multiply_lines(x, stride, n_rows, n_features, weights, n_others, nothing, logits)
         sums, lost = turn_into_residuals(
-            tile, advance(x, ahead), target, targets, i, n_rows, n_classes, sums, lost
+            tile, target, targets, i, n_rows, n_classes, sums, lost
         )
         if in_columns:
             multiply_lines(x, stride, n_features, n_rows, logits, n_others, ahead, slopes)

@@ -229,6 +229,7 @@ def _add_multiples(
 
 def _for_each_count(s: Builder, n_classes: Any, emit: Callable[[int], None]) -> None:
     """Emit instructions for each number of classes up to four."""
+    s.b.function.attributes.add("noinline")
     for count in range(1, FOUR + 1):
         with s.b.if_then(s.b.icmp_signed("==", n_classes, INDEX(count))):
             emit(count)
