@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 from numba import prange
 
 from skxent.kernels._jit import inlined, inner, twins
-from skxent.kernels._products import FOUR, add_dots, add_multiples
+from skxent.kernels._products import FOUR, TWO, add_dots, add_multiples
 from skxent.kernels._residuals import Targets, turn_into_residuals
 from skxent.kernels._simd import (
     advance,
@@ -112,7 +112,7 @@ def add_up_lines(x, stride, n_lines, size, a, n_classes, ahead, out):
     begin = 0
     while begin < size:
         rest = size - begin
-        width = FOUR * n if rest >= FOUR * n else min(n, rest)
+        width = FOUR * n if rest >= FOUR * n else min(TWO * n, rest)
         for k in range(0, n_classes, step):
             add_multiples(
                 advance(x, begin),

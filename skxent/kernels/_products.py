@@ -43,9 +43,9 @@ from skxent.kernels._simd_type import (
     vector_of,
 )
 
-__all__ = ["FOUR", "add_dots", "add_multiples"]
+__all__ = ["FOUR", "TWO", "add_dots", "add_multiples"]
 
-FOUR = 4
+FOUR, TWO = 4, 2
 INTO_SECOND_CACHE = I32(2)
 
 
@@ -75,12 +75,7 @@ def add_dots(
             out[k * out_of_class + r] += (x[line : line + size] * of_a).sum()
 
 
-def _type_dots(x: Any, b: Any, c: Any, d: Any, a: Any, f: Any, g: Any, h: Any, i: Any,
-               out: Any, k: Any) -> Any:
-    return types.void
-
-
-@compiled(add_dots, _type_dots)
+@compiled(add_dots, lambda x, b, c, d, a, f, g, h, i, out, k: types.void)
 def _add_dots(
     s: Builder,
     x: Any,
@@ -114,22 +109,22 @@ def _add_dots(
         classes = [s.b.mul(of_class, INDEX(k)) for k in range(count)]
         sums = _zeros(s, vector, FOUR * count)
 
-        def add(v: Any, load: Callable[[Any], Any]) -> None:
-            numbers = [load(line) for line in lines]
+        def add(v: Any, i: Any, below: Any = None) -> None:
+            numbers = []
+            for line in lines:
+                _ask(s, line, i, ahead)
+                numbers.append(_load(s, vector, line, i, below))
             at = s.b.mul(v, of_vector)
             for k, of_k in enumerate(classes):
-                factor = s.load(
-                    a, s.b.add(at, of_k), llvm_type(vector), align_of(vector)
-                )
+                factor = _load(s, vector, a, s.b.add(at, of_k))
                 for r in range(FOUR):
                     _add_product(s, vector, numbers[r], factor, sums[k * FOUR + r])
 
         with cgutils.for_range(s.b, n_vectors) as loop:
-            at = s.b.mul(loop.index, n)
-            add(loop.index, lambda line: _load_and_ask(s, vector, line, at, ahead))
+            add(loop.index, s.b.mul(loop.index, n))
         rest = s.b.sub(size, whole)
         with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
-            add(n_vectors, lambda line: _load_below(s, vector, line, whole, rest))
+            add(n_vectors, whole, rest)
         for k in range(count):
             four = _four_sums(s, sums[k * FOUR : (k + 1) * FOUR])
             _add_to_memory(s, four, out, s.b.mul(out_of_class, INDEX(k)))
@@ -153,7 +148,7 @@ def add_multiples(
 ) -> None:
     """Add multiples of ``n_lines`` lines for up to four classes.
 
-    ``size`` numbers of each line: four vectors, or up to one.
+    ``size`` numbers of each line: four vectors, or up to two.
     """
     n = lanes(x)
     i, line = np.arange(size), np.arange(n_lines)
@@ -164,12 +159,7 @@ def add_multiples(
         out[at] += of_a @ block
 
 
-def _type_multiples(x: Any, b: Any, c: Any, d: Any, a: Any, f: Any, g: Any, h: Any,
-                    i: Any, out: Any, k: Any, l: Any) -> Any:
-    return types.void
-
-
-@compiled(add_multiples, _type_multiples)
+@compiled(add_multiples, lambda x, b, c, d, a, f, g, h, i, out, k, m: types.void)
 def _add_multiples(
     s: Builder,
     x: Any,
@@ -199,32 +189,39 @@ def _add_multiples(
 
     def emit(count: int, n_vectors: int) -> None:
         sums = _zeros(s, vector, count * n_vectors)
+        places = [INDEX(v * vector.lanes) for v in range(n_vectors)]
+        rests = [s.b.sub(size, place) for place in places]
+        is_whole = n_vectors == FOUR
         with cgutils.for_range(s.b, n_lines) as loop:
             i = loop.index
             line = s.b.gep(x, [s.b.mul(i, stride)])
-            if n_vectors == 1:
-                numbers = [_load_below(s, vector, line, INDEX(0), size, ahead)]
-            else:
-                places = [INDEX(v * vector.lanes) for v in range(n_vectors)]
-                numbers = [_load_and_ask(s, vector, line, at, ahead) for at in places]
+            numbers = []
+            for place, rest in zip(places, rests, strict=True):
+                _ask(s, line, place, ahead)
+                below = None if is_whole else rest
+                numbers.append(_load(s, vector, line, place, below))
             at = s.b.add(i, s.b.mul(s.b.udiv(i, n), between))
             for k in range(count):
                 place = s.b.add(at, s.b.mul(of_class, INDEX(k)))
                 factor = s.spread(s.b.load(s.b.gep(a, [place])), vector.lanes)
                 for v in range(n_vectors):
                     _add_product(s, vector, numbers[v], factor, sums[k * n_vectors + v])
-        for k in range(count):
-            for v in range(n_vectors):
-                place = s.b.add(
-                    s.b.mul(out_of_class, INDEX(k)), s.b.mul(out_of_vector, INDEX(v))
-                )
-                _add_to_memory(s, s.b.load(sums[k * n_vectors + v]), out, place)
+        for v, rest in enumerate(rests):
+            with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
+                at = s.b.mul(out_of_vector, INDEX(v))
+                for k in range(count):
+                    place = s.b.add(at, s.b.mul(out_of_class, INDEX(k)))
+                    part = s.b.load(sums[k * n_vectors + v])
+                    _add_to_memory(s, part, out, place)
 
-    with s.b.if_else(s.b.icmp_signed(">", size, n)) as (is_wide, is_narrow):
+    with s.b.if_else(s.b.icmp_signed("==", size, INDEX(FOUR * vector.lanes))) as (
+        is_wide,
+        is_narrow,
+    ):
         with is_wide:
             _for_each_count(s, n_classes, lambda count: emit(count, FOUR))
         with is_narrow:
-            _for_each_count(s, n_classes, lambda count: emit(count, 1))
+            _for_each_count(s, n_classes, lambda count: emit(count, TWO))
 
 
 def _for_each_count(s: Builder, n_classes: Any, emit: Callable[[int], None]) -> None:
@@ -250,29 +247,21 @@ def _add_product(s: Builder, vector: Vector, x: Any, y: Any, part: Any) -> None:
     s.b.store(s.call(name, x.type, x, y, s.b.load(part)), part)
 
 
-def _load_and_ask(s: Builder, vector: Vector, p: Any, i: Any, ahead: Any) -> Any:
-    """Return the vector that begins at element ``i``; ask for one ``ahead`` of it."""
-    _ask(s, s.b.gep(p, [s.b.add(i, ahead)]))
-    return s.load(p, i, llvm_type(vector), align_of(vector))
-
-
-def _load_below(
-    s: Builder, vector: Vector, p: Any, i: Any, n: Any, ahead: Any = None
-) -> Any:
+def _load(s: Builder, vector: Vector, p: Any, i: Any, n: Any = None) -> Any:
     """Return the vector that begins at element ``i``, zeros from lane ``n`` on."""
-    if ahead is not None:
-        _ask(s, s.b.gep(p, [s.b.add(i, ahead)]))
+    if n is None:
+        return s.load(p, i, llvm_type(vector), align_of(vector))
     nothing = ir.Constant(llvm_type(vector), [0.0] * vector.lanes)
     return s.load_below(p, i, n, vector, nothing)
 
 
-def _ask(s: Builder, p: Any) -> None:
-    """Ask for the cache line of an address."""
-    address = s.b.bitcast(p, ir.IntType(8).as_pointer())
-    to_read, data = I32(0), I32(1)
-    s.call(
-        "prefetch.p0", ir.VoidType(), address, to_read, INTO_SECOND_CACHE, data
+def _ask(s: Builder, p: Any, i: Any, ahead: Any) -> None:
+    """Ask for the cache line ``ahead`` of element ``i``."""
+    address = s.b.bitcast(
+        s.b.gep(p, [s.b.add(i, ahead)]), ir.IntType(8).as_pointer()
     )
+    to_read, data = I32(0), I32(1)
+    s.call("prefetch.p0", ir.VoidType(), address, to_read, INTO_SECOND_CACHE, data)
 
 
 def _four_sums(s: Builder, parts: list[Any]) -> Any:
