@@ -69,6 +69,23 @@ class Backend(Protocol):
         index that is neither ignored nor in [0, K) is nan in all of them.
         """
 
+    def linear_softmax_loss(
+        self,
+        X: Any,
+        coef: Any,
+        targets: EncodedTargets,
+        scale: float,
+        gradient_out: Any,
+    ) -> float:
+        """Return the sum of the row losses of the logits ``X coef^T``, K up to 256.
+
+        The rows of ``coef`` (K - 1, p), float64, are all classes but the first, whose
+        logit is 0. A column more is the intercepts'. Fills ``gradient_out``, of the
+        shape and dtype of ``coef``, with ``scale`` times the gradient of the sum. X
+        (n, p) is float32 or float64 in any memory order, read once, and copied only if
+        neither rows nor columns lie side by side; products are taken in its dtype.
+        """
+
     def softmax_curvature(
         self,
         logits: Any,

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.backends import _dense
 from skxent.backends._base import BinaryTargets, EncodedTargets
 from skxent.kernels import (
     _cpu,
@@ -245,27 +246,28 @@ def linear_softmax_loss(
     scale: float,
     gradient_out: NDArray[np.float64],
 ) -> float:
-    """Return the sum of the losses of a linear model's rows; fill the gradient."""
+    """Return the sum of the losses of a linear model; fill the gradient."""
     n_rows, n_features = X.shape
-    lanes = VECTOR_SIZE // X.itemsize
-    n_others, padded = len(coef), -(-n_features // lanes) * lanes
-    data, stride, in_columns = _lines(X)
-    block_rows, rows_per_chunk, n_chunks = _blocks_of(
-        n_rows, n_features, n_others, X.itemsize, in_columns
-    )
-    weights = _aligned((n_others, padded), X.dtype)
+    n_others = len(coef)
+    data, stride, in_columns = _dense.lines_of(X)
+    blocks = _dense.blocks_of(X.shape, n_others, X.itemsize, in_columns)
+    width = _dense.padded(n_features, X.itemsize)
+    weights = _dense.aligned((n_others, width), X.dtype)
     weights[:, :n_features] = coef[:, :n_features]
     weights[:, n_features:] = 0.0
     intercept = np.zeros(n_others)
-    if coef.shape[1] > n_features:
+    has_intercept = coef.shape[1] > n_features
+    if has_intercept:
         intercept[:] = coef[:, n_features]
-    partial = np.empty(n_chunks)
-    gradient = _aligned((n_chunks, n_others, padded), np.dtype(np.float64))
-    of_intercepts = np.empty((n_chunks, n_others))
+    tiles_shape = blocks.n_chunks, blocks.block_rows * (n_others + 1)
+    partial = np.empty(blocks.n_chunks)
+    slopes = _dense.aligned((blocks.n_chunks, n_others, width), intercept.dtype)
+    slopes.fill(0.0)
+    of_intercept = np.zeros((blocks.n_chunks, n_others))
     _launch(
         _linear_rows.linear_rows_loss,
         X.size,
-        data,
+        _operand(data),
         stride,
         in_columns,
         n_rows,
@@ -273,59 +275,17 @@ def linear_softmax_loss(
         weights,
         intercept,
         *_operands(targets),
-        block_rows,
-        rows_per_chunk,
-        n_chunks,
-        _aligned((n_chunks, block_rows * (n_others + 1)), X.dtype),
+        *blocks,
+        _dense.aligned(tiles_shape, X.dtype),
         partial,
-        gradient,
-        of_intercepts,
+        slopes,
+        of_intercept,
     )
-    total = gradient.sum(axis=0)
-    np.multiply(total[:, :n_features], scale, out=gradient_out[:, :n_features])
-    if coef.shape[1] > n_features:
-        gradient_out[:, n_features] = scale * of_intercepts.sum(axis=0)
+    total = slopes.sum(axis=0)[:, :n_features]
+    np.multiply(total, scale, out=gradient_out[:, :n_features])
+    if has_intercept:
+        gradient_out[:, n_features] = scale * of_intercept.sum(axis=0)
     return _total(partial)
-
-
-def _lines(X: NDArray[Any]) -> tuple[NDArray[Any], int, bool]:
-    """Return the numbers of rows or columns, how far apart they are, and if columns."""
-    in_columns = X.strides[1] != X.itemsize and X.strides[0] == X.itemsize
-    lines = X.T if in_columns else X
-    stride = lines.strides[0]
-    if lines.strides[1] != X.itemsize or stride < 0 or stride % X.itemsize:
-        lines, stride = np.ascontiguousarray(lines), lines.shape[1] * X.itemsize
-    size = (len(lines) - 1) * (stride // X.itemsize) + lines.shape[1]
-    flat = np.lib.stride_tricks.as_strided(lines, (size,), (X.itemsize,))
-    return _operand(flat), stride // X.itemsize, in_columns
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return memory that begins at a whole vector."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + VECTOR_SIZE, np.uint8)
-    begin = -memory.ctypes.data % VECTOR_SIZE
-    return memory[begin : begin + size].view(dtype).reshape(shape)
-
-
-BLOCK_BYTES = {False: 1 << 17, True: 1 << 18}
-VECTOR_SIZE = 64
-
-
-@lru_cache(maxsize=64)
-def _blocks_of(
-    n_rows: int, n_features: int, n_others: int, itemsize: int, in_columns: bool
-) -> tuple[int, int, int]:
-    """Return rows per block, rows per chunk and number of chunks."""
-    lanes = VECTOR_SIZE // itemsize
-    groups = BLOCK_BYTES[in_columns] // (n_features * VECTOR_SIZE)
-    block_rows = lanes * min(max(groups, 1), 64)
-    least = max(n_rows // MOST_CHUNKS, 16 * n_others, block_rows)
-    rows_per_chunk = -(-least // block_rows) * block_rows
-    return block_rows, rows_per_chunk, -(-n_rows // rows_per_chunk)
-
-
-MOST_CHUNKS = 16
 
 
 def probability_loss(

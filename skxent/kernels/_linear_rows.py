@@ -53,8 +53,10 @@ from skxent.kernels._simd import (
 from skxent.kernels._targets import options_of
 from skxent.kernels._vector import joined
 
-# Elements of the coefficients that stay in the first cache beside the lines.
+# What stays in the first cache: coefficients beside four lines, and lines beside four
+# vectors of each.
 REACH = 1 << 11
+LINES = 64
 
 
 class Matrix(NamedTuple):
@@ -80,14 +82,18 @@ def classes_at_once(n_classes):
 
 
 @inner
-def multiply_lines(x, stride, n_lines, size, a, n_classes, ahead, out):
-    """Add the products of each line with each class: ``out += A X^T``."""
+def multiply_lines(x, stride, n_lines, size, a, n_classes, ahead, halves, out):
+    """Add the products of each line with each class: ``out += A X^T``.
+
+    Every tile asks for lines ahead; where ``halves``, every other one.
+    """
     n = lanes(x)
     step = classes_at_once(n_classes)
     reach = max(n, REACH // n_classes // n * n)
     for begin in range(0, size, reach):
         width = min(reach, size - begin)
         for line in range(0, n_lines, FOUR):
+            asks = not halves or line // FOUR % 2 == 0
             for k in range(0, n_classes, step):
                 add_dots(
                     advance(x, line * stride + begin),
@@ -98,37 +104,42 @@ def multiply_lines(x, stride, n_lines, size, a, n_classes, ahead, out):
                     a.of_class,
                     a.of_vector,
                     min(step, n_classes - k),
-                    ahead if k == 0 else 0,
+                    ahead if k == 0 and asks else 0,
                     entries(n, out, k, line),
                     out.of_class,
                 )
 
 
 @inner
-def add_up_lines(x, stride, n_lines, size, a, n_classes, ahead, out):
-    """Add the sum of the lines, weighted for each class: ``out += A X``."""
+def add_up_lines(x, stride, n_lines, size, a, n_classes, ahead, halves, out):
+    """Add up the lines, weighted for each class: ``out += A X``.
+
+    ``ahead`` and ``halves`` are as in ``multiply_lines``.
+    """
     n = lanes(x)
     step = classes_at_once(n_classes)
-    begin = 0
-    while begin < size:
-        rest = size - begin
-        width = FOUR * n if rest >= FOUR * n else min(TWO * n, rest)
-        for k in range(0, n_classes, step):
-            add_multiples(
-                advance(x, begin),
-                stride,
-                n_lines,
-                width,
-                entries(n, a, k, 0),
-                a.of_class,
-                a.of_vector,
-                min(step, n_classes - k),
-                ahead if k == 0 else 0,
-                entries(n, out, k, begin),
-                out.of_class,
-                out.of_vector,
-            )
-        begin += width
+    for first in range(0, n_lines, LINES):
+        begin = 0
+        while begin < size:
+            rest = size - begin
+            width = FOUR * n if rest >= FOUR * n else min(TWO * n, rest)
+            asks = not halves or begin // (FOUR * n) % 2 == 0
+            for k in range(0, n_classes, step):
+                add_multiples(
+                    advance(x, first * stride + begin),
+                    stride,
+                    min(LINES, n_lines - first),
+                    width,
+                    entries(n, a, k, first),
+                    a.of_class,
+                    a.of_vector,
+                    min(step, n_classes - k),
+                    ahead if k == 0 and asks else 0,
+                    entries(n, out, k, begin),
+                    out.of_class,
+                    out.of_vector,
+                )
+            begin += width
 
 
 @inner
@@ -155,15 +166,25 @@ def add_residuals(tile, n_rows, n_classes, out):
 
 @inlined
 def linear_rows_chunk(
-    data, stride, in_columns, n_features, coef, intercept, target, targets,
-    block_rows, begin, end, tile, gradient, of_gradient, of_intercepts
+    data,
+    stride,
+    in_columns,
+    n_features,
+    weights,
+    intercept,
+    n_others,
+    target,
+    targets,
+    block_rows,
+    begin,
+    end,
+    tile,
+    slopes,
+    intercept_out,
 ):
-    """Return the sum of the losses of rows ``begin:end``; fill the gradients."""
-    n, n_others = lanes(data), intercept.size
-    n_classes = n_others + 1
-    weights = Matrix(pointer(coef), coef.shape[1], n)
-    logits = Matrix(advance(tile, n), n, n_classes * n)
-    slopes = Matrix(gradient, of_gradient, n)
+    """Return the sum of the losses of rows ``begin:end``; add to both gradients."""
+    n, n_classes = lanes(data), n_others + 1
+    of_others = Matrix(advance(tile, n), n, n_classes * n)
     sums = widened(spread(0.0, data))
     lost = sums
     of_row = 1 if in_columns else stride
@@ -171,20 +192,59 @@ def linear_rows_chunk(
         n_rows = min(block_rows, end - i)
         x = advance(data, i * of_row)
         ahead = n_rows * of_row
-        nothing = 0 * ahead  # a variable: numba compiles constants on their own
-        start_logits(tile, pointer(intercept), n_rows, n_classes)
+        start_logits(tile, intercept, n_rows, n_classes)
         if in_columns:
-            add_up_lines(x, stride, n_features, n_rows, weights, n_others, nothing, logits)
+            add_up_lines(
+                x,
+                stride,
+                n_features,
+                n_rows,
+                weights,
+                n_others,
+                ahead,
+                in_columns,
+                of_others,
+            )
         else:
-            multiply_lines(x, stride, n_rows, n_features, weights, n_others, nothing, logits)
+            multiply_lines(
+                x,
+                stride,
+                n_rows,
+                n_features,
+                weights,
+                n_others,
+                ahead,
+                not in_columns,
+                of_others,
+            )
         sums, lost = turn_into_residuals(
             tile, target, targets, i, n_rows, n_classes, sums, lost
         )
         if in_columns:
-            multiply_lines(x, stride, n_features, n_rows, logits, n_others, ahead, slopes)
+            multiply_lines(
+                x,
+                stride,
+                n_features,
+                n_rows,
+                of_others,
+                n_others,
+                ahead,
+                not in_columns,
+                slopes,
+            )
         else:
-            add_up_lines(x, stride, n_rows, n_features, logits, n_others, ahead, slopes)
-        add_residuals(tile, n_rows, n_classes, of_intercepts)
+            add_up_lines(
+                x,
+                stride,
+                n_rows,
+                n_features,
+                of_others,
+                n_others,
+                ahead,
+                in_columns,
+                slopes,
+            )
+        add_residuals(tile, n_rows, n_classes, intercept_out)
     return total(joined(sums, lost))
 
 
@@ -210,11 +270,12 @@ def linear_rows_loss(
     gradient_out,
     intercept_out,
 ):
-    """Write the sums of losses and of gradients of each chunk."""
+    """Write the sum of losses of each chunk; add to the gradients of each."""
+    n_others, width = coef.shape
     options = options_of(on_value, off_value, ignore_index)
     for chunk in prange(n_chunks):
         begin = chunk * rows_per_chunk
-        end = min(begin + rows_per_chunk, n_rows)
+        n = lanes(pointer(data))
         targets = Targets(
             pointer(on_value),
             pointer(off_value),
@@ -222,22 +283,20 @@ def linear_rows_loss(
             row_weight.size,
             options,
         )
-        gradient_out[chunk] = 0.0
-        intercept_out[chunk] = 0.0
         partial_out[chunk] = linear_rows_chunk(
             pointer(data),
             stride,
             in_columns,
             n_features,
-            coef,
-            intercept,
+            Matrix(pointer(coef), width, n),
+            pointer(intercept),
+            n_others,
             target,
             targets,
             block_rows,
             begin,
-            end,
+            min(begin + rows_per_chunk, n_rows),
             advance(pointer(tiles), chunk * tiles.shape[1]),
-            advance(pointer(gradient_out), chunk * intercept.size * coef.shape[1]),
-            coef.shape[1],
-            advance(pointer(intercept_out), chunk * intercept.size),
+            Matrix(advance(pointer(gradient_out), chunk * n_others * width), width, n),
+            advance(pointer(intercept_out), chunk * n_others),
         )

@@ -257,9 +257,7 @@ def _load(s: Builder, vector: Vector, p: Any, i: Any, n: Any = None) -> Any:
 
 def _ask(s: Builder, p: Any, i: Any, ahead: Any) -> None:
     """Ask for the cache line ``ahead`` of element ``i``."""
-    address = s.b.bitcast(
-        s.b.gep(p, [s.b.add(i, ahead)]), ir.IntType(8).as_pointer()
-    )
+    address = s.b.bitcast(s.b.gep(p, [s.b.add(i, ahead)]), ir.IntType(8).as_pointer())
     to_read, data = I32(0), I32(1)
     s.call("prefetch.p0", ir.VoidType(), address, to_read, INTO_SECOND_CACHE, data)
 

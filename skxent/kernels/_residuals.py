@@ -277,9 +277,7 @@ def turn_into_residuals(tile, target, targets, i, n_rows, n_classes, sums, lost)
     """
     q = pointer(target)
     if target.ndim == 1:
-        return residuals_of_indices(
-            tile, q, targets, i, n_rows, n_classes, sums, lost
-        )
+        return residuals_of_indices(tile, q, targets, i, n_rows, n_classes, sums, lost)
     return residuals_of_probabilities(
         tile, q, targets, i, n_rows, n_classes, sums, lost
     )
