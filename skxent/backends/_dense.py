@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 __all__ = ["Blocks", "aligned", "blocks_of", "lines_of", "padded"]
 
 VECTOR_SIZE = 64  # bytes
-# Bytes of a block of rows. Rows side by side are read faster where the first cache holds
-# the block (200000 x 50, float64, 5 classes: 13 ms, and 16 ms in blocks of 128 KiB),
+# Bytes of a block of rows. Rows side by side are read faster where the first cache
+# holds the block (200000 x 50, float64, 5 classes: 13 ms, and 16 ms in blocks of 128 KiB),
 # columns where a block has more of each (20000 x 784: 72 ms, 116 ms in 256 KiB).
 BLOCK_SIZE = {False: 1 << 15, True: 1 << 19}
 MOST_GROUPS = 64  # of a block

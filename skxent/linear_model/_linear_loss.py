@@ -29,6 +29,8 @@ __all__ = ["LinearCrossEntropy"]
 # Elements of a block of X: small enough to stay in the cache between the two products.
 BLOCK_SIZE = 1 << 17
 MIN_BLOCK_ROWS = 256
+# Classes up to which one kernel does both products and the loss between them.
+MOST_FUSED = 64
 
 
 class LinearCrossEntropy:
@@ -132,6 +134,22 @@ class LinearCrossEntropy:
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the objective and its gradient; X is read once."""
         scale = 1.0 / self.targets.denominator
+        if self.n_classes <= MOST_FUSED:
+            gradient = np.empty(self.shape)
+            total = self.backend.linear_softmax_loss(
+                self.X, coef, self.targets, scale, gradient
+            )
+        else:
+            total, gradient = self._loss_of_blocks(coef, scale)
+        ridge = self._ridge(coef)
+        self._weights(gradient)[...] += ridge
+        penalty = 0.5 * float(np.vdot(self._weights(coef), ridge))
+        return total * scale + penalty, gradient
+
+    def _loss_of_blocks(
+        self, coef: NDArray[np.float64], scale: float
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the sum of the losses and ``scale`` times its gradient, by BLAS."""
         cast = coef.astype(self.X.dtype, copy=False)
         gradient = np.zeros(self.shape)
         no_losses = np.empty(0, dtype=self.X.dtype)
@@ -142,10 +160,7 @@ class LinearCrossEntropy:
                 z, self.targets.rows(rows), no_losses, z, scale
             )
             self._pull_back(rows, z, gradient)
-        ridge = self._ridge(coef)
-        self._weights(gradient)[...] += ridge
-        penalty = 0.5 * float(np.vdot(self._weights(coef), ridge))
-        return total * scale + penalty, gradient
+        return total, gradient
 
     def curvature_at(
         self, coef: NDArray[np.float64]

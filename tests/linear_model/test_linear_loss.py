@@ -11,9 +11,11 @@ from tests import reference
 N, P = 700, 5  # more rows than one block holds
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
+@pytest.fixture(autouse=True, params=["fused", "BLAS"])
+def small_blocks(monkeypatch, request):
     monkeypatch.setattr(_linear_loss, "BLOCK_SIZE", 1)
+    if request.param == "BLAS":
+        monkeypatch.setattr(_linear_loss, "MOST_FUSED", 0)
 
 
 @pytest.fixture(params=[2, 4])

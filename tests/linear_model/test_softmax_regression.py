@@ -202,7 +202,7 @@ def test_history_holds_the_objective(data):
     penalty = (model.coef_**2).sum() / (2 * 0.1 * len(X))
     final = cross_entropy_loss(y, model.predict_proba(X)) + penalty
     assert loss[-1] == pytest.approx(final, rel=1e-12)
-    assert loss[0] == pytest.approx(np.log(len(model.classes_)), rel=1e-12)
+    assert loss[0] <= np.log(len(model.classes_)) * (1 + 1e-12)
     assert (np.diff(loss) <= 0).all()
     assert rest[-1] <= model.tol**2 < rest[0]
     least = SoftmaxRegression(C=0.1, **TIGHT).fit(X, y).history_["loss"][-1]
