@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 __all__ = ["Blocks", "aligned", "blocks_of", "lines_of", "padded"]
 
 VECTOR_SIZE = 64  # bytes
-# Bytes of a block of rows. Rows side by side are read faster where the first cache
-# holds the block (200000 x 50, float64, 5 classes: 13 ms, and 16 ms in blocks of 128 KiB),
-# columns where a block has more of each (20000 x 784: 72 ms, 116 ms in 256 KiB).
-BLOCK_SIZE = {False: 1 << 15, True: 1 << 19}
+# Bytes of a block. Rows side by side are read faster where the first cache holds them
+# (200000 x 50, float64, 5 classes: 13 ms, and 16 ms in blocks of 128 KiB), but the
+# gradient is read and written once for each block: of 32 rows at least (784 features,
+# 20 classes: 0.5 us a row, 1.0 in blocks of 8), as long as the second cache holds them.
+# Columns are read faster where a block has more of each (20000 x 784: 72 ms, 116 ms in
+# blocks of 256 KiB).
+SMALL_BLOCK, LARGE_BLOCK = 1 << 15, 1 << 19
+FEW_GROUPS = 4
 MOST_GROUPS = 64  # of a block
 MOST_CHUNKS = 16
 # Rows of a chunk, at least, for each class: a chunk has a gradient of its own.
@@ -34,7 +38,10 @@ def blocks_of(
 ) -> Blocks:
     """Return the partition, which depends on shapes, dtype and memory order alone."""
     n_rows, n_features = shape
-    groups = BLOCK_SIZE[in_columns] // (max(1, n_features) * VECTOR_SIZE)
+    group_size = max(1, n_features) * VECTOR_SIZE
+    groups = LARGE_BLOCK // group_size
+    if not in_columns:
+        groups = max(SMALL_BLOCK // group_size, min(FEW_GROUPS, groups))
     block_rows = VECTOR_SIZE // itemsize * min(max(1, groups), MOST_GROUPS)
     least = max(-(-n_rows // MOST_CHUNKS), ROWS_PER_CLASS * n_others)
     rows_per_chunk = -(-least // block_rows) * block_rows

@@ -50,12 +50,13 @@ from skxent.kernels._simd import (
     total,
     widened,
 )
+from skxent.kernels._simd_type import LINE
 from skxent.kernels._targets import options_of
 from skxent.kernels._vector import joined
 
 # What stays in the first cache: coefficients beside four lines, and lines beside four
 # vectors of each.
-REACH = 1 << 11
+REACH = 20 << 10  # bytes
 LINES = 64
 
 
@@ -89,7 +90,7 @@ def multiply_lines(x, stride, n_lines, size, a, n_classes, ahead, halves, out):
     """
     n = lanes(x)
     step = classes_at_once(n_classes)
-    reach = max(n, REACH // n_classes // n * n)
+    reach = max(1, REACH // n_classes // LINE) * n
     for begin in range(0, size, reach):
         width = min(reach, size - begin)
         for line in range(0, n_lines, FOUR):
