@@ -1,0 +1,216 @@
+"""The minibatch training of SoftmaxRegression."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import validate_data
+
+from skxent.linear_model._minibatch import learn, start
+from skxent.losses._validation import check_distributions, check_weights_of_samples
+
+__all__ = ["PartialFitMixin"]
+
+
+class PartialFitMixin:
+    """``partial_fit`` for a linear classifier that has ``coef_`` and ``intercept_``.
+
+    The class also has the parameters ``C``, ``class_weight`` and ``fit_intercept``, the
+    methods ``_check_parameters()`` and ``_encode(target, classes, weights, dtype)``.
+    A fit leaves the state of ``start(shape, total=...)`` in ``_minibatch``.
+    """
+
+    C: float
+    class_weight: Any
+    fit_intercept: bool
+    coef_: NDArray[Any]
+    intercept_: NDArray[Any]
+    _check_parameters: Any
+    _encode: Any
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        soft_labels: ArrayLike | None = None,
+    ) -> Self:
+        r"""Learn from one more batch of samples.
+
+        A batch has any number of samples. Larger ones are gone through once, in
+        minibatches and in an order of their own, which is the same on every run.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The batch, float32 or float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            Labels among `classes`; or soft labels, float rows that sum to 1.
+        classes : array-like of shape (n_classes,), default=None
+            Every label that will ever occur. Needed in the first call, unless there
+            was a fit or `y` holds soft labels, whose columns are then 0, 1, ....
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative. A sample of weight 2 counts as two.
+        soft_labels : array-like of shape (n_samples, n_classes), default=None
+            Class probabilities of each sample, in the sorted order of `classes`. They
+            are trained on; `y` is only checked.
+
+        Returns
+        -------
+        self : SoftmaxRegression
+            The estimator, with `n_samples_seen_`, the number of samples of all calls
+            since the last fit.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call or has changed, a label is not
+            among them, `class_weight` is "balanced", a parameter is out of its range,
+            or data are not finite or do not fit.
+
+        Notes
+        -----
+        Each minibatch of weight :math:`b`, which brings the weight of all samples to
+        :math:`t`, moves the coefficients of class k by an online Newton step [1]_,
+
+        .. math::
+            W_k \leftarrow W_k
+            - \frac{2 b}{t + b} (u_k H + \lambda I)^{-1} (g_k + \lambda W_k),
+            \quad \lambda = \frac{1}{C t},
+
+        where :math:`g` is the mean gradient of the loss over the minibatch, :math:`H`
+        the mean of :math:`\sum_k p_k (1 - p_k) x x^T` over all samples so far, each in
+        proportion to :math:`t`, and :math:`u_k` the share of class k in it. A step that
+        moves a logit of the minibatch by more than 2 is shortened to that. There is no
+        step size to tune, and the scale and the mean of a column hardly matter. From
+        1024 columns on, only the diagonal of :math:`H` is kept.
+
+        `C` means what it means in ``fit`` for all samples that have been seen: it
+        multiplies the sum of their losses, so that the ridge weighs less and less in a
+        long stream. Further passes over the same samples count them again; for m
+        passes, `C` divided by m gives the objective of ``fit``.
+
+        After ``fit`` the first call goes on from its coefficients, and the samples of
+        the fit count in :math:`t`.
+
+        References
+        ----------
+        .. [1] B. Bercu, A. Godichon, B. Portier, "An Efficient Stochastic Newton
+           Algorithm for Parameter Estimation in Logistic Regressions", SIAM Journal on
+           Control and Optimization 58, 2020.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skxent.linear_model import SoftmaxRegression
+        >>> X, y = load_digits(return_X_y=True)
+        >>> model = SoftmaxRegression()
+        >>> for rows in range(0, 1500, 100):
+        ...     batch = slice(rows, rows + 100)
+        ...     model = model.partial_fit(X[batch], y[batch], classes=range(10))
+        >>> float(model.score(X[1500:], y[1500:]))
+        0.9...
+        """
+        self._check_parameters()
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight must be a dict or None for partial_fit, since a batch "
+                "does not show how often a class occurs; got "
+                f"{self.class_weight!r}. Compute the weights from a larger sample with "
+                "sklearn.utils.class_weight.compute_class_weight, and pass a dict."
+            )
+        first = getattr(self, "classes_", None) is None
+        data, labels = validate_data(
+            self,
+            X,
+            y,
+            reset=first,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+        )
+        weights = check_weights_of_samples(sample_weight, data.shape[0])
+        known = self._known_classes(classes, labels)
+        target = batch_targets(labels, soft_labels, known)
+        targets = self._encode(target, known, weights, data.dtype)
+        self.classes_ = known
+        self._learn(data, targets, first)
+        return self
+
+    def _known_classes(
+        self, classes: ArrayLike | None, y: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return the classes of the first call, or of this one if it is the first."""
+        known: NDArray[Any] | None = getattr(self, "classes_", None)
+        if known is None:
+            if classes is not None:
+                known = unique_labels(classes)
+            elif y.ndim == 2 and y.shape[1] > 1:
+                known = np.arange(y.shape[1])
+            else:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit; got "
+                    "None. Pass every label that will ever occur, or call fit first."
+                )
+            if len(known) < 2:
+                raise ValueError(
+                    "classes must hold at least two labels; got only one class: "
+                    f"{known.tolist()[0]!r}."
+                )
+        elif classes is not None and not np.array_equal(known, unique_labels(classes)):
+            raise ValueError(
+                f"classes must be those of the first call, {known.tolist()}; got "
+                f"`classes={classes!r}`, which is not the same as on last call to "
+                "partial_fit. Begin with a clone of the estimator for other classes."
+            )
+        return known
+
+    def _learn(self, data: Any, targets: Any, first: bool) -> None:
+        """Move the coefficients, and remember what the next call needs."""
+        n_outputs = 1 if len(targets.on_value) == 2 else len(targets.on_value)
+        p = data.shape[1]
+        coef = np.zeros((n_outputs, p + bool(self.fit_intercept)))
+        if not first:
+            coef[:, :p] = self.coef_
+            if self.fit_intercept:
+                coef[:, p] = self.intercept_
+        if first or getattr(self, "_minibatch", None) is None:
+            self._minibatch = start(coef.shape, fit_intercept=self.fit_intercept)
+        seen = self._minibatch.n_rows
+        learn(self._minibatch, coef, data, targets, C=self.C)
+        self.n_samples_seen_ = self._minibatch.n_rows
+        if first or self._minibatch.n_rows > seen:
+            self.coef_ = coef[:, :p].astype(data.dtype)
+            self.intercept_ = np.zeros(n_outputs, data.dtype)
+            if self.fit_intercept:
+                self.intercept_[...] = coef[:, p]
+
+
+def batch_targets(
+    y: NDArray[Any], soft_labels: ArrayLike | None, classes: NDArray[Any]
+) -> NDArray[Any]:
+    """Return class indices or probabilities, for labels that the classes contain."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        if soft_labels is not None:
+            raise ValueError(
+                "y must hold labels of shape (n_samples,) beside soft_labels; got "
+                f"shape {y.shape}. Pass the soft labels by one of the two only."
+            )
+        return check_distributions(y, "y", len(classes))
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    labels, places = np.unique(y, return_inverse=True)
+    unknown = ~np.isin(labels, classes)
+    if unknown.any():
+        raise ValueError(
+            f"y must hold labels among the classes {classes.tolist()}; got "
+            f"{labels[unknown].tolist()}. Pass every label as classes in the first "
+            "call to partial_fit."
+        )
+    if soft_labels is not None:
+        check_consistent_length(y, soft_labels)
+        return check_distributions(soft_labels, "soft_labels", len(classes))
+    return np.searchsorted(classes, labels)[places]
