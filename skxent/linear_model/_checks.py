@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skxent.losses._validation import check_distributions
 
-__all__ = ["balanced_weights", "check_number", "check_targets"]
+__all__ = ["balanced_weights", "check_known_targets", "check_number", "check_targets"]
 
 # Integers up to so far apart are looked up in a table.
 LARGEST_RANGE = 1 << 16
@@ -51,11 +51,7 @@ def check_targets(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the classes and the target: class indices or probabilities."""
     if y.ndim == 2 and y.shape[1] > 1:
-        if soft_labels is not None:
-            raise ValueError(
-                "y must hold labels of shape (n_samples,) beside soft_labels; got "
-                f"shape {y.shape}. Pass the soft labels by one of the two only."
-            )
+        _refuse_both_doors(y, soft_labels)
         target = check_distributions(y, "y", None)
         return np.arange(target.shape[1]), target
     classes, indices = _encode_labels(column_or_1d(y, warn=True))
@@ -89,3 +85,33 @@ def _encode_labels(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     check_classification_targets(y)
     classes, indices = np.unique(y, return_inverse=True)
     return classes, indices
+
+
+def check_known_targets(
+    y: NDArray[Any], soft_labels: ArrayLike | None, classes: NDArray[Any]
+) -> NDArray[Any]:
+    """Return the target, as :func:`check_targets`, where the classes are known."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        _refuse_both_doors(y, soft_labels)
+        return check_distributions(y, "y", len(classes))
+    labels, places = _encode_labels(column_or_1d(y, warn=True))
+    unknown = ~np.isin(labels, classes)
+    if unknown.any():
+        raise ValueError(
+            f"y must hold labels among the classes {classes.tolist()}; got "
+            f"{labels[unknown].tolist()}. Train with every label: partial_fit takes "
+            "them as classes in its first call."
+        )
+    if soft_labels is not None:
+        check_consistent_length(y, soft_labels)
+        return check_distributions(soft_labels, "soft_labels", len(classes))
+    return np.asarray(np.searchsorted(classes, labels)[places])
+
+
+def _refuse_both_doors(y: NDArray[Any], soft_labels: ArrayLike | None) -> None:
+    """Raise if soft labels came in by both arguments."""
+    if soft_labels is not None:
+        raise ValueError(
+            "y must hold labels of shape (n_samples,) beside soft_labels; got shape "
+            f"{y.shape}. Pass the soft labels by one of the two only."
+        )

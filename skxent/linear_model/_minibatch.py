@@ -34,7 +34,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
-from skxent.losses._targets import mass_and_weight
+from skxent.linear_model._row_masses import pulls, row_masses
 
 __all__ = ["MinibatchState", "learn", "start"]
 
@@ -105,14 +105,10 @@ def learn(
     C: float,
 ) -> None:
     """Learn from a batch of any size, dense or CSR: change ``state`` and ``coef``."""
-    mass, row_weight = mass_and_weight(targets)
-    pull = mass * row_weight if row_weight.size else mass
-    if not pull.any():
-        return
-    share = targets.denominator / pull.sum()
+    pull, mass = pulls(targets), row_masses(targets)
     for rows in _minibatches(state, X):
         state.n_rows += len(rows)
-        weight = float(pull[rows].sum()) * share
+        weight = float(mass[rows].sum())
         if weight > 0:
             columns, batch = _gather(state, X[rows])
             part = targets.rows(rows)._replace(denominator=weight)

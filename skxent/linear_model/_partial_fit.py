@@ -3,13 +3,14 @@
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
+from skxent.linear_model._checks import check_known_targets
 from skxent.linear_model._minibatch import learn, start
-from skxent.losses._validation import check_distributions, check_weights_of_samples
+from skxent.losses._validation import check_weights_of_samples
 
 __all__ = ["PartialFitMixin"]
 
@@ -25,7 +26,7 @@ class PartialFitMixin:
     C: float
     class_weight: Any
     fit_intercept: bool
-    coef_: NDArray[Any]
+    coef_: Any
     intercept_: NDArray[Any]
     _check_parameters: Any
     _encode: Any
@@ -134,7 +135,7 @@ class PartialFitMixin:
         )
         weights = check_weights_of_samples(sample_weight, data.shape[0])
         known = self._known_classes(classes, labels)
-        target = batch_targets(labels, soft_labels, known)
+        target = check_known_targets(labels, soft_labels, known)
         targets = self._encode(target, known, weights, data.dtype)
         self.classes_ = known
         self._learn(data, targets, first)
@@ -174,7 +175,8 @@ class PartialFitMixin:
         p = data.shape[1]
         coef = np.zeros((n_outputs, p + bool(self.fit_intercept)))
         if not first:
-            coef[:, :p] = self.coef_
+            sparse = scipy.sparse.issparse(self.coef_)
+            coef[:, :p] = self.coef_.toarray() if sparse else self.coef_
             if self.fit_intercept:
                 coef[:, p] = self.intercept_
         if first or getattr(self, "_minibatch", None) is None:
@@ -187,30 +189,3 @@ class PartialFitMixin:
             self.intercept_ = np.zeros(n_outputs, data.dtype)
             if self.fit_intercept:
                 self.intercept_[...] = coef[:, p]
-
-
-def batch_targets(
-    y: NDArray[Any], soft_labels: ArrayLike | None, classes: NDArray[Any]
-) -> NDArray[Any]:
-    """Return class indices or probabilities, for labels that the classes contain."""
-    if y.ndim == 2 and y.shape[1] > 1:
-        if soft_labels is not None:
-            raise ValueError(
-                "y must hold labels of shape (n_samples,) beside soft_labels; got "
-                f"shape {y.shape}. Pass the soft labels by one of the two only."
-            )
-        return check_distributions(y, "y", len(classes))
-    y = column_or_1d(y, warn=True)
-    check_classification_targets(y)
-    labels, places = np.unique(y, return_inverse=True)
-    unknown = ~np.isin(labels, classes)
-    if unknown.any():
-        raise ValueError(
-            f"y must hold labels among the classes {classes.tolist()}; got "
-            f"{labels[unknown].tolist()}. Pass every label as classes in the first "
-            "call to partial_fit."
-        )
-    if soft_labels is not None:
-        check_consistent_length(y, soft_labels)
-        return check_distributions(soft_labels, "soft_labels", len(classes))
-    return np.searchsorted(classes, labels)[places]
