@@ -85,7 +85,7 @@ class PartialFitMixin:
         where :math:`g` is the mean gradient of the loss over the minibatch, :math:`H`
         the mean of :math:`\sum_k p_k (1 - p_k) x x^T` over all samples so far, each in
         proportion to :math:`t`, and :math:`u_k` the share of class k in it. A step that
-        moves a logit of the minibatch by more than 2 is shortened to that. There is no
+        moves a logit of the minibatch by more than 4 is shortened to that. There is no
         step size to tune, and the scale and the mean of a column hardly matter. From
         1024 columns on, only the diagonal of :math:`H` is kept.
 
