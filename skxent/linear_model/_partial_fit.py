@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
 from skxent.linear_model._checks import check_known_targets
-from skxent.linear_model._minibatch import learn, start
+from skxent.linear_model._minibatch import MinibatchState, learn, start
 from skxent.losses._validation import check_weights_of_samples
 
 __all__ = ["PartialFitMixin"]
@@ -20,7 +20,7 @@ class PartialFitMixin:
 
     The class also has the parameters ``C``, ``class_weight`` and ``fit_intercept``, the
     methods ``_check_parameters()`` and ``_encode(target, classes, weights, dtype)``.
-    A fit leaves the state of ``start(shape, total=...)`` in ``_minibatch``.
+    A fit calls ``_forget_batches`` with the weight of its samples.
     """
 
     C: float
@@ -141,6 +141,12 @@ class PartialFitMixin:
         self._learn(data, targets, first)
         return self
 
+    def _forget_batches(self, total: float) -> None:
+        """Begin anew after a fit to samples of a total weight."""
+        self._fitted_weight = total
+        self._minibatch: MinibatchState | None = None
+        self.__dict__.pop("n_samples_seen_", None)
+
     def _known_classes(
         self, classes: ArrayLike | None, y: NDArray[Any]
     ) -> NDArray[Any]:
@@ -179,13 +185,15 @@ class PartialFitMixin:
             coef[:, :p] = self.coef_.toarray() if sparse else self.coef_
             if self.fit_intercept:
                 coef[:, p] = self.intercept_
-        if first or getattr(self, "_minibatch", None) is None:
-            self._minibatch = start(coef.shape, fit_intercept=self.fit_intercept)
-        seen = self._minibatch.n_rows
-        learn(self._minibatch, coef, data, targets, C=self.C)
-        self.n_samples_seen_ = self._minibatch.n_rows
-        if first or self._minibatch.n_rows > seen:
-            self.coef_ = coef[:, :p].astype(data.dtype)
-            self.intercept_ = np.zeros(n_outputs, data.dtype)
-            if self.fit_intercept:
-                self.intercept_[...] = coef[:, p]
+        state: MinibatchState | None = getattr(self, "_minibatch", None)
+        if first or state is None:
+            fitted = 0.0 if first else getattr(self, "_fitted_weight", 0.0)
+            intercept = bool(self.fit_intercept)
+            state = start(coef.shape, fit_intercept=intercept, total=fitted)
+        learn(state, coef, data, targets, C=self.C)
+        self._minibatch = state
+        self.n_samples_seen_ = state.n_rows
+        self.coef_ = coef[:, :p].astype(data.dtype)
+        self.intercept_ = np.zeros(n_outputs, data.dtype)
+        if self.fit_intercept:
+            self.intercept_[...] = coef[:, p]

@@ -271,13 +271,15 @@ def test_goes_on_from_a_fit():
     half = len(y) // 2
     model = Learner().fit(X[:half], y[:half])
     losses = [cross_entropy_loss(y_test, model.predict_proba(X_test))]
-    shape = coefficients(model).shape
-    model._minibatch = _minibatch.start(shape, fit_intercept=True, total=float(half))
+    model._forget_batches(float(half))
     for rows in np.split(np.arange(half, len(y)), np.arange(5, len(y) - half, 5)):
         model.partial_fit(X[rows], y[rows])
         losses.append(cross_entropy_loss(y_test, model.predict_proba(X_test)))
     assert max(losses) < 1.3 * losses[0]
     assert losses[-1] < losses[0]
+    assert model.n_samples_seen_ == len(y) - half
+    model._forget_batches(float(half))
+    assert not hasattr(model, "n_samples_seen_")
 
 
 def test_the_same_bits_on_every_run_and_after_pickling(iris):
