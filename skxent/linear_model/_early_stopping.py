@@ -93,8 +93,8 @@ class Monitor:
 
     Attributes
     ----------
-    best_coef : ndarray or None
-        The coefficients of the least loss so far, a copy.
+    best_coef : ndarray
+        The coefficients of the least loss so far, a copy; empty before the first call.
     losses : list of float
         The loss of each call.
     """
@@ -104,7 +104,7 @@ class Monitor:
     ) -> None:
         self.loss = loss
         self.n_iter_no_change = n_iter_no_change
-        self.best_coef: NDArray[np.float64] | None = None
+        self.best_coef: NDArray[np.float64] = np.empty(0)
         self.losses: list[float] = []
         self._best = np.inf
         self._n_worse = 0
@@ -113,7 +113,7 @@ class Monitor:
         """Return whether to stop."""
         value = float(self.loss(coef))
         self.losses.append(value)
-        if value < self._best or self.best_coef is None:
+        if value < self._best or not self.best_coef.size:
             # nan, too, is improved upon by any number
             self._best = value if value < self._best else np.inf
             self.best_coef = coef.copy()

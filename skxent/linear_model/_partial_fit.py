@@ -113,7 +113,7 @@ class PartialFitMixin:
         ...     batch = slice(rows, rows + 100)
         ...     model = model.partial_fit(X[batch], y[batch], classes=range(10))
         >>> float(model.score(X[1500:], y[1500:]))
-        0.9...
+        0.88...
         """
         self._check_parameters()
         if isinstance(self.class_weight, str):
