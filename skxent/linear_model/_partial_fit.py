@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
@@ -13,6 +14,18 @@ from skxent.linear_model._minibatch import MinibatchState, learn, start
 from skxent.losses._validation import check_weights_of_samples
 
 __all__ = ["PartialFitMixin"]
+
+
+def _weighs_batches(model: Any) -> bool:
+    """Raise where ``partial_fit`` is absent, and say why."""
+    if isinstance(model.class_weight, str):
+        raise ValueError(
+            "class_weight must be a dict or None for partial_fit, since a batch does "
+            f"not show how often a class occurs; got {model.class_weight!r}. Compute "
+            "the weights from a larger sample with "
+            "sklearn.utils.class_weight.compute_class_weight, and pass a dict."
+        )
+    return True
 
 
 class PartialFitMixin:
@@ -31,6 +44,7 @@ class PartialFitMixin:
     _check_parameters: Any
     _encode: Any
 
+    @available_if(_weighs_batches)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,
         X: ArrayLike,
@@ -69,8 +83,11 @@ class PartialFitMixin:
         ------
         ValueError
             If `classes` is missing in the first call or has changed, a label is not
-            among them, `class_weight` is "balanced", a parameter is out of its range,
-            or data are not finite or do not fit.
+            among them, a parameter is out of its range, or data are not finite or do
+            not fit.
+        AttributeError
+            If `class_weight` is "balanced": a batch does not show how often a class
+            occurs. Pass a dict.
 
         Notes
         -----
@@ -116,13 +133,6 @@ class PartialFitMixin:
         0.88...
         """
         self._check_parameters()
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                "class_weight must be a dict or None for partial_fit, since a batch "
-                "does not show how often a class occurs; got "
-                f"{self.class_weight!r}. Compute the weights from a larger sample with "
-                "sklearn.utils.class_weight.compute_class_weight, and pass a dict."
-            )
         first = getattr(self, "classes_", None) is None
         data, labels = validate_data(
             self,

@@ -334,11 +334,6 @@ BAD = {
         {"y": [0, 5, 7], "classes": [0, 1]},
         r"labels among the classes \[0, 1\]; got \[5, 7\]",
     ),
-    "balanced": (
-        {"class_weight": "balanced"},
-        {"y": [0, 1, 1], "classes": [0, 1]},
-        "class_weight must be a dict.*compute_class_weight",
-    ),
     "C": ({"C": -1.0}, {"y": [0, 1, 1], "classes": [0, 1]}, "C must be positive"),
     "both doors": (
         {},
@@ -367,6 +362,15 @@ def test_bad_input_is_refused_and_leaves_no_trace(options, arguments, message):
         model.partial_fit(X3, **arguments)
     assert not hasattr(model, "classes_")
     assert not hasattr(model, "coef_")
+
+
+def test_balanced_weights_need_all_samples():
+    model = Learner(class_weight="balanced")
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError) as error:
+        model.partial_fit(X3, [0, 1, 1], classes=[0, 1])
+    assert "class_weight must be a dict" in str(error.value.__cause__)
+    assert "compute_class_weight" in str(error.value.__cause__)
 
 
 def test_changed_classes_are_refused(iris):
