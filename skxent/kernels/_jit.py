@@ -15,6 +15,8 @@
 ``twins``
     A kernel that Python calls, compiled twice from one source: on all threads and on
     the calling thread alone.
+``alone``
+    A kernel that Python calls, whose steps follow one another: on the calling thread.
 
 No fast-math flag is set. ``nnan`` and ``ninf`` would make ``isnan`` lie; ``reassoc``
 would let LLVM order a sum in another way in each place that it is inlined into, and
@@ -32,7 +34,7 @@ import numba
 import numpy as np
 from numba.extending import overload, register_jitable
 
-__all__ = ["Twins", "by_dtype", "inlined", "inner", "rule", "twins"]
+__all__ = ["Twins", "alone", "by_dtype", "inlined", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -110,3 +112,8 @@ def twins(function: Callable[..., Any]) -> Twins:
         parallel=_compile(function, f"{name}_parallel", parallel=True),
         sequential=_compile(function, f"{name}_sequential"),
     )
+
+
+def alone(function: Callable[..., Any]) -> Any:
+    """Decorate a kernel that has nothing to share out."""
+    return _compile(function, function.__name__)

@@ -1,0 +1,311 @@
+"""Cyclic coordinate descent on quadratic models of a loss with an elastic net.
+
+A model is ``<g, d> + d^T H d / 2`` beside the penalty ``l1 |w| + l2 / 2 w^2`` of the
+weights ``w = w_0 + d``. The two kernels differ in how they hold ``H``. Each returns by
+how much it has lowered model and penalty, and how many sweeps that took.
+
+Conventions
+-----------
+n rows, q features, R classes. Numbers are float64 unless said otherwise. A sweep goes
+through all coordinates; then only those that are not 0 are swept until that gains less
+than ``precision`` of all that was gained; then all again, until even that gains less.
+
+J. Friedman, T. Hastie, R. Tibshirani, "Regularization Paths for Generalized Linear
+Models via Coordinate Descent", Journal of Statistical Software 33, 2010.
+"""
+
+from skxent.kernels._jit import alone, inner
+from skxent.kernels._simd import advance, pointer
+
+# Stands for a ridge of 0 where it is divided by.
+LEAST_L2 = 1e-200
+# Share of a coordinate's curvature that a low-rank correction leaves at least.
+LEAST_SHARE = 1e-3
+
+
+@inner
+def descend(w, slope, curvature, l1, l2):
+    """Return what minimises along a coordinate, and how much that gains."""
+    steep = curvature + l2
+    if not steep > 0.0:
+        return w, 0.0
+    target = w - slope / steep
+    reach = l1 / steep
+    new = max(target - reach, 0.0) + min(target + reach, 0.0)
+    d = new - w
+    return new, -d * (slope + 0.5 * steep * d) - l1 * (abs(new) - abs(w))
+
+
+@inner
+def sweep_on(everywhere, gain, total, precision):
+    """Return whether to sweep again, and whether everywhere."""
+    enough = gain <= precision * total
+    return not (enough and everywhere), enough
+
+
+@inner
+def enter_class(n, share, proba, moved, mean, force, stiffness, step):
+    """Write the residuals of a class's model, and how they change with its logits."""
+    for i in range(n):
+        force[i] = share[i] * (moved[i] - mean[i])
+        stiffness[i] = share[i] * (1.0 - proba[i])
+        step[i] = 0.0
+
+
+@inner
+def leave_class(n, proba, moved, mean, step):
+    """Add up what the logits of a class have moved."""
+    for i in range(n):
+        moved[i] += step[i]
+        mean[i] += proba[i] * step[i]
+
+
+@inner
+def pull(data, indices, begin, end, force):
+    """Return the product of a column with the residuals, in four partial sums."""
+    a = b = c = d = 0.0
+    whole = begin + (end - begin) // 4 * 4
+    for e in range(begin, whole, 4):
+        a += data[e] * force[indices[e]]
+        b += data[e + 1] * force[indices[e + 1]]
+        c += data[e + 2] * force[indices[e + 2]]
+        d += data[e + 3] * force[indices[e + 3]]
+    for e in range(whole, end):
+        a += data[e] * force[indices[e]]
+    return (a + b) + (c + d)
+
+
+@inner
+def move(data, indices, begin, end, d, stiffness, force, step):
+    """Add ``d`` times a column to the logits."""
+    for e in range(begin, end):
+        i = indices[e]
+        x = d * data[e]
+        step[i] += x
+        force[i] += stiffness[i] * x
+
+
+@inner
+def move_intercept(n, slope, stiffness, force, step):
+    """Minimise along an intercept; return its step and what that gains."""
+    curvature = 0.0
+    for i in range(n):
+        slope += force[i]
+        curvature += stiffness[i]
+    if not curvature > 0.0:
+        return 0.0, 0.0
+    d = -slope / curvature
+    for i in range(n):
+        step[i] += d
+        force[i] += stiffness[i] * d
+    return d, -0.5 * slope * d
+
+
+@alone
+def gradients_of_columns(
+    data, indices, starts, features, classes, residual, share, proba, slope, curvature
+):
+    """Write the slope of the loss along coordinates, and its curvature."""
+    for k in range(classes.size - 1):
+        for c in range(classes[k], classes[k + 1]):
+            g = h = 0.0
+            for e in range(starts[features[c]], starts[features[c] + 1]):
+                i = indices[e]
+                x = data[e]
+                g += x * residual[k, i]
+                h += x * x * share[k, i] * (1.0 - proba[k, i])
+            slope[c] = g
+            curvature[c] = h
+
+
+@alone
+def descend_rows(
+    data,
+    indices,
+    starts,
+    features,
+    classes,
+    slope,
+    curvature,
+    weights,
+    intercept_slope,
+    intercept,
+    share,
+    proba,
+    moved,
+    mean,
+    force,
+    stiffness,
+    step,
+    l1,
+    l2,
+    precision,
+    max_sweeps,
+):
+    """Descend where ``H = sum_i h_i (diag p_i - p_i p_i^T) (x) x_i x_i^T``.
+
+    The columns are those of a CSC matrix. Coordinate ``c`` of class ``k``, for ``c`` in
+    ``classes[k]:classes[k + 1]``, belongs to column ``features[c]``. ``share`` is
+    ``h_i p_ik``, (R, n) as ``proba`` and ``moved``, by how much the logits have moved,
+    which starts at 0 as does ``mean``, the mean of ``moved`` under ``proba``. The next
+    three (n,) are scratch.
+    """
+    n = mean.size
+    x, rows = pointer(data), pointer(indices)
+    f, h, u = pointer(force), pointer(stiffness), pointer(step)
+    t = pointer(mean)
+    total = 0.0
+    everywhere = True
+    sweeps = 0
+    while sweeps < max_sweeps:
+        gain = 0.0
+        for k in range(classes.size - 1):
+            p = advance(pointer(proba), k * n)
+            z = advance(pointer(moved), k * n)
+            enter_class(n, advance(pointer(share), k * n), p, z, t, f, h, u)
+            if intercept.size:
+                d, gained = move_intercept(n, intercept_slope[k], h, f, u)
+                intercept[k] += d
+                gain += gained
+            for c in range(classes[k], classes[k + 1]):
+                w = weights[c]
+                if w == 0.0 and not everywhere:
+                    continue
+                begin, end = starts[features[c]], starts[features[c] + 1]
+                g = slope[c] + l2 * w + pull(x, rows, begin, end, f)
+                new, gained = descend(w, g, curvature[c], l1, l2)
+                if new != w:
+                    d = new - w
+                    move(x, rows, begin, end, d, h, f, u)
+                    weights[c] = new
+                    gain += gained
+            leave_class(n, p, z, t, u)
+        total += gain
+        sweeps += 1
+        again, everywhere = sweep_on(everywhere, gain, total, precision)
+        if not again:
+            break
+    return total, sweeps
+
+
+@inner
+def penalty_of(weights, j, shift, l1, l2):
+    """Return the penalty of the weights of a feature less a shift."""
+    total = 0.0
+    for k in range(weights.shape[1]):
+        w = weights[j, k] - shift
+        total += l1 * abs(w) + 0.5 * l2 * w * w
+    return total
+
+
+@inner
+def best_shift(weights, j, l1, l2, places):
+    """Return what to take from all weights of a feature for the least penalty.
+
+    It is a median: Y. Li, S. Osher, "A new median formula with applications to PDE
+    based denoising", Communications in Mathematical Sciences 7, 2009.
+    """
+    n = weights.shape[1]
+    total = 0.0
+    zeros = excess = 0
+    for k in range(n):
+        w = weights[j, k]
+        total += w
+        zeros += w == 0.0
+        excess += (w > 0.0) - (w < 0.0)
+    if abs(l1 * excess + l2 * total) <= l1 * zeros:
+        return 0.0
+    step = l1 / (n * max(l2, LEAST_L2))
+    for k in range(2 * n + 1):
+        place = weights[j, k] if k < n else total / n + step * (3 * n - 2 * k)
+        m = k
+        while m > 0 and places[m - 1] > place:
+            places[m] = places[m - 1]
+            m -= 1
+        places[m] = place
+    return places[n]
+
+
+@alone
+def shift_features(weights, l1, l2, places):
+    """Take from the weights of each feature what makes their penalty least.
+
+    ``places`` is scratch for ``2 R + 1`` numbers.
+    """
+    for j in range(weights.shape[0]):
+        shift = best_shift(weights, j, l1, l2, places)
+        if shift != 0.0:
+            for k in range(weights.shape[1]):
+                weights[j, k] -= shift
+
+
+@alone
+def descend_moments(
+    slope,
+    classes,
+    moments,
+    low_rank,
+    answers,
+    weights,
+    moved,
+    shares,
+    places,
+    n_free,
+    l1,
+    l2,
+    precision,
+    max_sweeps,
+):
+    """Descend where ``H = A (x) B + U V^T``.
+
+    ``classes`` is A (R, R), whose rows sum to 0 unless R is 1, ``moments`` B (q, q),
+    ``low_rank`` U and ``answers`` V (q, R, m), ``slope`` and ``weights`` (q, R). The
+    last ``n_free`` features carry no penalty. ``moved`` (R, q) and ``shares`` (m,) are
+    ``d^T B`` and ``V^T d``, which start at 0.
+    """
+    q, n = weights.shape
+    m = low_rank.shape[2]
+    total = 0.0
+    everywhere = True
+    sweeps = 0
+    while sweeps < max_sweeps:
+        gain = 0.0
+        for j in range(q):
+            free = j >= q - n_free
+            a, b = (0.0, 0.0) if free else (l1, l2)
+            touched = False
+            for k in range(n):
+                w = weights[j, k]
+                if w == 0.0 and not everywhere:
+                    continue
+                g = slope[j, k] + b * w
+                for o in range(n):
+                    g += classes[k, o] * moved[o, j]
+                h = classes[k, k] * moments[j, j]
+                for r in range(m):
+                    g += low_rank[j, k, r] * shares[r]
+                    h += low_rank[j, k, r] * answers[j, k, r]
+                h = max(h, LEAST_SHARE * classes[k, k] * moments[j, j])
+                new, gained = descend(w, g, h, a, b)
+                if new != w:
+                    d = new - w
+                    weights[j, k] = new
+                    gain += gained
+                    touched = True
+                    for i in range(q):
+                        moved[k, i] += d * moments[j, i]
+                    for r in range(m):
+                        shares[r] += d * answers[j, k, r]
+            if touched and n > 1 and not free:
+                shift = best_shift(weights, j, l1, l2, places)
+                if shift != 0.0:
+                    gain += penalty_of(weights, j, 0.0, l1, l2)
+                    gain -= penalty_of(weights, j, shift, l1, l2)
+                    for k in range(n):
+                        weights[j, k] -= shift
+        total += gain
+        sweeps += 1
+        again, everywhere = sweep_on(everywhere, gain, total, precision)
+        if not again:
+            break
+    return total, sweeps

@@ -1,0 +1,61 @@
+r"""Softmax regression with an elastic net.
+
+.. math::
+    f(W, b) = \frac{1}{S} \sum_i s_i \ell_i(X_i W^T + b)
+              + \frac{\lambda_2}{2} \|W\|_2^2 + \lambda_1 \|W\|_1
+
+Conventions
+-----------
+n samples, p features, K classes. ``coef`` is (R, p) or, with an intercept in the last
+column, (R, p + 1), float64. R is 1 for two classes, else K: a shift of all classes
+alike changes no loss, but it does change the penalty. ``S`` is the denominator of the
+targets.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from skxent.backends import EncodedTargets
+from skxent.linear_model._elastic_net_moments import minimize_moments
+from skxent.linear_model._elastic_net_rows import minimize_rows
+from skxent.linear_model._penalty import ElasticNet
+from skxent.linear_model._solvers import SolverResult
+
+__all__ = ["minimize_elastic_net"]
+
+
+def minimize_elastic_net(
+    X: Any,
+    targets: EncodedTargets,
+    *,
+    n_classes: int,
+    fit_intercept: bool,
+    l1: float,
+    l2: float,
+    coef: NDArray[np.float64] | None,
+    tol: float,
+    max_iter: int,
+) -> SolverResult:
+    """Minimise to a relative suboptimality of about ``tol**2``.
+
+    ``X`` is (n, p), a C- or F-ordered array, CSR or CSC, float32 or float64; ``coef``
+    is where to start, zeros if it is None. The suboptimality is estimated by what a
+    step is predicted to gain.
+    """
+    n_outputs = 1 if n_classes == 2 else n_classes
+    start = np.zeros((n_outputs, X.shape[1] + fit_intercept))
+    if coef is not None:
+        start[...] = coef
+    minimize = minimize_rows if scipy.sparse.issparse(X) else minimize_moments
+    return minimize(
+        X,
+        targets,
+        start,
+        ElasticNet(l1, l2),
+        fit_intercept=fit_intercept,
+        tol=tol,
+        max_iter=max_iter,
+    )

@@ -1,0 +1,64 @@
+r"""The penalty of the elastic net, and how far a point is from the minimum under it.
+
+.. math::
+    \Omega(W) = \lambda_1 \|W\|_1 + \frac{\lambda_2}{2} \|W\|_2^2
+
+Conventions
+-----------
+p features, R classes; ``weights`` and the gradient of the data term are (p, R).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ElasticNet"]
+
+Matrix = NDArray[np.float64]
+
+
+class ElasticNet(NamedTuple):
+    """The factors of the penalty."""
+
+    l1: float
+    l2: float
+
+    def value(self, weights: Matrix) -> float:
+        """Return the penalty."""
+        return float(
+            self.l1 * np.abs(weights).sum()
+            + 0.5 * self.l2 * np.vdot(weights, weights)
+        )
+
+    def violating(self, gradient: Matrix) -> NDArray[np.bool_]:
+        """Return which weights would leave 0."""
+        return np.asarray(np.abs(gradient) > self.l1)
+
+    def gap(self, weights: Matrix, gradient: Matrix) -> float:
+        """Return the duality gap, a bound of the suboptimality; inf without a ridge.
+
+        The dual point are the residuals that ``gradient`` is made of, whose sums over
+        the rows must be 0 if there are intercepts. With the ridge the conjugate of the
+        penalty is finite everywhere, so no scaling makes them feasible.
+        """
+        if not self.l2 > 0:
+            return np.inf
+        excess = np.maximum(np.abs(gradient) - self.l1, 0.0)
+        conjugate = 0.5 / self.l2 * float(np.vdot(excess, excess))
+        return self.value(weights) + conjugate + float(np.vdot(weights, gradient))
+
+    def shift(self, weights: Matrix) -> None:
+        """Take from each feature's weights what makes their penalty least.
+
+        A shift of all classes alike changes no loss; there is none for a single row.
+        """
+        from skxent.kernels import _coordinate_descent as kernels
+
+        if weights.shape[1] > 1:
+            kernels.shift_features(weights, *self, scratch(weights))
+
+
+def scratch(weights: Matrix) -> Any:
+    """Return what the kernels sort the weights of a feature in."""
+    return np.empty(2 * weights.shape[1] + 1)
