@@ -15,7 +15,18 @@ Models via Coordinate Descent", Journal of Statistical Software 33, 2010.
 """
 
 from skxent.kernels._jit import alone, inner
-from skxent.kernels._simd import advance, pointer
+from skxent.kernels._simd import (
+    advance,
+    lanes,
+    load,
+    load_beside,
+    muladd,
+    pointer,
+    spread,
+    store,
+    total,
+    widened,
+)
 
 # Stands for a ridge of 0 where it is divided by.
 LEAST_L2 = 1e-200
@@ -37,9 +48,9 @@ def descend(w, slope, curvature, l1, l2):
 
 
 @inner
-def sweep_on(everywhere, gain, total, precision):
-    """Return whether to sweep again, and whether everywhere."""
-    enough = gain <= precision * total
+def sweep_on(everywhere, gain, gained_in_all, precision):
+    """Return whether to sweep again, and whether everywhere; nan gains are enough."""
+    enough = not gain > precision * gained_in_all
     return not (enough and everywhere), enough
 
 
@@ -61,28 +72,59 @@ def leave_class(n, proba, moved, mean, step):
 
 
 @inner
-def pull(data, indices, begin, end, force):
-    """Return the product of a column with the residuals, in four partial sums."""
+def pull(x, rows, begin, end, force):
+    """Return the product of a sparse column with a vector, in four partial sums."""
     a = b = c = d = 0.0
     whole = begin + (end - begin) // 4 * 4
     for e in range(begin, whole, 4):
-        a += data[e] * force[indices[e]]
-        b += data[e + 1] * force[indices[e + 1]]
-        c += data[e + 2] * force[indices[e + 2]]
-        d += data[e + 3] * force[indices[e + 3]]
+        a += x[e] * force[rows[e]]
+        b += x[e + 1] * force[rows[e + 1]]
+        c += x[e + 2] * force[rows[e + 2]]
+        d += x[e + 3] * force[rows[e + 3]]
     for e in range(whole, end):
-        a += data[e] * force[indices[e]]
+        a += x[e] * force[rows[e]]
     return (a + b) + (c + d)
 
 
 @inner
-def move(data, indices, begin, end, d, stiffness, force, step):
-    """Add ``d`` times a column to the logits."""
+def pull_dense(x, n, force):
+    """Return the product of a dense column with a vector, in two vectors of sums."""
+    a = b = spread(0.0, force)
+    width = lanes(a)
+    whole = n // (2 * width) * (2 * width)
+    for i in range(0, whole, 2 * width):
+        j = i + width
+        a = muladd(widened(load_beside(x, i, a)), load(force, i), a)
+        b = muladd(widened(load_beside(x, j, b)), load(force, j), b)
+    rest = 0.0
+    for i in range(whole, n):
+        rest += x[i] * force[i]
+    return total(a + b) + rest
+
+
+@inner
+def move(x, rows, begin, end, d, stiffness, force, step):
+    """Add ``d`` times a sparse column to the logits."""
     for e in range(begin, end):
-        i = indices[e]
-        x = d * data[e]
-        step[i] += x
-        force[i] += stiffness[i] * x
+        i = rows[e]
+        moved = d * x[e]
+        step[i] += moved
+        force[i] += stiffness[i] * moved
+
+
+@inner
+def move_dense(x, n, d, stiffness, force, step):
+    """Add ``d`` times a dense column to the logits."""
+    width = lanes(spread(0.0, force))
+    whole = n // width * width
+    for i in range(0, whole, width):
+        old = load(step, i)
+        moved = widened(load_beside(x, i, old)) * d
+        store(old + moved, step, i)
+        store(muladd(load(stiffness, i), moved, load(force, i)), force, i)
+    for i in range(whole, n):
+        step[i] += d * x[i]
+        force[i] += stiffness[i] * (d * x[i])
 
 
 @inner
@@ -101,21 +143,63 @@ def move_intercept(n, slope, stiffness, force, step):
     return d, -0.5 * slope * d
 
 
+@inner
+def squares(x, rows, begin, end, stiffness):
+    """Return the sum of the squares of a sparse column, weighted."""
+    sum_of_squares = 0.0
+    for e in range(begin, end):
+        sum_of_squares += x[e] * x[e] * stiffness[rows[e]]
+    return sum_of_squares
+
+
+@inner
+def squares_dense(x, n, stiffness):
+    """Return the sum of the squares of a dense column, weighted."""
+    sums = spread(0.0, stiffness)
+    width = lanes(sums)
+    whole = n // width * width
+    for i in range(0, whole, width):
+        column = widened(load_beside(x, i, sums))
+        sums = muladd(column * column, load(stiffness, i), sums)
+    rest = 0.0
+    for i in range(whole, n):
+        rest += x[i] * x[i] * stiffness[i]
+    return total(sums) + rest
+
+
 @alone
-def gradients_of_columns(
-    data, indices, starts, features, classes, residual, share, proba, slope, curvature
+def derivatives(
+    data,
+    indices,
+    starts,
+    is_dense,
+    features,
+    classes,
+    residual,
+    share,
+    proba,
+    stiffness,
+    slope,
+    curvature,
 ):
-    """Write the slope of the loss along coordinates, and its curvature."""
+    """Write the slope of the loss along coordinates, and its curvature.
+
+    Arguments as those of ``descend_rows``.
+    """
+    n = proba.shape[1]
+    x, rows, h = pointer(data), pointer(indices), pointer(stiffness)
     for k in range(classes.size - 1):
+        r = advance(pointer(residual), k * n)
+        for i in range(n):
+            stiffness[i] = share[k, i] * (1.0 - proba[k, i])
         for c in range(classes[k], classes[k + 1]):
-            g = h = 0.0
-            for e in range(starts[features[c]], starts[features[c] + 1]):
-                i = indices[e]
-                x = data[e]
-                g += x * residual[k, i]
-                h += x * x * share[k, i] * (1.0 - proba[k, i])
-            slope[c] = g
-            curvature[c] = h
+            begin, end = starts[features[c]], starts[features[c] + 1]
+            if is_dense:
+                slope[c] = pull_dense(advance(x, begin), n, r)
+                curvature[c] = squares_dense(advance(x, begin), n, h)
+            else:
+                slope[c] = pull(x, rows, begin, end, r)
+                curvature[c] = squares(x, rows, begin, end, h)
 
 
 @alone
@@ -123,6 +207,7 @@ def descend_rows(
     data,
     indices,
     starts,
+    is_dense,
     features,
     classes,
     slope,
@@ -144,7 +229,8 @@ def descend_rows(
 ):
     """Descend where ``H = sum_i h_i (diag p_i - p_i p_i^T) (x) x_i x_i^T``.
 
-    The columns are those of a CSC matrix. Coordinate ``c`` of class ``k``, for ``c`` in
+    The columns are those of a CSC matrix, or dense ones one behind the other, where
+    ``indices`` is not read. Coordinate ``c`` of class ``k``, for ``c`` in
     ``classes[k]:classes[k + 1]``, belongs to column ``features[c]``. ``share`` is
     ``h_i p_ik``, (R, n) as ``proba`` and ``moved``, by how much the logits have moved,
     which starts at 0 as does ``mean``, the mean of ``moved`` under ``proba``. The next
@@ -154,10 +240,9 @@ def descend_rows(
     x, rows = pointer(data), pointer(indices)
     f, h, u = pointer(force), pointer(stiffness), pointer(step)
     t = pointer(mean)
-    total = 0.0
+    gained_in_all = 0.0
     everywhere = True
-    sweeps = 0
-    while sweeps < max_sweeps:
+    for _ in range(max_sweeps):
         gain = 0.0
         for k in range(classes.size - 1):
             p = advance(pointer(proba), k * n)
@@ -172,20 +257,26 @@ def descend_rows(
                 if w == 0.0 and not everywhere:
                     continue
                 begin, end = starts[features[c]], starts[features[c] + 1]
-                g = slope[c] + l2 * w + pull(x, rows, begin, end, f)
+                g = slope[c] + l2 * w
+                if is_dense:
+                    g += pull_dense(advance(x, begin), n, f)
+                else:
+                    g += pull(x, rows, begin, end, f)
                 new, gained = descend(w, g, curvature[c], l1, l2)
                 if new != w:
                     d = new - w
-                    move(x, rows, begin, end, d, h, f, u)
+                    if is_dense:
+                        move_dense(advance(x, begin), n, d, h, f, u)
+                    else:
+                        move(x, rows, begin, end, d, h, f, u)
                     weights[c] = new
                     gain += gained
             leave_class(n, p, z, t, u)
-        total += gain
-        sweeps += 1
-        again, everywhere = sweep_on(everywhere, gain, total, precision)
+        gained_in_all += gain
+        again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
         if not again:
             break
-    return total, sweeps
+    return gained_in_all
 
 
 @inner
@@ -265,10 +356,9 @@ def descend_moments(
     """
     q, n = weights.shape
     m = low_rank.shape[2]
-    total = 0.0
+    gained_in_all = 0.0
     everywhere = True
-    sweeps = 0
-    while sweeps < max_sweeps:
+    for _ in range(max_sweeps):
         gain = 0.0
         for j in range(q):
             free = j >= q - n_free
@@ -303,9 +393,8 @@ def descend_moments(
                     gain -= penalty_of(weights, j, shift, l1, l2)
                     for k in range(n):
                         weights[j, k] -= shift
-        total += gain
-        sweeps += 1
-        again, everywhere = sweep_on(everywhere, gain, total, precision)
+        gained_in_all += gain
+        again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
         if not again:
             break
-    return total, sweeps
+    return gained_in_all

@@ -26,6 +26,11 @@ from skxent.linear_model._solvers import SolverResult
 
 __all__ = ["minimize_elastic_net"]
 
+# Up to so many features their second moments are formed, if there are as many rows for
+# each: the steps of the row space read every row, but are exact.
+MOST_FEATURES = 2000
+ROWS_PER_FEATURE = 2
+
 
 def minimize_elastic_net(
     X: Any,
@@ -49,7 +54,9 @@ def minimize_elastic_net(
     start = np.zeros((n_outputs, X.shape[1] + fit_intercept))
     if coef is not None:
         start[...] = coef
-    minimize = minimize_rows if scipy.sparse.issparse(X) else minimize_moments
+    n, p = X.shape
+    by_rows = scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p
+    minimize = minimize_rows if by_rows else minimize_moments
     return minimize(
         X,
         targets,

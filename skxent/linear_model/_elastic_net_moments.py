@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._penalty import ElasticNet, scratch
+from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._solvers import SolverResult, SolverStatus
 from skxent.losses._targets import mass_and_weight
 
@@ -38,24 +39,26 @@ Matrix = NDArray[np.float64]
 ROWS_PER_FEATURE = 20
 FEWEST_ROWS = 5000
 BLOCK_SIZE = 1 << 20
-MEMORY = 10
+MEMORY = 30
 # The model is made anew when the objective has fallen to this share.
 RENEWAL = 0.9
-SWEEP_PRECISION = 0.02
+SWEEP_PRECISION = 0.01
 MOST_SWEEPS = 1000
-SUFFICIENT = 1e-4
-LONGEST_SEARCH = 30
 NOISE = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-12}
-DEBUG = 0
 
 
 class _Loss:
-    """The data term of centred features, by full coordinates."""
+    """The objective by points, and the gradient of its loss."""
 
     def __init__(
-        self, X: NDArray[Any], targets: EncodedTargets, fit_intercept: bool
+        self,
+        X: NDArray[Any],
+        targets: EncodedTargets,
+        fit_intercept: bool,
+        penalty: ElasticNet,
     ) -> None:
         self.X = X
+        self.penalty = penalty
         self.targets = targets
         self.n_classes = len(targets.on_value)
         self.fit_intercept = fit_intercept
@@ -94,7 +97,7 @@ class _Loss:
         return point
 
     def value_and_gradient(self, point: Matrix) -> tuple[float, Matrix]:
-        """Return the mean loss and its gradient; X is read once."""
+        """Return the objective and the gradient of the loss alone; X is read once."""
         coef = self.coef(point)
         several = len(coef) > 1
         relative = coef[1:] - coef[0] if several else coef
@@ -104,6 +107,7 @@ class _Loss:
             gradient = np.column_stack([-gradient.sum(axis=1), gradient])
         if self.fit_intercept:
             gradient[:-1] -= np.outer(self.center, gradient[-1])
+        value += self.penalty.value(point[: self.X.shape[1]])
         return value, np.ascontiguousarray(gradient)
 
     def moments(self, point: Matrix) -> tuple[Matrix, Matrix]:
@@ -147,9 +151,13 @@ class _Model:
     Their Use in Limited Memory Methods", Mathematical Programming 63, 1994.
     """
 
-    def __init__(self, classes: Matrix, moments: Matrix) -> None:
+    def __init__(
+        self, classes: Matrix, moments: Matrix, penalty: ElasticNet, n_free: int
+    ) -> None:
         self.classes = classes
         self.moments = moments
+        self.penalty = penalty
+        self.n_free = n_free  # the last rows of a point, without penalty
         self.pairs: deque[tuple[Matrix, Matrix, Matrix]] = deque(maxlen=MEMORY)
         self.low_rank = self.answers = np.empty((len(moments), len(classes), 0))
 
@@ -177,14 +185,12 @@ class _Model:
         solved = np.linalg.solve(middle, self.low_rank.reshape(-1, 2 * m).T)
         self.answers = -np.ascontiguousarray(solved.T).reshape(self.low_rank.shape)
 
-    def minimize(
-        self, point: Matrix, gradient: Matrix, penalty: ElasticNet, n_free: int
-    ) -> tuple[Matrix, float]:
+    def minimize(self, point: Matrix, gradient: Matrix) -> tuple[Matrix, float]:
         """Return where model and penalty are least, and how much that gains."""
         from skxent.kernels import _coordinate_descent as kernels
 
         new = point.copy()
-        gain, sweeps = kernels.descend_moments(
+        gain = kernels.descend_moments(
             gradient,
             self.classes,
             self.moments,
@@ -194,14 +200,12 @@ class _Model:
             np.zeros(point.shape[::-1]),
             np.zeros(self.low_rank.shape[2]),
             scratch(point),
-            n_free,
-            penalty.l1,
-            penalty.l2,
+            self.n_free,
+            self.penalty.l1,
+            self.penalty.l2,
             SWEEP_PRECISION,
             MOST_SWEEPS,
         )
-        if DEBUG:
-            print("   step", gain, sweeps, np.count_nonzero(new), end=" ")
         return new, gain
 
 
@@ -216,48 +220,42 @@ def minimize_moments(
     max_iter: int,
 ) -> SolverResult:
     """Minimise from ``coef`` (R, q)."""
-    loss = _Loss(X, targets, fit_intercept)
-    p = X.shape[1]
+    loss = _Loss(X, targets, fit_intercept, penalty)
     point = loss.point(coef)
-    penalty.shift(point[:p])
-    data, gradient = loss.value_and_gradient(point)
-    value = data + penalty.value(point[:p])
-    values, gains = [value], []
-    model = None
+    penalty.shift(point[: X.shape[1]])
+    value, gradient = loss.value_and_gradient(point)
+    progress = Progress(value, tol=tol, max_iter=max_iter)
     made_at = np.inf
-    status = None
-    while status is None:
-        if value < RENEWAL * made_at:
-            model = _Model(*loss.moments(point))
+    while not progress.is_over:
+        if not value >= RENEWAL * made_at:
+            model = _Model(*loss.moments(point), penalty, int(fit_intercept))
             made_at = value
-        if len(values) > max_iter:
-            status = SolverStatus.MAX_ITER
+        target, gain = model.minimize(point, gradient)
+        found = _search(loss, point, target, value, gain)
+        if found is None:
+            status = progress.status_without_step(gain, NOISE[X.dtype])
             break
-        target, gain = model.minimize(point, gradient, penalty, int(fit_intercept))
-        step = 1.0
-        for _ in range(LONGEST_SEARCH):
-            new = target if step == 1.0 else point + step * (target - point)
-            new_data, new_gradient = loss.value_and_gradient(new)
-            new_value = new_data + penalty.value(new[:p])
-            if new_value <= value - SUFFICIENT * step * gain:
-                break
-            step *= 0.5
-        else:
-            status = SolverStatus.LINE_SEARCH
-            break
-        if DEBUG:
-            print(value, (value - new_value) / gain, step)
+        new, value, new_gradient = found
         model.add(new - point, new_gradient - gradient)
-        point, gradient, value = new, new_gradient, new_value
-        values.append(value)
-        gains.append(gain)
-        if gain <= tol**2 * value:
+        point, gradient = new, new_gradient
+        progress.add(value, gain)
+        if gain <= progress.allowed:
             status = SolverStatus.CONVERGED
-    gains.append(gains[-1] if gains else np.inf)
-    return SolverResult(
-        loss.coef(point),
-        value,
-        len(values) - 1,
-        status,
-        {"loss": np.array(values), "suboptimality": np.array(gains) / np.abs(values)},
-    )
+            break
+    else:
+        status = SolverStatus.MAX_ITER
+    return progress.result(loss.coef(point), status)
+
+
+def _search(
+    loss: _Loss, point: Matrix, target: Matrix, value: float, gain: float
+) -> tuple[Matrix, float, Matrix] | None:
+    """Go towards a point as far as it pays; return where that is, value, gradient."""
+    step = 1.0
+    for _ in range(LONGEST_SEARCH):
+        new = target if step == 1.0 else point + step * (target - point)
+        new_value, gradient = loss.value_and_gradient(new)
+        if is_enough(new_value, value, step, gain):
+            return new, new_value, gradient
+        step *= 0.5
+    return None

@@ -1,4 +1,4 @@
-r"""Elastic net of sparse data: proximal Newton steps on growing sets of coordinates.
+"""Elastic net of sparse or wide data: proximal Newton steps on working sets.
 
 A step minimises the exact quadratic model of the loss, beside the penalty, by cyclic
 coordinate descent in the space of the rows: a coordinate costs the entries of its
@@ -19,11 +19,13 @@ is 0. Logits are right up to a shift of all classes in a row.
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
 from skxent.linear_model._penalty import ElasticNet
+from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._solvers import SolverResult, SolverStatus
 from skxent.losses._targets import mass_and_weight
 
@@ -37,14 +39,11 @@ GROWTH = 2
 # Sweeps end when one gains less than this share of all that a step has gained; steps on
 # a working set when one gains less than this share of the first one's, or of what is
 # allowed to be missing in the end.
-SWEEP_PRECISION = 0.05
+SWEEP_PRECISION = 0.02
 STEP_PRECISION = 0.03
 WORKING_PRECISION = 0.3
 MOST_SWEEPS = 1000
-SUFFICIENT = 1e-4
-LONGEST_SEARCH = 30
 NOISE = 1e-13
-DEBUG = 0
 
 
 class _Point:
@@ -120,7 +119,7 @@ class _Point:
             self.outputs(logits)[...] += step * moved
             weights = new if step == 1.0 else start + step * (new - start)
             value = self.loss(logits) + self.penalty.value(weights)
-            if value <= self.value - SUFFICIENT * step * gain:
+            if is_enough(value, self.value, step, gain):
                 self.weights[places] = weights
                 self.intercept += step * (intercept - self.intercept)
                 self.logits = logits
@@ -136,8 +135,7 @@ class _WorkingSet:
 
     def __init__(self, point: _Point, chosen: NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(chosen.any(axis=1))
-        copy = point.X[:, columns].tocsc()
-        self.entries = copy.data, copy.indices, copy.indptr
+        self.entries = _entries_of(point.X[:, columns])
         by_class, features = np.nonzero(chosen[columns].T)
         self.features = features.astype(np.int64)
         self.classes = np.searchsorted(by_class, np.arange(chosen.shape[1] + 1))
@@ -151,20 +149,21 @@ class _WorkingSet:
         share = proba * point.row_share
         residual = point.outputs(point.residual)
         slope, curvature = np.empty((2, len(self.features)))
-        kernels.gradients_of_columns(
+        kernels.derivatives(
             *self.entries,
             self.features,
             self.classes,
             residual,
             share,
             proba,
+            np.empty(proba.shape[1]),
             slope,
             curvature,
         )
         weights = point.weights[self.places]
         intercept = point.intercept.copy()
         moved, mean = np.zeros_like(proba), np.zeros(proba.shape[1])
-        gain, sweeps = kernels.descend_rows(
+        gain = kernels.descend_rows(
             *self.entries,
             self.features,
             self.classes,
@@ -183,9 +182,18 @@ class _WorkingSet:
             SWEEP_PRECISION,
             MOST_SWEEPS,
         )
-        if DEBUG:
-            print("   step", len(self.features), gain, sweeps, point.value)
         return gain, point.search(self.places, weights, intercept, moved, gain)
+
+
+def _entries_of(columns: Any) -> tuple[Any, Any, Any, bool]:
+    """Return what the kernels need of columns: a copy where they lie one by one."""
+    if scipy.sparse.issparse(columns):
+        columns = columns.tocsc()
+        return columns.data, columns.indices, columns.indptr, False
+    n, q = columns.shape
+    starts = np.arange(q + 1, dtype=np.int64) * n
+    lines = np.ascontiguousarray(columns.T).ravel()
+    return lines, np.empty(0, np.int64), starts, True
 
 
 def _choose(
@@ -194,7 +202,7 @@ def _choose(
     """Return the next working set, and whether it has all that violate optimality."""
     chosen = weights != 0.0
     violating = penalty.violating(gradient) & ~chosen
-    room = max(FEWEST_COORDINATES, (GROWTH - 1) * np.count_nonzero(chosen))
+    room = max(FEWEST_COORDINATES, (GROWTH - 1) * int(chosen.sum()))
     excess = np.abs(gradient[violating])
     if len(excess) > room:
         violating &= np.abs(gradient) >= np.partition(excess, -room)[-room]
@@ -215,39 +223,35 @@ def minimize_rows(
     weights = np.ascontiguousarray(coef[:, : X.shape[1]].T)
     intercept = coef[:, X.shape[1] :].ravel()
     point = _Point(X, targets, weights, intercept, penalty)
-    values, gains = [point.value], []
+    progress = Progress(point.value, tol=tol, max_iter=max_iter)
     status = None
     while status is None:
         point.shift()
         chosen, complete = _choose(point.weights, point.gradient(), penalty)
-        working = _WorkingSet(point, chosen)
-        first = None
-        while status is None:
-            if len(values) > max_iter:
-                status = SolverStatus.MAX_ITER
-                break
-            gain, lowered = working.step(point)
-            values.append(point.value)
-            gains.append(gain)
-            target = tol**2 * abs(point.value)
-            if not lowered:
-                within_noise = gain <= NOISE * abs(point.value)
-                status = (
-                    SolverStatus.CONVERGED if within_noise else SolverStatus.LINE_SEARCH
-                )
-            elif first is None and complete and gain <= target:
-                status = SolverStatus.CONVERGED
-            first = gain if first is None else first
-            if gain <= max(STEP_PRECISION * first, WORKING_PRECISION * target):
-                break
-    gains.append(gains[-1] if gains else np.inf)
+        status = _solve(_WorkingSet(point, chosen), point, progress, complete)
     columns = [point.weights.T]
     if fit_intercept:
         columns.append(point.intercept[:, np.newaxis])
-    history = {
-        "loss": np.array(values),
-        "suboptimality": np.array(gains) / np.abs(values),
-    }
-    return SolverResult(
-        np.hstack(columns), point.value, len(values) - 1, status, history
-    )
+    return progress.result(np.hstack(columns), status)
+
+
+def _solve(
+    working: _WorkingSet, point: _Point, progress: Progress, complete: bool
+) -> SolverStatus | None:
+    """Take steps on a working set; return a status if that is the end.
+
+    What the first step gains on a complete working set estimates the suboptimality.
+    """
+    first = None
+    while not progress.is_over:
+        gain, lowered = working.step(point)
+        if not lowered:
+            return progress.status_without_step(gain, NOISE)
+        progress.add(point.value, gain)
+        if first is None:
+            first = gain
+            if complete and gain <= progress.allowed:
+                return SolverStatus.CONVERGED
+        if gain <= max(STEP_PRECISION * first, WORKING_PRECISION * progress.allowed):
+            return None
+    return SolverStatus.MAX_ITER

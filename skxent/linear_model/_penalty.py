@@ -1,4 +1,4 @@
-r"""The penalty of the elastic net, and how far a point is from the minimum under it.
+r"""The penalty of the elastic net.
 
 .. math::
     \Omega(W) = \lambda_1 \|W\|_1 + \frac{\lambda_2}{2} \|W\|_2^2
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ElasticNet"]
+__all__ = ["ElasticNet", "scratch"]
 
 Matrix = NDArray[np.float64]
 
@@ -27,26 +27,12 @@ class ElasticNet(NamedTuple):
     def value(self, weights: Matrix) -> float:
         """Return the penalty."""
         return float(
-            self.l1 * np.abs(weights).sum()
-            + 0.5 * self.l2 * np.vdot(weights, weights)
+            self.l1 * np.abs(weights).sum() + 0.5 * self.l2 * np.vdot(weights, weights)
         )
 
     def violating(self, gradient: Matrix) -> NDArray[np.bool_]:
-        """Return which weights would leave 0."""
-        return np.asarray(np.abs(gradient) > self.l1)
-
-    def gap(self, weights: Matrix, gradient: Matrix) -> float:
-        """Return the duality gap, a bound of the suboptimality; inf without a ridge.
-
-        The dual point are the residuals that ``gradient`` is made of, whose sums over
-        the rows must be 0 if there are intercepts. With the ridge the conjugate of the
-        penalty is finite everywhere, so no scaling makes them feasible.
-        """
-        if not self.l2 > 0:
-            return np.inf
-        excess = np.maximum(np.abs(gradient) - self.l1, 0.0)
-        conjugate = 0.5 / self.l2 * float(np.vdot(excess, excess))
-        return self.value(weights) + conjugate + float(np.vdot(weights, gradient))
+        """Return which weights would leave 0, or have a slope that is nan."""
+        return np.asarray(~(np.abs(gradient) <= self.l1))
 
     def shift(self, weights: Matrix) -> None:
         """Take from each feature's weights what makes their penalty least.

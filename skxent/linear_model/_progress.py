@@ -1,0 +1,68 @@
+"""What proximal Newton solvers record, and how they end.
+
+The estimate of the suboptimality at a point is what the next step is predicted to gain:
+by how much its quadratic model and the penalty were lowered together. Near the minimum,
+with the exact curvature and a model that is solved, that is the suboptimality itself.
+The entry of the last point repeats that of the step that led there, an upper estimate.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.linear_model._solvers import SolverResult, SolverStatus
+
+__all__ = ["LONGEST_SEARCH", "Progress", "is_enough"]
+
+# Armijo's condition: the share of the predicted gain that a step must keep.
+SUFFICIENT = 1e-4
+LONGEST_SEARCH = 30
+
+
+def is_enough(value: float, before: float, step: float, gain: float) -> bool:
+    """Return whether a share ``step`` of a step is worth taking."""
+    return value <= before - SUFFICIENT * step * gain
+
+
+class Progress:
+    """The objective at the start and after each step, and the gains predicted."""
+
+    def __init__(self, value: float, *, tol: float, max_iter: int) -> None:
+        self.values = [value]
+        self.gains: list[float] = []
+        self.tol = tol
+        self.max_iter = max_iter
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all iterations are used up."""
+        return len(self.gains) >= self.max_iter
+
+    @property
+    def allowed(self) -> float:
+        """By how much the objective may be off."""
+        return self.tol**2 * abs(self.values[-1])
+
+    def add(self, value: float, gain: float) -> None:
+        """Record a step."""
+        self.values.append(value)
+        self.gains.append(gain)
+
+    def status_without_step(self, gain: float, noise: float) -> SolverStatus:
+        """Return how it ends where no step lowers the objective.
+
+        ``noise`` is the relative rounding error of a value.
+        """
+        if gain <= noise * abs(self.values[-1]):
+            return SolverStatus.CONVERGED
+        return SolverStatus.LINE_SEARCH
+
+    def result(self, coef: NDArray[np.float64], status: SolverStatus) -> SolverResult:
+        """Return the record of the solver."""
+        values = np.array(self.values)
+        gains = np.array([*self.gains, self.gains[-1] if self.gains else np.inf])
+        least = np.finfo(np.float64).tiny
+        history = {
+            "loss": values,
+            "suboptimality": gains / np.maximum(np.abs(values), least),
+        }
+        return SolverResult(coef, self.values[-1], len(self.gains), status, history)
