@@ -38,11 +38,12 @@ LEAST_SHARE = 1e-3
 def descend(w, slope, curvature, l1, l2):
     """Return what minimises along a coordinate, and how much that gains."""
     steep = curvature + l2
-    if not steep > 0.0:
+    if steep <= 0.0:
         return w, 0.0
     target = w - slope / steep
     reach = l1 / steep
-    new = max(target - reach, 0.0) + min(target + reach, 0.0)
+    # max and min hide a nan, which the last term does not
+    new = max(target - reach, 0.0) + min(target + reach, 0.0) + 0.0 * target
     d = new - w
     return new, -d * (slope + 0.5 * steep * d) - l1 * (abs(new) - abs(w))
 
