@@ -263,7 +263,7 @@ def test_numbers_that_are_not_finite_end_the_search(solver):
     X[4, 2] = np.nan
     result = minimize(X, y, 3)
     assert result.status is SolverStatus.LINE_SEARCH
-    assert not np.isfinite(result.value)
+    assert result.n_iter == 0
 
 
 def test_separable_rows_without_penalty_end(solver):
