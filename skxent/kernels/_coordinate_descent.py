@@ -281,16 +281,6 @@ def descend_rows(
 
 
 @inner
-def penalty_of(weights, j, shift, l1, l2):
-    """Return the penalty of the weights of a feature less a shift."""
-    total = 0.0
-    for k in range(weights.shape[1]):
-        w = weights[j, k] - shift
-        total += l1 * abs(w) + 0.5 * l2 * w * w
-    return total
-
-
-@inner
 def best_shift(weights, j, l1, l2, places):
     """Return what to take from all weights of a feature for the least penalty.
 
@@ -318,17 +308,38 @@ def best_shift(weights, j, l1, l2, places):
     return places[n]
 
 
+@inner
+def penalty_of(weights, j, l1, l2):
+    """Return the penalty of the weights of a feature."""
+    penalty = 0.0
+    for k in range(weights.shape[1]):
+        w = weights[j, k]
+        penalty += l1 * abs(w) + 0.5 * l2 * w * w
+    return penalty
+
+
+@inner
+def shift_feature(weights, j, l1, l2, places):
+    """Shift the weights of a feature for the least penalty; return what that gains."""
+    shift = best_shift(weights, j, l1, l2, places)
+    if shift == 0.0:
+        return 0.0
+    before = penalty_of(weights, j, l1, l2)
+    for k in range(weights.shape[1]):
+        weights[j, k] -= shift
+    return before - penalty_of(weights, j, l1, l2)
+
+
 @alone
 def shift_features(weights, l1, l2, places):
-    """Take from the weights of each feature what makes their penalty least.
+    """Shift the weights of each feature for the least penalty; return what that gains.
 
     ``places`` is scratch for ``2 R + 1`` numbers.
     """
+    gain = 0.0
     for j in range(weights.shape[0]):
-        shift = best_shift(weights, j, l1, l2, places)
-        if shift != 0.0:
-            for k in range(weights.shape[1]):
-                weights[j, k] -= shift
+        gain += shift_feature(weights, j, l1, l2, places)
+    return gain
 
 
 @alone
@@ -388,12 +399,7 @@ def descend_moments(
                     for r in range(m):
                         shares[r] += d * answers[j, k, r]
             if touched and n > 1 and not free:
-                shift = best_shift(weights, j, l1, l2, places)
-                if shift != 0.0:
-                    gain += penalty_of(weights, j, 0.0, l1, l2)
-                    gain -= penalty_of(weights, j, shift, l1, l2)
-                    for k in range(n):
-                        weights[j, k] -= shift
+                gain += shift_feature(weights, j, l1, l2, places)
         gained_in_all += gain
         again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
         if not again:

@@ -51,16 +51,15 @@ def minimize_elastic_net(
     step is predicted to gain.
     """
     n_outputs = 1 if n_classes == 2 else n_classes
-    start = np.zeros((n_outputs, X.shape[1] + fit_intercept))
-    if coef is not None:
-        start[...] = coef
     n, p = X.shape
+    if coef is None:
+        coef = np.zeros((n_outputs, p + fit_intercept))
     by_rows = scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p
     minimize = minimize_rows if by_rows else minimize_moments
     return minimize(
         X,
         targets,
-        start,
+        coef,
         ElasticNet(l1, l2),
         fit_intercept=fit_intercept,
         tol=tol,

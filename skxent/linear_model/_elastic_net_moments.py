@@ -38,8 +38,10 @@ Matrix = NDArray[np.float64]
 
 ROWS_PER_FEATURE = 20
 FEWEST_ROWS = 5000
-BLOCK_SIZE = 1 << 20
-MEMORY = 30
+BLOCK_SIZE = 1 << 18
+# Steps that L-BFGS remembers: at most so many numbers of each kind, between two limits.
+MEMORY_SIZE = 1 << 18
+MEMORY = 5, 30
 # The model is made anew when the objective has fallen to this share.
 RENEWAL = 0.9
 SWEEP_PRECISION = 0.01
@@ -158,7 +160,9 @@ class _Model:
         self.moments = moments
         self.penalty = penalty
         self.n_free = n_free  # the last rows of a point, without penalty
-        self.pairs: deque[tuple[Matrix, Matrix, Matrix]] = deque(maxlen=MEMORY)
+        least, most = MEMORY
+        length = min(most, max(least, MEMORY_SIZE // (len(moments) * len(classes))))
+        self.pairs: deque[tuple[Matrix, Matrix, Matrix]] = deque(maxlen=length)
         self.low_rank = self.answers = np.empty((len(moments), len(classes), 0))
 
     def add(self, step: Matrix, change: Matrix) -> None:

@@ -97,12 +97,6 @@ class _Point:
         residual = self.outputs(self.residual).T.astype(self.X.dtype, order="C")
         return np.asarray(self.X.T @ residual, dtype=np.float64)
 
-    def shift(self) -> None:
-        """Make the penalty least among the weights that give the same losses."""
-        self.value -= self.penalty.value(self.weights)
-        self.penalty.shift(self.weights)
-        self.value += self.penalty.value(self.weights)
-
     def search(
         self,
         places: tuple[Any, Any],
@@ -199,13 +193,17 @@ def _entries_of(columns: Any) -> tuple[Any, Any, Any, bool]:
 def _choose(
     weights: Matrix, gradient: Matrix, penalty: ElasticNet
 ) -> tuple[NDArray[np.bool_], bool]:
-    """Return the next working set, and whether it has all that violate optimality."""
+    """Return the next working set, and whether it has all that violate optimality.
+
+    Overwrites the gradient.
+    """
     chosen = weights != 0.0
-    violating = penalty.violating(gradient) & ~chosen
+    slope = np.abs(gradient, out=gradient)
+    violating = ~(slope <= penalty.l1) & ~chosen  # or the slope is nan
     room = max(FEWEST_COORDINATES, (GROWTH - 1) * int(chosen.sum()))
-    excess = np.abs(gradient[violating])
+    excess = slope[violating]
     if len(excess) > room:
-        violating &= np.abs(gradient) >= np.partition(excess, -room)[-room]
+        violating &= slope >= np.partition(excess, -room)[-room]
     return chosen | violating, len(excess) <= room
 
 
@@ -220,13 +218,13 @@ def minimize_rows(
     max_iter: int,
 ) -> SolverResult:
     """Minimise from ``coef`` (R, p), or (R, p + 1) with intercepts."""
-    weights = np.ascontiguousarray(coef[:, : X.shape[1]].T)
-    intercept = coef[:, X.shape[1] :].ravel()
+    weights = np.array(coef[:, : X.shape[1]].T, order="C")
+    intercept = coef[:, X.shape[1] :].flatten()
     point = _Point(X, targets, weights, intercept, penalty)
     progress = Progress(point.value, tol=tol, max_iter=max_iter)
     status = None
     while status is None:
-        point.shift()
+        point.value -= penalty.shift(point.weights)
         chosen, complete = _choose(point.weights, point.gradient(), penalty)
         status = _solve(_WorkingSet(point, chosen), point, progress, complete)
     columns = [point.weights.T]

@@ -26,23 +26,21 @@ class ElasticNet(NamedTuple):
 
     def value(self, weights: Matrix) -> float:
         """Return the penalty."""
+        weights = weights[weights != 0.0]  # often few
         return float(
             self.l1 * np.abs(weights).sum() + 0.5 * self.l2 * np.vdot(weights, weights)
         )
 
-    def violating(self, gradient: Matrix) -> NDArray[np.bool_]:
-        """Return which weights would leave 0, or have a slope that is nan."""
-        return np.asarray(~(np.abs(gradient) <= self.l1))
-
-    def shift(self, weights: Matrix) -> None:
-        """Take from each feature's weights what makes their penalty least.
+    def shift(self, weights: Matrix) -> float:
+        """Shift each feature's weights for the least penalty; return what that gains.
 
         A shift of all classes alike changes no loss; there is none for a single row.
         """
         from skxent.kernels import _coordinate_descent as kernels
 
-        if weights.shape[1] > 1:
-            kernels.shift_features(weights, *self, scratch(weights))
+        if weights.shape[1] == 1:
+            return 0.0
+        return float(kernels.shift_features(weights, *self, scratch(weights)))
 
 
 def scratch(weights: Matrix) -> Any:

@@ -231,11 +231,15 @@ def test_warm_start_takes_fewer_steps(solver):
     assert again.n_iter <= 2
 
 
-def test_start_is_not_written_to(solver):
-    X, y = make_data(3)
-    start = np.ones((3, P + 1))
-    minimize(X, y, 3, coef=start)
-    np.testing.assert_array_equal(start, np.ones((3, P + 1)))
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_start_is_not_written_to(solver, n_classes, order):
+    X, y = make_data(n_classes)
+    rows = 1 if n_classes == 2 else n_classes
+    for extra in (0, 1):
+        start = np.ones((rows, P + extra), order=order)
+        minimize(X, y, n_classes, coef=start, fit_intercept=bool(extra))
+        np.testing.assert_array_equal(start, np.ones_like(start))
 
 
 def test_history_and_the_end_of_iterations(solver):
