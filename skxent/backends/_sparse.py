@@ -1,0 +1,133 @@
+"""Sparse matrices in host memory: checked once, then multiplied by the CPU kernels."""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.backends._numpy import _launch, _operand
+from skxent.kernels import _sparse
+
+__all__ = ["Compressed", "compress", "gather_products", "scatter_products"]
+
+# Entries of a chunk of lines, at least.
+CHUNK_ENTRIES = 1 << 14
+MOST_CHUNKS = 256
+# Entries that a line has on average for each thread that goes through all lines; the
+# splits then take less than 10 % of the memory of the matrix.
+ENTRIES_PER_PART = 6
+
+
+class Compressed(NamedTuple):
+    """A compressed matrix that has been checked, and how its lines are shared out."""
+
+    data: NDArray[Any]  # (entries,) float32 or float64
+    indices: NDArray[Any]  # (entries,) int32 or int64
+    starts: NDArray[np.int64]  # (lines + 1,)
+    size: int  # of a line
+    chunks: NDArray[np.int64]  # of lines, with about as many entries each
+    bounds: NDArray[np.int64]  # parts of a line that threads add up to on their own
+    splits: NDArray[np.int32]  # (lines, parts - 1): where they begin, see the kernel
+
+
+def compress(
+    data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], size: int
+) -> Compressed:
+    """Check a matrix of ``len(indptr) - 1`` lines of a size; nothing is copied.
+
+    Raises
+    ------
+    ValueError
+        If `indptr` does not number the entries, or an index is not in [0, size).
+    """
+    starts = indptr.astype(np.int64)
+    entries = int(starts[-1])
+    if starts[0] != 0 or (np.diff(starts) < 0).any():
+        raise ValueError("indptr of a sparse matrix must rise from 0; got another one.")
+    if min(len(data), len(indices)) < entries:
+        raise ValueError(
+            f"data and indices of a sparse matrix must have {entries} entries, the "
+            f"last number of indptr; got {len(data)} and {len(indices)}."
+        )
+    data, indices = _operand(data[:entries]), _operand(indices[:entries])
+    n_chunks = max(1, min(MOST_CHUNKS, entries // CHUNK_ENTRIES))
+    chunks = np.searchsorted(starts, np.linspace(0, entries, n_chunks + 1))
+    chunks[0], chunks[-1] = 0, len(starts) - 1
+    is_sorted = _survey(indices, starts, size, chunks)
+    bounds = np.array([0, size])
+    n_parts = min(numba.get_num_threads(), entries // (ENTRIES_PER_PART * len(starts)))
+    if is_sorted and n_parts > 1:
+        bounds = _bounds(indices, size, n_parts)
+    splits = np.empty((len(starts) - 1, len(bounds) - 2), np.int32)
+    if splits.size:
+        _launch(
+            _sparse.split_lines, entries, indices, starts, bounds, chunks, splits
+        )
+    return Compressed(data, indices, starts, size, chunks, bounds, splits)
+
+
+def _survey(
+    indices: NDArray[Any],
+    starts: NDArray[np.int64],
+    size: int,
+    chunks: NDArray[np.int64],
+) -> bool:
+    """Return whether every line is sorted; raise for an index outside of it."""
+    wrong, unsorted = np.empty((2, len(chunks) - 1), np.int64)
+    _launch(
+        _sparse.survey_lines,
+        indices.size,
+        indices,
+        starts,
+        size,
+        chunks,
+        wrong,
+        unsorted,
+    )
+    if wrong.any():
+        outside = indices[(indices < 0) | (indices >= size)][0]
+        raise ValueError(
+            f"indices of a sparse matrix must lie in [0, {size}); got {outside}."
+        )
+    return not unsorted.any()
+
+
+def _bounds(indices: NDArray[Any], size: int, n_parts: int) -> NDArray[np.int64]:
+    """Return where to cut lines so that the parts have about as many entries each."""
+    before = np.cumsum(np.bincount(indices, minlength=size))
+    inner = np.searchsorted(before, np.arange(1, n_parts) * (len(indices) / n_parts))
+    return np.concatenate([[0], np.minimum(inner + 1, size), [size]])
+
+
+def gather_products(
+    matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """Write the matrix (lines, size) times ``dense`` (size, R), C-contiguous."""
+    _launch(
+        _sparse.gather_products,
+        matrix.data.size * out.shape[1],
+        matrix.data,
+        matrix.indices,
+        matrix.starts,
+        dense,
+        matrix.chunks,
+        out,
+    )
+
+
+def scatter_products(
+    matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """Write the transposed matrix times ``dense`` (lines, R), C-contiguous."""
+    _launch(
+        _sparse.scatter_products,
+        matrix.data.size * out.shape[1],
+        matrix.data,
+        matrix.indices,
+        matrix.starts,
+        dense,
+        matrix.bounds,
+        matrix.splits,
+        out,
+    )
