@@ -6,10 +6,19 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends._numpy import _launch, _operand
-from skxent.kernels import _sparse
+from skxent.backends._numpy import CHUNK_SIZE, _launch, _operand
+from skxent.kernels import _dual_rows, _sparse
+from skxent.kernels._groups import MOST_LANES
 
-__all__ = ["Compressed", "compress", "gather_products", "scatter_products"]
+__all__ = [
+    "Compressed",
+    "compress",
+    "dual_epoch",
+    "dual_gap",
+    "gather_products",
+    "scatter_products",
+    "squared_norms",
+]
 
 # Entries of a chunk of lines, at least.
 CHUNK_ENTRIES = 1 << 14
@@ -17,6 +26,8 @@ MOST_CHUNKS = 256
 # Entries that a line has on average for each thread that goes through all lines; the
 # splits then take less than 10 % of the memory of the matrix.
 ENTRIES_PER_PART = 6
+# Multiplications between two looks for Ctrl-C: less than 100 ms.
+SIZE_OF_CALL = 1 << 24
 
 
 class Compressed(NamedTuple):
@@ -131,3 +142,55 @@ def scatter_products(
         matrix.splits,
         out,
     )
+
+
+def squared_norms(matrix: Compressed) -> NDArray[np.float64]:
+    """Return the squared norm of each line."""
+    norms = np.empty(len(matrix.starts) - 1)
+    work = np.zeros(matrix.size)
+    _launch(_dual_rows.squared_norms, 0, *matrix[:3], work, norms)
+    return norms
+
+
+def dual_epoch(
+    matrix: Compressed,
+    order: NDArray[np.intp],
+    mass: NDArray[np.float64],
+    curvature: NDArray[np.float64],
+    rates: NDArray[np.float64],
+    coef: NDArray[Any],
+    bias: NDArray[Any],
+    shares: NDArray[Any],
+) -> None:
+    """Solve the rows of the dual in an order; see the kernel. Ctrl-C gets through."""
+    work = np.empty(4 * (max(2, coef.shape[1]) + MOST_LANES), coef.dtype)
+    n_calls = 1 + matrix.data.size * coef.shape[1] // SIZE_OF_CALL
+    for some in np.array_split(order, n_calls):
+        _launch(
+            _dual_rows.dual_epoch,
+            0,  # rows follow one another
+            *matrix[:3],
+            some,
+            mass,
+            curvature,
+            rates,
+            coef,
+            bias,
+            shares,
+            work,
+        )
+
+
+def dual_gap(
+    logits: NDArray[Any],
+    bias: NDArray[Any],
+    shares: NDArray[Any],
+    mass: NDArray[np.float64],
+) -> float:
+    """Return the sum of mass times divergence of the shares from the softmax."""
+    rows = max(1, CHUNK_SIZE // logits.shape[1])
+    partial = np.empty(-(-len(logits) // rows))
+    _launch(
+        _dual_rows.dual_gaps, logits.size, logits, bias, shares, mass, rows, partial
+    )
+    return float(partial.sum())

@@ -23,11 +23,17 @@ c)``, p the softmax, which is the minimum for small and for large ``c``, two ste
 
 Conventions
 -----------
-Lines, entries and ``dense`` are those of :mod:`skxent.kernels._sparse`; lines are rows
-of X. ``coef`` (p, K), ``bias`` (K,) and ``shares`` (n, K), the distributions, are of one
-dtype.
+Lines and entries are those of :mod:`skxent.kernels._sparse`; lines are rows of X.
+``coef`` (p, R), ``bias`` (R,), ``logits`` (n, R) without it, and ``shares`` (n, R), the
+distributions, are of one dtype. R is K, or 1 for two classes: the second one's, whose
+logit alone is not 0. ``mass`` and ``curvature`` (n,) are float64; a row without mass is
+left out. ``work`` holds ``4 (K + MOST_LANES)`` numbers.
 """
 
+import numpy as np
+from numba import prange
+
+from skxent.kernels._groups import MOST_LANES
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._simd import (
     advance,
@@ -36,28 +42,28 @@ from skxent.kernels._simd import (
     load,
     load_part,
     maximum,
+    muladd,
     pointer,
-    prefetch,
-    scratch,
     select,
     spread,
     store,
     store_part,
     total,
 )
-from skxent.kernels._sparse import gather_line, scatter_line
+from skxent.kernels._sparse import ask_for, gather_line, scatter_line
 from skxent.kernels._vector import exp_nonpositive, log
 
 N_STEPS = 2
 LOWEST = -60.0  # logits further below the largest count as that, to stay normal numbers
 SMALLEST = 1e-30
+UNLIKELY = -1e30  # a logit that no row has
 
 
 @inner
 def start_of_row(z, shares, c, n_classes, u):
     """Write the start of ``u``; logits become differences to their largest."""
     n = lanes(z)
-    top = spread(LOWEST / SMALLEST, z)
+    top = spread(UNLIKELY, z)
     for k in range(0, n_classes, n):
         top = maximum(load(z, k), top)
     top = spread(largest(top), z)
@@ -109,13 +115,10 @@ def solve_row(z, shares, c, n_classes, u):
 
 
 @inner
-def ask_for_row(data, indices, begin, end, coef, n_classes):
-    """Ask for what a row multiplies."""
-    n = lanes(coef)
+def ask_for_row(indices, begin, end, coef, n_columns):
+    """Ask for the coefficients that a row multiplies."""
     for j in range(begin, end):
-        at = indices[j] * n_classes
-        for k in range(at, at + n_classes, n):
-            prefetch(coef, k)
+        ask_for(coef, indices[j] * n_columns, (indices[j] + 1) * n_columns)
 
 
 @inner
@@ -127,27 +130,41 @@ def copy_row(p, n_classes, fill, out):
 
 
 @inner
-def dual_row(
-    data, indices, begin, end, last, coef, bias, n_classes, share, mass, c, rates, work
-):
+def read_row(z, bias, share, n_columns, old):
+    """Add the bias to the logits; make them and the shares whole vectors."""
+    n_classes = max(2, n_columns)
+    if n_columns == 1:
+        z[1] = z[0] + bias[0]
+        z[0] = bias[0] * 0
+        old[0] = 1 - share[0]
+        old[1] = share[0]
+        copy_row(old, n_classes, 0.0, old)
+    else:
+        for k in range(n_columns):
+            z[k] += bias[k]
+        copy_row(share, n_classes, 0.0, old)
+    copy_row(z, n_classes, UNLIKELY, z)
+
+
+@inner
+def dual_row(matrix, begin, end, coef, bias, n_columns, share, mass, c, rates, work):
     """Solve a row and move the coefficients."""
+    data, indices, last = matrix
     n = lanes(coef)
+    n_classes = max(2, n_columns)
     width = (n_classes + n - 1) // n * n
     z, u, old = work, advance(work, width), advance(work, 2 * width)
-    gather_line(data, indices, begin, end, last, coef, n_classes, z)
-    for k in range(n_classes):
-        z[k] += bias[k]
-    copy_row(z, n_classes, 2 * LOWEST / SMALLEST, z)
-    copy_row(share, n_classes, 0.0, old)
-    solve_row(z, old, c, n_classes, u)
-    for k in range(0, n_classes, n):
-        x = load(u, k)
-        store_part(x, share, k, n_classes - k)
-        store((load(old, k) - x) * mass, z, k)
-    for k in range(n_classes):
-        bias[k] += z[k] * rates[1]
-        z[k] *= rates[0]
-    scatter_line(data, indices, begin, end, last, z, n_classes, coef)
+    gather_line(data, indices, begin, end, last, coef, n_columns, z)
+    read_row(z, bias, share, n_columns, old)
+    # two classes move against one another: c / 2 |u - P|^2 is c (u_1 - P_1)^2
+    solve_row(z, old, c if n_columns > 1 else c * 0.5, n_classes, u)
+    first = n_classes - n_columns
+    for k in range(n_columns):
+        move = (old[first + k] - u[first + k]) * type(u[0])(mass)
+        share[k] = u[first + k]
+        bias[k] += move * type(u[0])(rates[1])
+        z[k] = move * type(u[0])(rates[0])
+    scatter_line(data, indices, begin, end, last, z, n_columns, coef)
 
 
 @twins
@@ -158,33 +175,92 @@ def dual_epoch(
 
     ``rates`` is what moves the coefficients and the bias with a unit of dual mass.
     """
-    n_classes = coef.shape[1]
+    n_columns = coef.shape[1]
     for t in range(order.size):
         i = order[t]
         if t + 1 < order.size:
             ahead = order[t + 1]
             ask_for_row(
-                pointer(data),
                 pointer(indices),
                 starts[ahead],
                 starts[ahead + 1],
                 pointer(coef),
-                n_classes,
+                n_columns,
             )
         if mass[i] == 0:
             continue
         dual_row(
-            pointer(data),
-            pointer(indices),
+            (pointer(data), pointer(indices), indices.size - 1),
             starts[i],
             starts[i + 1],
-            indices.size - 1,
             pointer(coef),
             pointer(bias),
-            n_classes,
-            advance(pointer(shares), i * n_classes),
+            n_columns,
+            advance(pointer(shares), i * n_columns),
             mass[i],
             curvature[i],
             pointer(rates),
             pointer(work),
         )
+
+
+@inner
+def divergence(z, u, n_classes):
+    """Return ``sum_k u_k log(u_k / p_k)``, p the softmax; both are whole vectors."""
+    n = lanes(z)
+    top = spread(UNLIKELY, z)
+    for k in range(0, n_classes, n):
+        top = maximum(load(z, k), top)
+    top = spread(largest(top), z)
+    sums = spread(0.0, z)
+    for k in range(0, n_classes, n):
+        x = maximum(load(z, k) - top, LOWEST)
+        x = exp_nonpositive(x)
+        store(x, z, k)
+        sums = sums + x
+    scale = spread(1.0, z) / spread(total(sums), z)
+    sums = spread(0.0, z)
+    for k in range(0, n_classes, n):
+        p = load(z, k) * scale
+        x = load(u, k)
+        t = (x - p) / p
+        # the difference of two numbers that are nearly the same, as a series
+        series = muladd(muladd(t, -0.05, 1.0 / 12.0), t, -1.0 / 6.0)
+        near = p * t * t * muladd(series, t, 0.5)
+        far = x * log(maximum(x, SMALLEST) / p) - (x - p)
+        sums = sums + select((t < 0.05) & (t > -0.05), near, far)
+    return total(sums)
+
+
+@twins
+def dual_gaps(logits, bias, shares, mass, rows_per_chunk, partial_out):
+    """Write the sum of mass times divergence of each chunk of rows."""
+    n_rows, n_columns = logits.shape
+    n_classes = max(2, n_columns)
+    for chunk in prange(partial_out.size):
+        work = np.empty(4 * (n_classes + MOST_LANES), logits.dtype)
+        z, u = pointer(work), advance(pointer(work), n_classes + MOST_LANES)
+        begin = chunk * rows_per_chunk
+        gap = 0.0
+        for i in range(begin, min(begin + rows_per_chunk, n_rows)):
+            for k in range(n_columns):
+                z[k] = logits[i, k]
+            share = advance(pointer(shares), i * n_columns)
+            read_row(z, pointer(bias), share, n_columns, u)
+            if mass[i] != 0:
+                gap += mass[i] * divergence(z, u, n_classes)
+        partial_out[chunk] = gap
+
+
+@twins
+def squared_norms(data, indices, starts, work, norms_out):
+    """Write the squared norm of each line; ``work`` holds a zero for each place."""
+    for i in range(norms_out.size):
+        square = 0.0
+        for j in range(starts[i], starts[i + 1]):
+            before = work[indices[j]]
+            work[indices[j]] = before + data[j]
+            square += data[j] * (data[j] + 2 * before)
+        for j in range(starts[i], starts[i + 1]):
+            work[indices[j]] = 0
+        norms_out[i] = square
