@@ -16,7 +16,9 @@ __all__ = [
     "dual_epoch",
     "dual_gap",
     "gather_products",
+    "gather_squares",
     "scatter_products",
+    "scatter_squares",
     "squared_norms",
 ]
 
@@ -142,6 +144,24 @@ def scatter_products(
         matrix.splits,
         out,
     )
+
+
+def gather_squares(
+    matrix: Compressed, weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the sums of squares of each line, their places weighted (size,)."""
+    out = np.empty(len(matrix.starts) - 1)
+    _launch(_sparse.gather_squares, 0, *matrix[:3], weight, out)
+    return out
+
+
+def scatter_squares(
+    matrix: Compressed, weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the sums of squares of each place, the lines weighted (lines,)."""
+    out = np.zeros(matrix.size)
+    _launch(_sparse.scatter_squares, 0, *matrix[:3], weight, out)
+    return out
 
 
 def squared_norms(matrix: Compressed) -> NDArray[np.float64]:

@@ -196,6 +196,24 @@ def scatter_products(data, indices, starts, dense, bounds, splits, out):
 
 
 @twins
+def gather_squares(data, indices, starts, weight, out):
+    """Write, for each line, the sum of squares times the weight of their places."""
+    for i in range(starts.size - 1):
+        square = 0.0
+        for j in range(starts[i], starts[i + 1]):
+            square += data[j] * data[j] * weight[indices[j]]
+        out[i] = square
+
+
+@twins
+def scatter_squares(data, indices, starts, weight, out):
+    """Add, for each place, the sum of squares times the weight of their lines."""
+    for i in range(starts.size - 1):
+        for j in range(starts[i], starts[i + 1]):
+            out[indices[j]] += data[j] * data[j] * weight[i]
+
+
+@twins
 def survey_lines(indices, starts, size, chunks, wrong_out, unsorted_out):
     """Count, for each chunk of lines, indices outside ``[0, size)`` and descents."""
     for chunk in prange(chunks.size - 1):

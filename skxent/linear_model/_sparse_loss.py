@@ -1,0 +1,248 @@
+r"""The objective of softmax regression on sparse data.
+
+The function is that of :mod:`skxent.linear_model._linear_loss`. Solvers for sparse data
+work on ``weights`` (p, S), the coefficients of a feature side by side, and ``bias``
+(S,). S is K, and the ridge is ``|W|^2``: a solver that starts where the classes' mean
+is 0 stays there, since gradients do. For two classes S is 1.
+
+Conventions
+-----------
+n samples, p features, K classes, R = K - 1. ``coef`` is (R, p) or (R, p + 1), float64,
+relative to the first class. Products are computed in the dtype of what X is multiplied
+with, and X is never copied.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.backends import EncodedTargets, backend_for
+from skxent.backends._sparse import (
+    Compressed,
+    compress,
+    gather_products,
+    gather_squares,
+    scatter_products,
+    scatter_squares,
+)
+from skxent.losses._targets import mass_and_weight
+
+__all__ = ["SparseDesign", "SparseLinearCrossEntropy"]
+
+Coef = NDArray[np.float64]
+
+FEATURES_PER_BLOCK = 512
+
+
+class SparseDesign:
+    """A sparse matrix that has been checked, and the products with it.
+
+    Parameters
+    ----------
+    X : sparse matrix or array of shape (n, p)
+        CSR or CSC, float32 or float64, of any integer indices.
+    """
+
+    def __init__(self, X: Any) -> None:
+        self.X = X
+        self.by_rows = X.format == "csr"
+        self.matrix: Compressed = compress(
+            X.data, X.indices, X.indptr, X.shape[1] if self.by_rows else X.shape[0]
+        )
+
+    def product(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return ``X @ weights``, in the dtype of the (p, S) weights."""
+        out = np.empty((self.X.shape[0], weights.shape[1]), weights.dtype)
+        multiply = gather_products if self.by_rows else scatter_products
+        multiply(self.matrix, np.ascontiguousarray(weights), out)
+        return out
+
+    def pull_back(self, residual: NDArray[Any]) -> NDArray[Any]:
+        """Return ``X.T @ residual``, in the dtype of the (n, S) residual."""
+        out = np.empty((self.X.shape[1], residual.shape[1]), residual.dtype)
+        multiply = scatter_products if self.by_rows else gather_products
+        multiply(self.matrix, np.ascontiguousarray(residual), out)
+        return out
+
+    def squares(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum of squares of each column, the rows weighted (n,)."""
+        sums = scatter_squares if self.by_rows else gather_squares
+        return sums(self.matrix, weight)
+
+
+class SparseLinearCrossEntropy:
+    """Mean cross-entropy of a linear model plus a ridge, with its derivatives.
+
+    Parameters
+    ----------
+    X : sparse matrix or array of shape (n, p)
+        CSR or CSC, float32 or float64.
+    targets : EncodedTargets
+        The targets and every option.
+    n_classes : int
+        K, at least 2.
+    fit_intercept : bool
+        Whether the last column of the coefficients is an intercept, without penalty.
+    l2 : float
+        The factor of the ridge.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        targets: EncodedTargets,
+        *,
+        n_classes: int,
+        fit_intercept: bool,
+        l2: float,
+    ) -> None:
+        self.X = X
+        self.design = SparseDesign(X)
+        self.targets = targets
+        self.n_classes = n_classes
+        self.n_outputs = 1 if n_classes == 2 else n_classes
+        self.fit_intercept = fit_intercept
+        self.l2 = l2
+        self.backend = backend_for(X.data)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the coefficients."""
+        return self.n_classes - 1, self.X.shape[1] + self.fit_intercept
+
+    def take(
+        self, rows: NDArray[np.intp], *, l2: float | None = None
+    ) -> "SparseLinearCrossEntropy":
+        """Return the objective of some rows: an estimate of this one with the same l2."""
+        share = len(rows) / self.X.shape[0]
+        targets = self.targets.rows(rows)
+        return SparseLinearCrossEntropy(
+            self.X[rows],
+            targets._replace(denominator=targets.denominator * share),
+            n_classes=self.n_classes,
+            fit_intercept=self.fit_intercept,
+            l2=self.l2 if l2 is None else l2,
+        )
+
+    # -- the coordinates of solvers for sparse data ------------------------------------
+
+    def weights_of(self, coef: Coef, dtype: Any) -> tuple[NDArray[Any], Coef]:
+        """Return ``weights``, in a dtype, and ``bias`` of coefficients."""
+        p = self.X.shape[1]
+        first = self.n_outputs - len(coef)
+        weights = np.zeros((p, self.n_outputs), dtype)
+        bias = np.zeros(self.n_outputs)
+        for some in _blocks(p):
+            weights[some, first:] = coef[:, some].T
+        if self.fit_intercept:
+            bias[first:] = coef[:, p]
+        if first:
+            weights -= weights.mean(axis=1, keepdims=True)
+            bias -= bias.mean()
+        return weights, bias
+
+    def coef_of(self, weights: NDArray[Any], bias: Coef) -> Coef:
+        """Undo :meth:`weights_of`."""
+        p = self.X.shape[1]
+        coef = np.empty(self.shape)
+        first = self.n_outputs - len(coef)
+        for some in _blocks(p):
+            block = weights[some, first:].astype(np.float64, copy=False)
+            coef[:, some] = (block - weights[some, :first]).T
+        if self.fit_intercept:
+            coef[:, p] = bias[first:] - bias[:first]
+        return coef
+
+    def loss_and_residual(
+        self, product: NDArray[Any], bias: Coef
+    ) -> tuple[float, NDArray[Any]]:
+        """Return the mean loss, and its gradient with respect to ``product`` + bias."""
+        z = self._logits(product + bias.astype(product.dtype))
+        scale = 1.0 / self.targets.denominator
+        no_losses = np.empty(0, dtype=z.dtype)
+        total = self.backend.softmax_loss(z, self._targets_as(z.dtype), no_losses, z, scale)
+        return total * scale, self._outputs(z)
+
+    def curvature(
+        self, product: NDArray[Any], bias: Coef
+    ) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """Return the map of changes of ``product`` + bias to those of the residual."""
+        z = self._logits(product + bias.astype(product.dtype))
+        mass, weight = mass_and_weight(self.targets)
+        scale = 1.0 / self.targets.denominator
+
+        def curved(change: NDArray[Any]) -> NDArray[Any]:
+            out = np.empty_like(z)
+            v = self._logits(change)
+            self.backend.softmax_curvature(z, mass, weight, v, scale, out)
+            return self._outputs(out)
+
+        return curved
+
+    def _targets_as(self, dtype: np.dtype[Any]) -> EncodedTargets:
+        """Return the targets as the kernels take them beside logits of a dtype."""
+        target = self.targets.target
+        if target.ndim == 1 or target.dtype == dtype:
+            return self.targets
+        return self.targets._replace(target=target.astype(dtype))
+
+    def _logits(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return (n, K) logits; 0 for the first of two classes."""
+        if self.n_outputs > 1:
+            return outputs
+        return np.hstack([np.zeros_like(outputs), outputs])
+
+    def _outputs(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """Undo `_logits`."""
+        return logits if self.n_outputs > 1 else np.ascontiguousarray(logits[:, 1:])
+
+    # -- the coordinates of all solvers ------------------------------------------------
+
+    def value_and_gradient(self, coef: Coef) -> tuple[float, Coef]:
+        """Return the objective and its gradient."""
+        weights, bias = self.weights_of(coef, self.X.dtype)
+        value, residual = self.loss_and_residual(self.design.product(weights), bias)
+        gradient = self.design.pull_back(residual)
+        gradient += weights.dtype.type(self.l2) * weights
+        value += 0.5 * self.l2 * squared_norm(weights)
+        return value, self._slope(gradient, residual)
+
+    def curvature_at(self, coef: Coef) -> Callable[[Coef], Coef]:
+        """Return ``v -> H v`` with the Hessian at ``coef``; keeps the logits."""
+        weights, bias = self.weights_of(coef, self.X.dtype)
+        curved = self.curvature(self.design.product(weights), bias)
+
+        def product(vector: Coef) -> Coef:
+            v, shift = self.weights_of(vector, self.X.dtype)
+            change = curved(self.design.product(v) + shift.astype(v.dtype))
+            result = self.design.pull_back(change)
+            result += v.dtype.type(self.l2) * v
+            return self._slope(result, change)
+
+        return product
+
+    def _slope(self, weights: NDArray[Any], residual: NDArray[Any]) -> Coef:
+        """Return a gradient with respect to ``coef``; classes have the mean 0."""
+        p = self.X.shape[1]
+        gradient = np.empty(self.shape)
+        first = self.n_outputs - len(gradient)
+        for some in _blocks(p):
+            gradient[:, some] = weights[some, first:].T
+        if self.fit_intercept:
+            gradient[:, p] = residual[:, first:].sum(axis=0, dtype=np.float64)
+        return gradient
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    """Yield blocks of features that are turned in the cache."""
+    for begin in range(0, size, FEATURES_PER_BLOCK):
+        yield slice(begin, min(begin + FEATURES_PER_BLOCK, size))
+
+
+def squared_norm(array: NDArray[Any]) -> float:
+    """Return the sum of squares; of float32, the parts are added up in float64."""
+    flat = array.reshape(-1)
+    parts = [flat[i : i + 4096] for i in range(0, flat.size, 4096)]
+    return float(sum(float(np.vdot(part, part)) for part in parts))

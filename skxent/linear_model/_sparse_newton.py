@@ -1,0 +1,175 @@
+"""Newton's method for sparse data: conjugate gradients on products with the Hessian.
+
+Gradients are float64 and all that conjugate gradients compute is float32, which halves
+what a product reads: their result need not be better than a percent. Columns are scaled
+by an estimate of their curvature.
+
+R. S. Dembo, S. C. Eisenstat, T. Steihaug, "Inexact Newton Methods", SIAM Journal on
+Numerical Analysis 19, 1982: the precision of a step.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.linear_model._solvers import Settings, SolverStatus
+from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
+from skxent.linear_model._trace import Trace
+from skxent.losses._targets import mass_and_weight
+
+__all__ = ["descend_newton"]
+
+Coef = NDArray[np.float64]
+
+# Share of the decrease that conjugate gradients may leave, at most and at least.
+LARGEST_SHARE, LEAST_SHARE = 0.3, 1e-3
+MOST_PRODUCTS = 200
+# Armijo's condition; rounding may hide a decrease by less of the value than this.
+SUFFICIENT = 1e-4
+NOISE = 1e-12
+MOST_HALVINGS = 30
+
+
+class _Step(NamedTuple):
+    """A direction, what it changes the logits by, and the decrease it predicts."""
+
+    weights: NDArray[Any]
+    bias: Coef
+    product: NDArray[Any]
+    decrease: float
+
+
+class _Scale(NamedTuple):
+    """An approximate inverse Hessian: numbers for the features and the intercept."""
+
+    weights: NDArray[Any]  # (p, 1)
+    bias: float
+
+
+def _scale_of(objective: SparseLinearCrossEntropy) -> _Scale:
+    """Return the scale at equal probabilities, where curvature is largest."""
+    mass, weight = mass_and_weight(objective.targets)
+    mass = mass * weight if weight.size else mass
+    evenly = (objective.n_classes - 1) / objective.n_classes**2
+    mass = mass * (evenly / objective.targets.denominator)
+    curvature = objective.design.squares(mass) + objective.l2
+    curvature[curvature == 0] = 1.0  # an empty column without penalty
+    total = float(mass.sum()) if objective.fit_intercept else np.inf
+    return _Scale((1.0 / curvature).astype(np.float32)[:, None], 1.0 / total)
+
+
+def _newton_step(
+    objective: SparseLinearCrossEntropy,
+    curved: Callable[[NDArray[Any]], NDArray[Any]],
+    gradient: tuple[NDArray[Any], Coef],
+    scale: _Scale,
+    share_at: Callable[[float], float],
+) -> _Step:
+    """Solve for the Newton step until little of the decrease is left.
+
+    ``share_at(decrease)`` is the share that may be.
+    """
+    l2 = np.float32(objective.l2)
+    r, r_bias = -gradient[0].astype(np.float32), -gradient[1]
+    v, v_bias = r * scale.weights, r_bias * scale.bias
+    square = float(np.vdot(r, v)) + float(r_bias @ v_bias)
+    weights, bias = np.zeros_like(r), np.zeros_like(r_bias)
+    product = np.zeros((objective.X.shape[0], len(bias)), np.float32)
+    decrease = 0.0
+    for n_products in range(1, MOST_PRODUCTS + 1):
+        change = objective.design.product(v)
+        change += v_bias.astype(np.float32)
+        residual = curved(change)
+        h = objective.design.pull_back(residual)
+        h += l2 * v
+        h_bias = residual.sum(axis=0, dtype=np.float64)
+        curvature = float(np.vdot(v, h)) + float(v_bias @ h_bias)
+        if not curvature > 0:  # rounding
+            break
+        size = square / curvature
+        weights += np.float32(size) * v
+        bias += size * v_bias
+        product += np.float32(size) * change
+        r -= np.float32(size) * h
+        r_bias = r_bias - size * h_bias
+        decrease += 0.5 * size * square
+        # the terms of the decrease fall: as many more as there were bound what is left
+        if 0.5 * size * square * n_products <= share_at(decrease) * decrease:
+            break
+        h = r * scale.weights
+        h_bias = r_bias * scale.bias
+        last, square = square, float(np.vdot(r, h)) + float(r_bias @ h_bias)
+        v *= np.float32(square / last)
+        v += h
+        v_bias = h_bias + square / last * v_bias
+    return _Step(weights, bias, product, decrease)
+
+
+def _length(
+    objective: SparseLinearCrossEntropy,
+    weights: Coef,
+    outputs: tuple[Coef, Coef],
+    step: _Step,
+    value: float,
+) -> float:
+    """Return how much of a step lowers the objective enough, 0 if nothing does.
+
+    Logits and ridge along the step take no product with X.
+    """
+    product, bias = outputs
+    along = objective.l2 * float(np.vdot(weights, step.weights))
+    across = 0.5 * objective.l2 * squared_norm(step.weights)
+    ridge = 0.5 * objective.l2 * squared_norm(weights)
+    length = 1.0
+    for _ in range(MOST_HALVINGS):
+        loss, _ = objective.loss_and_residual(product + length * step.product, bias)
+        new = loss + ridge + length * along + length**2 * across
+        if new <= value - 2 * SUFFICIENT * length * step.decrease:
+            return length
+        length *= 0.5
+    return 0.0
+
+
+def descend_newton(
+    objective: SparseLinearCrossEntropy,
+    weights: Coef,
+    bias: Coef,
+    settings: Settings,
+    trace: Trace,
+) -> tuple[SolverStatus, Coef, Coef]:
+    """Take Newton steps; return how it ended, and the weights and the bias."""
+    enough = settings.tol**2
+    scale = _scale_of(objective)
+    while True:
+        product = objective.design.product(weights)
+        value, residual = objective.loss_and_residual(product, bias)
+        value += 0.5 * objective.l2 * squared_norm(weights)
+        slope = objective.design.pull_back(residual)
+        slope += objective.l2 * weights
+        gradient = slope, residual.sum(axis=0)
+        del residual
+        curved = objective.curvature(product.astype(np.float32), bias)
+
+        def share_at(decrease: float, value: float = value) -> float:
+            root = (decrease / abs(value)) ** 0.5
+            return float(min(max(root, LEAST_SHARE), LARGEST_SHARE))
+
+        step = _newton_step(objective, curved, gradient, scale, share_at)
+        del slope, gradient, curved
+        trace.add(value, step.decrease)
+        stops = settings.stop is not None and settings.stop(
+            objective.coef_of(weights, bias)
+        )
+        if stops or trace.estimates[-1] <= enough:
+            return SolverStatus.CONVERGED, weights, bias
+        if len(trace.values) > settings.max_iter:
+            return SolverStatus.MAX_ITER, weights, bias
+        length = _length(objective, weights, (product, bias), step, value)
+        if length == 0:
+            noisy = trace.estimates[-1] <= NOISE
+            status = SolverStatus.CONVERGED if noisy else SolverStatus.LINE_SEARCH
+            return status, weights, bias
+        weights = weights + length * step.weights
+        bias = bias + length * step.bias

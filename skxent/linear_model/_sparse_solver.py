@@ -1,0 +1,45 @@
+"""The solver for sparse data: dual coordinate ascent, then Newton where that is slow.
+
+Text has rows of few features, most of them rare: the dual is nearly separable, and an
+epoch of coordinate ascent worth ten gradients. Where rows are long beside the penalty,
+or there is none, or X is stored by columns, Newton's method goes on from there.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skxent.linear_model._dual_ascent import ascend_dual
+from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
+from skxent.linear_model._sparse_newton import descend_newton
+from skxent.linear_model._trace import Trace
+
+__all__ = ["minimize_sparse"]
+
+
+def minimize_sparse(
+    objective: SparseLinearCrossEntropy,
+    coef: NDArray[np.float64],
+    settings: Settings,
+) -> SolverResult:
+    """Minimise to a relative suboptimality of ``settings.tol**2``."""
+    trace = Trace()
+    status = SolverStatus.CONVERGED
+    stops = False
+    if objective.design.by_rows and objective.l2 > 0:
+        stops, weights, bias = ascend_dual(objective, coef, settings, trace)
+    else:
+        weights, bias = objective.weights_of(coef, np.float64)
+    if not stops:
+        if trace.values:
+            trace.forget()
+        status, weights, bias = descend_newton(
+            objective, weights, bias, settings, trace
+        )
+    return SolverResult(
+        coef=objective.coef_of(weights, bias),
+        value=trace.values[-1],
+        n_iter=len(trace.values) - 1,
+        status=status,
+        history=trace.history(),
+    )
