@@ -74,9 +74,7 @@ def compress(
         bounds = _bounds(indices, size, n_parts)
     splits = np.empty((len(starts) - 1, len(bounds) - 2), np.int32)
     if splits.size:
-        _launch(
-            _sparse.split_lines, entries, indices, starts, bounds, chunks, splits
-        )
+        _launch(_sparse.split_lines, entries, indices, starts, bounds, chunks, splits)
     return Compressed(data, indices, starts, size, chunks, bounds, splits)
 
 
@@ -113,9 +111,7 @@ def _bounds(indices: NDArray[Any], size: int, n_parts: int) -> NDArray[np.int64]
     return np.concatenate([[0], np.minimum(inner + 1, size), [size]])
 
 
-def gather_products(
-    matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]
-) -> None:
+def gather_products(matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]) -> None:
     """Write the matrix (lines, size) times ``dense`` (size, R), C-contiguous."""
     _launch(
         _sparse.gather_products,

@@ -123,7 +123,7 @@ class _Dual:
         """Return the objective and the duality gap."""
         objective = self.objective
         product = objective.design.product(weights)
-        value, _ = objective.loss_and_residual(product, self.bias)
+        value = objective.loss(product, self.bias)
         value += 0.5 * objective.l2 * squared_norm(weights)
         dtype = weights.dtype
         gap = dual_gap(

@@ -9,7 +9,7 @@ Conventions
 -----------
 n samples, p features, K classes, R = K - 1. ``coef`` is (R, p) or (R, p + 1), float64,
 relative to the first class. Products are computed in the dtype of what X is multiplied
-with, and X is never copied.
+with, losses and gradients in float64, and X is never copied.
 """
 
 from collections.abc import Callable, Iterator
@@ -115,9 +115,9 @@ class SparseLinearCrossEntropy:
     def take(
         self, rows: NDArray[np.intp], *, l2: float | None = None
     ) -> "SparseLinearCrossEntropy":
-        """Return the objective of some rows: an estimate of this one with the same l2."""
+        """Return the objective of some rows, an estimate of this one."""
         share = len(rows) / self.X.shape[0]
-        targets = self.targets.rows(rows)
+        targets = self.targets.rows(rows)  # type: ignore[arg-type]
         return SparseLinearCrossEntropy(
             self.X[rows],
             targets._replace(denominator=targets.denominator * share),
@@ -147,23 +147,34 @@ class SparseLinearCrossEntropy:
         """Undo :meth:`weights_of`."""
         p = self.X.shape[1]
         coef = np.empty(self.shape)
-        first = self.n_outputs - len(coef)
         for some in _blocks(p):
-            block = weights[some, first:].astype(np.float64, copy=False)
-            coef[:, some] = (block - weights[some, :first]).T
+            coef[:, some] = self._from_first(weights[some].astype(np.float64)).T
         if self.fit_intercept:
-            coef[:, p] = bias[first:] - bias[:first]
+            coef[:, p] = self._from_first(bias)
         return coef
+
+    def _from_first(self, columns: Coef) -> Coef:
+        """Return columns of classes minus that of the first class."""
+        return columns if self.n_outputs == 1 else columns[..., 1:] - columns[..., :1]
 
     def loss_and_residual(
         self, product: NDArray[Any], bias: Coef
-    ) -> tuple[float, NDArray[Any]]:
+    ) -> tuple[float, Coef]:
         """Return the mean loss, and its gradient with respect to ``product`` + bias."""
-        z = self._logits(product + bias.astype(product.dtype))
+        z = self._logits(product + bias)
         scale = 1.0 / self.targets.denominator
-        no_losses = np.empty(0, dtype=z.dtype)
-        total = self.backend.softmax_loss(z, self._targets_as(z.dtype), no_losses, z, scale)
+        targets, no_losses = self._wide_targets(), np.empty(0)
+        total = self.backend.softmax_loss(z, targets, no_losses, z, scale)
         return total * scale, self._outputs(z)
+
+    def loss(self, product: NDArray[Any], bias: Coef) -> float:
+        """Return the mean loss alone."""
+        z = self._logits(product + bias)
+        nothing = np.empty((0, self.n_classes))
+        total = self.backend.softmax_loss(
+            z, self._wide_targets(), nothing[:, 0], nothing, 1.0
+        )
+        return total / self.targets.denominator
 
     def curvature(
         self, product: NDArray[Any], bias: Coef
@@ -181,12 +192,12 @@ class SparseLinearCrossEntropy:
 
         return curved
 
-    def _targets_as(self, dtype: np.dtype[Any]) -> EncodedTargets:
-        """Return the targets as the kernels take them beside logits of a dtype."""
+    def _wide_targets(self) -> EncodedTargets:
+        """Return the targets as the kernels take them beside float64 logits."""
         target = self.targets.target
-        if target.ndim == 1 or target.dtype == dtype:
+        if target.ndim == 1 or target.dtype == np.float64:
             return self.targets
-        return self.targets._replace(target=target.astype(dtype))
+        return self.targets._replace(target=target.astype(np.float64))
 
     def _logits(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return (n, K) logits; 0 for the first of two classes."""
@@ -202,10 +213,10 @@ class SparseLinearCrossEntropy:
 
     def value_and_gradient(self, coef: Coef) -> tuple[float, Coef]:
         """Return the objective and its gradient."""
-        weights, bias = self.weights_of(coef, self.X.dtype)
+        weights, bias = self.weights_of(coef, np.float64)
         value, residual = self.loss_and_residual(self.design.product(weights), bias)
         gradient = self.design.pull_back(residual)
-        gradient += weights.dtype.type(self.l2) * weights
+        gradient += self.l2 * weights
         value += 0.5 * self.l2 * squared_norm(weights)
         return value, self._slope(gradient, residual)
 

@@ -124,7 +124,7 @@ def _length(
     ridge = 0.5 * objective.l2 * squared_norm(weights)
     length = 1.0
     for _ in range(MOST_HALVINGS):
-        loss, _ = objective.loss_and_residual(product + length * step.product, bias)
+        loss = objective.loss(product + length * step.product, bias)
         new = loss + ridge + length * along + length**2 * across
         if new <= value - 2 * SUFFICIENT * length * step.decrease:
             return length
