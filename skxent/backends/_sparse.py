@@ -12,6 +12,7 @@ from skxent.kernels._groups import MOST_LANES
 
 __all__ = [
     "Compressed",
+    "Parts",
     "compress",
     "dual_epoch",
     "dual_gap",
@@ -19,6 +20,7 @@ __all__ = [
     "gather_squares",
     "scatter_products",
     "scatter_squares",
+    "share_out",
     "squared_norms",
 ]
 
@@ -40,7 +42,13 @@ class Compressed(NamedTuple):
     starts: NDArray[np.int64]  # (lines + 1,)
     size: int  # of a line
     chunks: NDArray[np.int64]  # of lines, with about as many entries each
-    bounds: NDArray[np.int64]  # parts of a line that threads add up to on their own
+    is_canonical: bool  # whether the indices of every line rise
+
+
+class Parts(NamedTuple):
+    """Parts of all lines, which threads add up to on their own."""
+
+    bounds: NDArray[np.int64]  # (parts + 1,)
     splits: NDArray[np.int32]  # (lines, parts - 1): where they begin, see the kernel
 
 
@@ -67,15 +75,30 @@ def compress(
     n_chunks = max(1, min(MOST_CHUNKS, entries // CHUNK_ENTRIES))
     chunks = np.searchsorted(starts, np.linspace(0, entries, n_chunks + 1))
     chunks[0], chunks[-1] = 0, len(starts) - 1
-    is_sorted = _survey(indices, starts, size, chunks)
-    bounds = np.array([0, size])
-    n_parts = min(numba.get_num_threads(), entries // (ENTRIES_PER_PART * len(starts)))
-    if is_sorted and n_parts > 1:
-        bounds = _bounds(indices, size, n_parts)
-    splits = np.empty((len(starts) - 1, len(bounds) - 2), np.int32)
+    is_canonical = _survey(indices, starts, size, chunks)
+    return Compressed(data, indices, starts, size, chunks, is_canonical)
+
+
+def share_out(matrix: Compressed) -> Parts:
+    """Cut the lines for as many threads as there are."""
+    n_lines = len(matrix.starts) - 1
+    bounds = np.array([0, matrix.size])
+    most = matrix.data.size // (ENTRIES_PER_PART * max(1, n_lines))
+    n_parts = min(numba.get_num_threads(), most)
+    if matrix.is_canonical and n_parts > 1:
+        bounds = _bounds(matrix.indices, matrix.size, n_parts)
+    splits = np.empty((n_lines, len(bounds) - 2), np.int32)
     if splits.size:
-        _launch(_sparse.split_lines, entries, indices, starts, bounds, chunks, splits)
-    return Compressed(data, indices, starts, size, chunks, bounds, splits)
+        _launch(
+            _sparse.split_lines,
+            matrix.data.size,
+            matrix.indices,
+            matrix.starts,
+            bounds,
+            matrix.chunks,
+            splits,
+        )
+    return Parts(bounds, splits)
 
 
 def _survey(
@@ -84,7 +107,7 @@ def _survey(
     size: int,
     chunks: NDArray[np.int64],
 ) -> bool:
-    """Return whether every line is sorted; raise for an index outside of it."""
+    """Return whether indices rise in every line; raise for one outside of it."""
     wrong, unsorted = np.empty((2, len(chunks) - 1), np.int64)
     _launch(
         _sparse.survey_lines,
@@ -126,7 +149,7 @@ def gather_products(matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]) 
 
 
 def scatter_products(
-    matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]
+    matrix: Compressed, parts: Parts, dense: NDArray[Any], out: NDArray[Any]
 ) -> None:
     """Write the transposed matrix times ``dense`` (lines, R), C-contiguous."""
     _launch(
@@ -136,8 +159,8 @@ def scatter_products(
         matrix.indices,
         matrix.starts,
         dense,
-        matrix.bounds,
-        matrix.splits,
+        parts.bounds,
+        parts.splits,
         out,
     )
 
@@ -163,7 +186,7 @@ def scatter_squares(
 def squared_norms(matrix: Compressed) -> NDArray[np.float64]:
     """Return the squared norm of each line."""
     norms = np.empty(len(matrix.starts) - 1)
-    work = np.zeros(matrix.size)
+    work = np.zeros(0 if matrix.is_canonical else matrix.size)
     _launch(_dual_rows.squared_norms, 0, *matrix[:3], work, norms)
     return norms
 

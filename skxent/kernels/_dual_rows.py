@@ -254,9 +254,17 @@ def dual_gaps(logits, bias, shares, mass, rows_per_chunk, partial_out):
 
 @twins
 def squared_norms(data, indices, starts, work, norms_out):
-    """Write the squared norm of each line; ``work`` holds a zero for each place."""
+    """Write the squared norm of each line.
+
+    ``work`` holds a zero for each place, or nothing if no line names one twice.
+    """
     for i in range(norms_out.size):
         square = 0.0
+        if not work.size:
+            for j in range(starts[i], starts[i + 1]):
+                square += data[j] * data[j]
+            norms_out[i] = square
+            continue
         for j in range(starts[i], starts[i + 1]):
             before = work[indices[j]]
             work[indices[j]] = before + data[j]

@@ -215,14 +215,14 @@ def scatter_squares(data, indices, starts, weight, out):
 
 @twins
 def survey_lines(indices, starts, size, chunks, wrong_out, unsorted_out):
-    """Count, for each chunk of lines, indices outside ``[0, size)`` and descents."""
+    """Count, for each chunk of lines, indices outside ``[0, size)``, not rising."""
     for chunk in prange(chunks.size - 1):
         wrong, unsorted = 0, 0
         for i in range(chunks[chunk], chunks[chunk + 1]):
             previous = -1
             for j in range(starts[i], starts[i + 1]):
                 wrong += (indices[j] < 0) | (indices[j] >= size)
-                unsorted += indices[j] < previous
+                unsorted += indices[j] <= previous
                 previous = indices[j]
         wrong_out[chunk] = wrong
         unsorted_out[chunk] = unsorted

@@ -14,7 +14,8 @@ The duality gap, a bound of the suboptimality but for what the intercept still m
 the sum over the rows of mass times the divergence of the row's distribution in the dual
 from the softmax of its logits.
 
-Epochs are float32: the coefficients are made anew of the distributions at the end.
+Epochs are float32. Where more is asked for, the coefficients are made anew of the
+distributions at the end.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from skxent.backends._sparse import dual_epoch, dual_gap, squared_norms
 from skxent.linear_model._solvers import Settings
-from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
+from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
 from skxent.linear_model._trace import Trace
 from skxent.losses._targets import mass_and_weight
 
@@ -33,13 +34,16 @@ __all__ = ["ascend_dual"]
 
 Coef = NDArray[np.float64]
 
-# Curvature that the intercept adds to that of a row, and the pull on it beside the mass
-# of all rows: small beside its curvature, so that it moves freely.
-INTERCEPT_SHARE = 0.01
-MOST_PULL = 5e-4
+# The pull on the intercept beside the mass of all rows, which is less than its curvature
+# by far: it moves freely. What that adds to the curvature of a row, beside the rest of
+# it or 1, is too little to slow the rows down.
+PULL_SHARE = 5e-4
+LEAST_CURVATURE, MOST_CURVATURE = 0.01, 0.2
 # Epochs that are worth it beside Newton's method, and before which there is no telling.
 MOST_EPOCHS_LEFT = 30
-FEWEST_EPOCHS = 3
+FEWEST_EPOCHS = 4
+# Relative error of an objective with float32 logits.
+PRECISION = 1e-9
 TINY = 1e-300
 
 
@@ -51,25 +55,27 @@ class _Dual:
         self.ridge = objective.l2 * objective.targets.denominator
         mass, weight = mass_and_weight(objective.targets)
         self.mass = mass * weight if weight.size else mass
-        norms = squared_norms(objective.design.matrix)
+        norms = squared_norms(objective.design.matrix) / self.ridge
         self.pull = np.inf
         if objective.fit_intercept:
-            total = float(self.mass.sum())
-            norm = max(float(self.mass @ norms) / total, TINY)
-            self.pull = min(self.ridge / (INTERCEPT_SHARE * norm), MOST_PULL * total)
+            self.pull = _pull(self.mass, norms)
         self.rates = np.array([1 / self.ridge, 1 / self.pull])
-        self.curvature = self.mass * (norms / self.ridge + 1 / self.pull)
+        self.curvature = self.mass * (norms + 1 / self.pull)
+        self.target = self._target()
         self.centre = np.zeros(objective.n_outputs)
-        self.weights, self.bias = objective.weights_of(coef, np.float32)
         if coef.any():
-            self.centre = self.bias
-            shares = self._shares_of(
-                objective.design.product(self.weights) + self.centre
-            )
-            self.shares = shares.astype(np.float32)
-            self.weights, self.bias = self.point(np.float32)
+            weights, self.centre = objective.weights_of(coef, np.float32)
+            logits = objective.design.product(weights) + self.centre
+            self.shares = self._shares_of(logits).astype(np.float32)
+            del weights, logits
+            self.weights = self.weights_as(np.float32)
+            self.product = objective.design.product(self.weights)
         else:
-            self.shares = self._target().astype(np.float32)
+            self.shares = self.target.astype(np.float32)
+            p = objective.X.shape[1]
+            self.weights = np.zeros((p, objective.n_outputs), np.float32)
+            self.product = np.zeros_like(self.shares)
+        self._settle()
 
     def _shares_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the softmax of logits, of the second class for two."""
@@ -90,13 +96,30 @@ class _Dual:
         t = t[:, -self.objective.n_outputs :] / np.maximum(t.sum(axis=1), TINY)[:, None]
         return np.asarray(t)
 
-    def point(self, dtype: Any) -> tuple[NDArray[Any], Coef]:
-        """Return the coefficients and the intercept of the distributions."""
-        residual = (self._target() - self.shares) * self.mass[:, None]
-        bias = self.centre + residual.sum(axis=0) / self.pull
+    def _residual(self) -> Coef:
+        """Return what the rows pull the coefficients by, the duals (n, S)."""
+        residual = self.target - self.shares
+        residual *= self.mass[:, None]
+        return residual
+
+    def _settle(self) -> None:
+        """Take the intercept, the objective and the gap from product and shares."""
+        objective = self.objective
+        total = objective.targets.denominator
+        residual = self._residual()
+        self.bias = self.centre + residual.sum(axis=0) / self.pull
+        # ridge |W|^2 is the inner product of the duals with their logits
+        ridge = float(np.vdot(residual, self.product)) / total
+        self.value = objective.loss(self.product, self.bias) + 0.5 * ridge
+        bias = self.bias.astype(self.product.dtype)
+        shares = self.shares.astype(bias.dtype, copy=False)
+        self.gap = dual_gap(self.product, bias, shares, self.mass) / total
+
+    def weights_as(self, dtype: Any) -> NDArray[Any]:
+        """Return the coefficients that the distributions make, computed anew."""
+        residual = self._residual()
         residual /= self.ridge
-        weights = self.objective.design.pull_back(residual.astype(dtype))
-        return weights, bias
+        return self.objective.design.pull_back(residual.astype(dtype, copy=False))
 
     def epoch(self, order: NDArray[np.intp]) -> None:
         """Solve the rows in an order."""
@@ -111,25 +134,27 @@ class _Dual:
             bias,
             self.shares,
         )
-        # that of the kernel is float32
-        moved = self.mass @ (self._target() - self.shares)
-        self.bias = self.centre + moved / self.pull
+        self.product = self.objective.design.product(self.weights)
+        self._settle()
 
     def move_centre(self) -> None:
         """Pull the intercept to where it is; the same distributions move it on."""
         self.bias, self.centre = 2 * self.bias - self.centre, self.bias
 
-    def measure(self, weights: NDArray[Any]) -> tuple[float, float]:
-        """Return the objective and the duality gap."""
-        objective = self.objective
-        product = objective.design.product(weights)
-        value = objective.loss(product, self.bias)
-        value += 0.5 * objective.l2 * squared_norm(weights)
-        dtype = weights.dtype
-        gap = dual_gap(
-            product, self.bias.astype(dtype), self.shares.astype(dtype), self.mass
-        )
-        return value, gap / objective.targets.denominator
+    def refine(self) -> None:
+        """Compute the coefficients of the distributions in float64."""
+        self.weights = self.weights_as(np.float64)
+        self.product = self.objective.design.product(self.weights)
+        self._settle()
+
+
+def _pull(mass: Coef, norms: Coef) -> float:
+    """Return the penalty of the intercept's distance from where it was."""
+    total = max(float(mass.sum()), TINY)
+    mean = total / max(1, np.count_nonzero(mass))
+    rest: float = mean * float(mass @ norms) / total
+    added: float = max(mean / (PULL_SHARE * total), LEAST_CURVATURE * rest)
+    return mean / min(added, MOST_CURVATURE * max(rest, 1.0))
 
 
 def ascend_dual(
@@ -138,26 +163,27 @@ def ascend_dual(
     """Return whether to stop, and the weights and the bias where it ended."""
     enough = settings.tol**2
     dual = _Dual(objective, coef)
-    trace.add(*dual.measure(dual.weights))
+    trace.add(dual.value, dual.gap)
     stops = False
     for _ in range(settings.max_iter):
         dual.epoch(settings.random_state.permutation(objective.X.shape[0]))
-        trace.add(*dual.measure(dual.weights))
+        trace.add(dual.value, dual.gap)
         if settings.stop is not None:
             stops = settings.stop(objective.coef_of(dual.weights, dual.bias))
         if stops or trace.estimates[-1] <= enough or _is_slow(trace.estimates, enough):
             break
         dual.move_centre()
-    weights, dual.bias = dual.point(np.float64)
-    trace.forget()
-    trace.add(*dual.measure(weights))
-    return stops or trace.estimates[-1] <= enough, weights, dual.bias
+    if enough < PRECISION:
+        dual.refine()
+        trace.forget()
+        trace.add(dual.value, dual.gap)
+    return stops or trace.estimates[-1] <= enough, dual.weights, dual.bias
 
 
 def _is_slow(estimates: list[float], enough: float) -> bool:
-    """Return whether many more epochs are needed at the rate of the last."""
+    """Return whether many more epochs are needed at the rate of late."""
     if len(estimates) <= FEWEST_EPOCHS:
         return False
-    before, last = estimates[-2:]
-    rate = last / before
+    before, _, last = estimates[-3:]
+    rate = (last / before) ** 0.5
     return not rate < 1 or np.log(enough / last) / np.log(rate) > MOST_EPOCHS_LEFT

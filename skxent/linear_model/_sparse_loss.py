@@ -13,6 +13,7 @@ with, losses and gradients in float64, and X is never copied.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets, backend_for
 from skxent.backends._sparse import (
     Compressed,
+    Parts,
     compress,
     gather_products,
     gather_squares,
     scatter_products,
     scatter_squares,
+    share_out,
 )
 from skxent.losses._targets import mass_and_weight
 
@@ -52,19 +55,31 @@ class SparseDesign:
             X.data, X.indices, X.indptr, X.shape[1] if self.by_rows else X.shape[0]
         )
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return share_out(self.matrix)
+
+    def _gathered(self, dense: NDArray[Any], n_lines: int) -> NDArray[Any]:
+        """Return the compressed matrix times an array."""
+        out = np.empty((n_lines, dense.shape[1]), dense.dtype)
+        gather_products(self.matrix, np.ascontiguousarray(dense), out)
+        return out
+
+    def _scattered(self, dense: NDArray[Any], size: int) -> NDArray[Any]:
+        """Return the transposed compressed matrix times an array."""
+        out = np.empty((size, dense.shape[1]), dense.dtype)
+        scatter_products(self.matrix, self._parts, np.ascontiguousarray(dense), out)
+        return out
+
     def product(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return ``X @ weights``, in the dtype of the (p, S) weights."""
-        out = np.empty((self.X.shape[0], weights.shape[1]), weights.dtype)
-        multiply = gather_products if self.by_rows else scatter_products
-        multiply(self.matrix, np.ascontiguousarray(weights), out)
-        return out
+        multiply = self._gathered if self.by_rows else self._scattered
+        return multiply(weights, self.X.shape[0])
 
     def pull_back(self, residual: NDArray[Any]) -> NDArray[Any]:
         """Return ``X.T @ residual``, in the dtype of the (n, S) residual."""
-        out = np.empty((self.X.shape[1], residual.shape[1]), residual.dtype)
-        multiply = scatter_products if self.by_rows else gather_products
-        multiply(self.matrix, np.ascontiguousarray(residual), out)
-        return out
+        multiply = self._scattered if self.by_rows else self._gathered
+        return multiply(residual, self.X.shape[1])
 
     def squares(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of squares of each column, the rows weighted (n,)."""

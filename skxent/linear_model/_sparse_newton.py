@@ -134,7 +134,7 @@ def _length(
 
 def descend_newton(
     objective: SparseLinearCrossEntropy,
-    weights: Coef,
+    weights: NDArray[Any],
     bias: Coef,
     settings: Settings,
     trace: Trace,
@@ -142,6 +142,7 @@ def descend_newton(
     """Take Newton steps; return how it ended, and the weights and the bias."""
     enough = settings.tol**2
     scale = _scale_of(objective)
+    weights = weights.astype(np.float64, copy=False)
     while True:
         product = objective.design.product(weights)
         value, residual = objective.loss_and_residual(product, bias)

@@ -5,7 +5,12 @@ import pytest
 import scipy.sparse
 
 from skxent.backends import _sparse as backend
-from skxent.backends._sparse import compress, gather_products, scatter_products
+from skxent.backends._sparse import (
+    compress,
+    gather_products,
+    scatter_products,
+    share_out,
+)
 
 N, P = 230, 170
 COLUMNS = [1, 2, 7, 8, 9, 15, 16, 17, 20, 24, 31, 32, 33, 64, 65, 100]
@@ -55,7 +60,7 @@ def products(X, n_columns, dtype):
     gathered = np.full((N, n_columns), np.nan, dtype)
     scattered = np.full((P, n_columns), np.nan, dtype)
     gather_products(matrix, dense, gathered)
-    scatter_products(matrix, across, scattered)
+    scatter_products(matrix, share_out(matrix), across, scattered)
     return (dense, gathered), (across, scattered)
 
 
@@ -108,10 +113,10 @@ def test_threads_change_no_bit(n_columns, monkeypatch):
     monkeypatch.setattr("skxent.backends._numpy.PARALLEL_MIN_SIZE", 1)
     monkeypatch.setattr(backend.numba, "get_num_threads", lambda: 3)
     X = sample(density=0.3)
-    assert len(compressed(X).bounds) == 4
+    assert len(share_out(compressed(X)).bounds) == 4
     results = [products(X, n_columns, np.float64)]
     monkeypatch.setattr(backend.numba, "get_num_threads", lambda: 1)
-    assert len(compressed(X).bounds) == 2
+    assert len(share_out(compressed(X)).bounds) == 2
     results.append(products(X, n_columns, np.float64))
     for first, second in zip(*results, strict=True):
         np.testing.assert_array_equal(first[1], second[1])
@@ -124,7 +129,7 @@ def test_no_entries_and_no_rows():
         out = np.full((shape[0], 3), np.nan)
         gather_products(matrix, np.ones((P, 3)), out)
         back = np.full((P, 3), np.nan)
-        scatter_products(matrix, np.ones((shape[0], 3)), back)
+        scatter_products(matrix, share_out(matrix), np.ones((shape[0], 3)), back)
         assert not out.any()
         assert not back.any()
 
