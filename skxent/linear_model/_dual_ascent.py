@@ -150,7 +150,7 @@ class _Dual:
 
 def _pull(mass: Coef, norms: Coef) -> float:
     """Return the penalty of the intercept's distance from where it was."""
-    total = max(float(mass.sum()), TINY)
+    total: float = max(float(mass.sum()), TINY)
     mean = total / max(1, np.count_nonzero(mass))
     rest: float = mean * float(mass @ norms) / total
     added: float = max(mean / (PULL_SHARE * total), LEAST_CURVATURE * rest)
@@ -165,8 +165,9 @@ def ascend_dual(
     dual = _Dual(objective, coef)
     trace.add(dual.value, dual.gap)
     stops = False
+    order = np.random.RandomState(0)  # the optimum does not depend on it
     for _ in range(settings.max_iter):
-        dual.epoch(settings.random_state.permutation(objective.X.shape[0]))
+        dual.epoch(order.permutation(objective.X.shape[0]))
         trace.add(dual.value, dual.gap)
         if settings.stop is not None:
             stops = settings.stop(objective.coef_of(dual.weights, dual.bias))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.losses._targets import mass_and_weight
 
-__all__ = ["FullCurvature", "KroneckerCurvature"]
+__all__ = ["DiagonalCurvature", "FullCurvature", "KroneckerCurvature"]
 
 Matrix = NDArray[np.float64]
 
@@ -150,6 +150,24 @@ class KroneckerCurvature:
         for group, factor in self.groups:
             rotated[group] = factor.solve(rotated[group].T).T
         return np.asarray(self.basis @ rotated)
+
+
+class DiagonalCurvature:
+    """The diagonal of the Hessian of a sample."""
+
+    scaled = False
+
+    def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
+        X, proba, weight = _rows(sample, coef)
+        share = weight[:, np.newaxis] * proba * (1.0 - proba)
+        self.diagonal = share.T @ (X * X)
+        ridge = sample.l2 * sample.metric.diagonal()
+        self.diagonal[:, : sample.X.shape[1]] += ridge[:, np.newaxis]
+        self.diagonal[self.diagonal == 0] = 1.0
+
+    def solve(self, gradient: Matrix) -> Matrix:
+        """Return the inverse times a gradient."""
+        return gradient / self.diagonal
 
 
 def _groups(eigenvalues: Matrix) -> Iterator[slice]:

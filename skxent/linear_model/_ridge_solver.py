@@ -27,11 +27,14 @@ def _minimize_auto(
 ) -> SolverResult:
     """Minimise in the space of the rows where they are few, else by samples of them."""
     n, p = objective.X.shape
-    if n < p and n <= MOST_ROWS_OF_WIDE and settings.stop is None and not coef.any():
-        reduced, back = in_row_space(objective)
-        result = minimize_sampled(reduced, np.zeros(reduced.shape), settings)
-        return result._replace(coef=back(result.coef))
-    return minimize_sampled(objective, coef, settings)
+    if not n < p or n > MOST_ROWS_OF_WIDE:
+        return minimize_sampled(objective, coef, settings)
+    reduced, there, back = in_row_space(objective)
+    stop = settings.stop
+    if stop is not None:
+        settings = settings._replace(stop=lambda coef: stop(back(coef)))
+    result = minimize_sampled(reduced, there(coef), settings)
+    return result._replace(coef=back(result.coef))
 
 
 def _minimize_lbfgs(

@@ -25,8 +25,8 @@ LEAST_PIVOT = 1e-13
 
 def in_row_space(
     objective: LinearCrossEntropy,
-) -> tuple[LinearCrossEntropy, Callable[[Coef], Coef]]:
-    """Return the problem of at most n features, and the map of coefficients back."""
+) -> tuple[LinearCrossEntropy, Callable[[Coef], Coef], Callable[[Coef], Coef]]:
+    """Return the problem of at most n features; map coefficients there, and back."""
     X, targets = objective.X, objective.targets
     weight = row_weights(targets)
     if weight.size and not weight.all():  # rows without weight need no feature
@@ -36,7 +36,7 @@ def in_row_space(
     least = LEAST_PIVOT * products.diagonal().max(initial=0.0)
     factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
     chosen = pivots[:rank] - 1
-    L = np.tril(factor)[:, :rank]
+    L = np.tril(factor)[:, :rank]  # rows in the order of the pivots
     features = np.empty((len(X), rank), dtype=X.dtype)
     features[pivots - 1] = L
     reduced = LinearCrossEntropy(
@@ -47,6 +47,14 @@ def in_row_space(
         l2=objective.l2,
     )
 
+    def there(coef: Coef) -> Coef:
+        p = X.shape[1]
+        logits = X[chosen] @ coef[:, :p].T
+        shares = scipy.linalg.solve_triangular(
+            L[:rank], logits, lower=True, check_finite=False
+        )
+        return np.hstack([shares.T, coef[:, p:]])
+
     def back(coef: Coef) -> Coef:
         shares = scipy.linalg.solve_triangular(
             L[:rank], coef[:, :rank].T, trans=1, lower=True, check_finite=False
@@ -55,4 +63,4 @@ def in_row_space(
         weights[chosen] = shares
         return np.hstack([weights.T @ X, coef[:, rank:]])
 
-    return reduced, back
+    return reduced, there, back

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from skxent.linear_model._lbfgs import Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._preconditioners import FullCurvature, KroneckerCurvature
+from skxent.linear_model._preconditioners import (
+    DiagonalCurvature,
+    FullCurvature,
+    KroneckerCurvature,
+)
 from skxent.linear_model._solvers import Settings, SolverResult
 
 __all__ = ["minimize_sampled"]
@@ -28,6 +32,8 @@ Curvature = Callable[[LinearCrossEntropy, Coef], Preconditioner]
 MOST_FULL = 2000
 MOST_EVALUATIONS = 8
 SLOWER = 4
+# Columns up to which a matrix of them is factored.
+MOST_COLUMNS = 4096
 # Rows whose curvature is taken: per unknown, per feature, and at least.
 ROWS_PER_UNKNOWN = 20
 ROWS_PER_FEATURE = 10
@@ -57,7 +63,10 @@ def minimize_sampled(
 ) -> SolverResult:
     """Minimise samples, then the whole, by L-BFGS with their curvature."""
     full = _has_full_curvature(objective)
-    take = _Sampler(FullCurvature if full else KroneckerCurvature, objective)
+    curvature_of: Curvature = FullCurvature if full else KroneckerCurvature
+    if objective.shape[1] > MOST_COLUMNS:
+        curvature_of = DiagonalCurvature
+    take = _Sampler(curvature_of, objective)
     sample = objective
     if not coef.any():
         for stage in _stages(objective, full):

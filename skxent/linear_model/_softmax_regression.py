@@ -6,19 +6,23 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController
 
 from skxent.backends import EncodedTargets
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
-from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._probabilities import log_softmax, softmax
+from skxent.linear_model._early_stopping import check_early_stopping, split_validation
+from skxent.linear_model._partial_fit import PartialFitMixin
+from skxent.linear_model._prediction import FLOATS, SPARSE, PredictionMixin
 from skxent.linear_model._ridge_solver import SOLVERS
-from skxent.linear_model._solvers import Settings, SolverStatus
+from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+from skxent.linear_model._sparse_coef import SparseCoefMixin
+from skxent.linear_model._training import Problem, train, train_with_early_stopping
 from skxent.losses._targets import encode_targets
 from skxent.losses._validation import (
     check_label_smoothing,
@@ -27,24 +31,28 @@ from skxent.losses._validation import (
 
 __all__ = ["SoftmaxRegression"]
 
-FLOATS = (np.float64, np.float32)
-
 # Finding the libraries takes 4 ms, as long as a small fit.
 _thread_pools = functools.cache(ThreadpoolController)
 
 
-class SoftmaxRegression(ClassifierMixin, BaseEstimator):
+class SoftmaxRegression(
+    PartialFitMixin, SparseCoefMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+):
     """Softmax regression, also known as multinomial logistic regression.
 
-    Minimises ``C * sum_i s_i l_i + ||W||^2 / 2``, where ``l_i`` is the cross-entropy of
-    sample i: the objective of :class:`sklearn.linear_model.LogisticRegression`, so that
-    the same `C` gives the same `coef_`. Soft labels and label smoothing come on top.
+    Minimises ``C * sum_i s_i l_i + (1 - r) ||W||_2^2 / 2 + r ||W||_1``, where ``l_i``
+    is the cross-entropy of sample i and r is `l1_ratio`: the objective of
+    :class:`sklearn.linear_model.LogisticRegression`, so that the same `C` gives the
+    same `coef_`. Soft labels and label smoothing come on top.
 
     Parameters
     ----------
     C : float, default=1.0
-        Inverse strength of the L2 penalty; ``numpy.inf`` for none. The intercept is
-        not penalised.
+        Inverse strength of the penalty; ``numpy.inf`` for none. The intercept is not
+        penalised.
+    l1_ratio : float in [0, 1], default=0.0
+        Share of the L1 norm in the penalty: 0 for ridge, 1 for the lasso, between them
+        the elastic net, by proximal Newton steps.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     class_weight : dict, "balanced" or None, default=None
@@ -55,9 +63,10 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         How the objective is minimised. "auto" starts on samples of the rows and
         preconditions L-BFGS with the curvature of a sample, so that columns of any
         scale and correlation are solved in few passes over the data; wide data are
-        solved in the space of their rows. The others are the textbook's methods: L-BFGS
-        without a preconditioner, Newton's method with conjugate gradients, and with a
-        factored Hessian.
+        solved in the space of their rows, sparse data by dual coordinate ascent and
+        Newton steps. The others are the textbook's methods for a ridge: L-BFGS without
+        a preconditioner, Newton's method with conjugate gradients, and with a factored
+        Hessian (dense data).
     tol : float, default=1e-4
         The solver stops when the objective f is within ``tol**2`` of the least value,
         ``(f - f*) / f <= tol**2``, as far as the curvature tells. The logits are then
@@ -66,6 +75,18 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         Largest number of iterations over all data.
     warm_start : bool, default=False
         Whether to start from the coefficients of the previous fit.
+    early_stopping : bool, default=False
+        Whether to hold out a share of the samples, stop when their loss has not
+        improved for `n_iter_no_change` iterations, and keep the best coefficients.
+        Needs ``l1_ratio=0``.
+    validation_fraction : float in (0, 1), default=0.1
+        The share that is held out, drawn evenly from the classes.
+    n_iter_no_change : int, default=5
+        Iterations without improvement after which to stop.
+    random_state : int, RandomState instance or None, default=None
+        Draws the samples that are held out. Nothing else in ``fit`` is random.
+    verbose : int, default=0
+        Whether to print the loss and the suboptimality of each iteration.
 
     Attributes
     ----------
@@ -80,7 +101,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     history_ : dict of str to ndarray of shape (n_iter + 1,)
         ``"loss"``, the objective divided by ``C * sum_i s_i``, and ``"suboptimality"``,
         the estimate that is compared with ``tol**2``, at the start and after each
-        iteration.
+        iteration. With `early_stopping` also ``"validation_loss"``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -94,7 +115,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     -----
     The loss and its gradient are evaluated over blocks of rows, in the dtype of X, by
     the kernels of :mod:`skxent.losses`. Floating-point X is not copied, and beyond the
-    soft labels no array of shape (n_samples, n_classes) is made.
+    soft labels dense data need no array of shape (n_samples, n_classes).
 
     Examples
     --------
@@ -112,6 +133,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         self,
         C: float = 1.0,
         *,
+        l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         class_weight: Any = None,
         label_smoothing: float = 0.0,
@@ -119,8 +141,14 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         tol: float = 1e-4,
         max_iter: int = 1000,
         warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.C = C
+        self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
@@ -128,6 +156,17 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        """Return the tags of scikit-learn."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def fit(
         self,
@@ -140,8 +179,9 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data, float32 or float64.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, float32 or float64; sparse data in CSR or CSC form, of either
+            index dtype. Neither is copied.
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             Labels of any type; or soft labels, float rows that sum to 1.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -168,43 +208,73 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             If the solver stopped before it reached `tol`.
         """
         self._check_parameters()
-        data, labels = validate_data(self, X, y, dtype=FLOATS, multi_output=True)
-        weights = check_weights_of_samples(sample_weight, len(data))
+        data, labels = validate_data(
+            self, X, y, accept_sparse=SPARSE, dtype=FLOATS, multi_output=True
+        )
+        weights = check_weights_of_samples(sample_weight, data.shape[0])
         classes, target = check_targets(labels, soft_labels)
+        if self.solver == "newton-cholesky" and scipy.sparse.issparse(data):
+            raise ValueError(
+                "solver must be 'auto', 'lbfgs' or 'newton-cg' for sparse X; got "
+                "'newton-cholesky'. Its Hessian would be dense."
+            )
         targets = self._encode(target, classes, weights, data.dtype)
         if not targets.denominator > 0:
             raise ValueError(
                 "sample_weight times class_weight must be positive for some sample; "
                 "got zero for all of them. Drop the argument to weigh all alike."
             )
-        objective = LinearCrossEntropy(
-            data,
-            targets,
-            n_classes=len(classes),
-            fit_intercept=self.fit_intercept,
-            l2=1.0 / (self.C * targets.denominator),
+        problem = Problem(
+            data, targets, self.C, self.l1_ratio, bool(self.fit_intercept), self.solver
         )
+        start = self._starting_point(problem)
+        settings = Settings(tol=self.tol, max_iter=self.max_iter)
         # The products of one block are too small for several BLAS threads, which would
         # also fight with those of the kernels: 20 times slower on a busy machine.
         with _thread_pools().limit(limits=1, user_api="blas"):
-            result = SOLVERS[self.solver](
-                objective,
-                self._starting_point(objective.shape),
-                Settings(tol=self.tol, max_iter=self.max_iter),
+            if self.early_stopping:
+                held = split_validation(
+                    target,
+                    weights,
+                    validation_fraction=self.validation_fraction,
+                    random_state=self.random_state,
+                )
+                result = train_with_early_stopping(
+                    problem, start, settings, held, self.n_iter_no_change
+                )
+            else:
+                result = train(problem, start, settings)
+        self._report(result)
+        self.classes_ = classes
+        p = data.shape[1]
+        self.coef_ = result.coef[:, :p].astype(data.dtype)
+        self.intercept_ = np.zeros(len(result.coef), dtype=data.dtype)
+        if self.fit_intercept:
+            intercept = result.coef[:, p]
+            if len(intercept) > 1:
+                intercept = intercept - intercept.mean()
+            self.intercept_[...] = intercept
+        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
+        self.history_ = result.history
+        self._forget_batches(targets.denominator)
+        return self
+
+    def _report(self, result: SolverResult) -> None:
+        """Print what `verbose` asks for, and warn if the solver did not finish."""
+        if self.verbose:
+            rows = zip(
+                result.history["loss"], result.history["suboptimality"], strict=True
             )
+            for i, (loss, rest) in enumerate(rows):
+                print(f"iteration {i}: loss {loss:.9g}, suboptimality {rest:.2g}")
         if result.status is not SolverStatus.CONVERGED:
             warnings.warn(
                 f"The solver stopped after {result.n_iter} iterations at an estimated "
                 f"relative suboptimality of {result.history['suboptimality'][-1]:.3g}, "
                 f"above tol**2={self.tol**2:.3g}. {result.status.value}",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        self.classes_ = classes
-        self._set_coefficients(result.coef, data.dtype)
-        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
-        self.history_ = result.history
-        return self
 
     def _check_parameters(self) -> None:
         """Raise unless every parameter is in its range."""
@@ -214,6 +284,20 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             "max_iter", self.max_iter, Integral, "at least 1", lambda n: n >= 1
         )
         check_label_smoothing(self.label_smoothing)
+        check_number(
+            "l1_ratio", self.l1_ratio, Real, "in [0, 1]", lambda r: 0 <= r <= 1
+        )
+        if self.early_stopping:
+            check_early_stopping(self.validation_fraction, self.n_iter_no_change)
+        for needs_ridge, name in (
+            (self.early_stopping, "early_stopping"),
+            (self.solver != "auto", f"solver={self.solver!r}"),
+        ):
+            if needs_ridge and self.l1_ratio > 0:
+                raise ValueError(
+                    f"l1_ratio must be 0 with {name}; got {self.l1_ratio!r}. Leave it "
+                    "out, or use the ridge alone."
+                )
         if self.solver not in SOLVERS:
             raise ValueError(
                 f"solver must be one of {', '.join(map(repr, SOLVERS))}; got "
@@ -262,104 +346,15 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         )
         return np.asarray(weights, dtype=np.float64)
 
-    def _starting_point(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+    def _starting_point(self, problem: Problem) -> NDArray[np.float64]:
         """Return zeros, or the coefficients of the previous fit for a warm start."""
-        start = np.zeros(shape)
+        n_rows = 1 if problem.n_classes == 2 else problem.n_classes
+        p = problem.X.shape[1]
+        start = np.zeros((n_rows, p + problem.fit_intercept))
         if self.warm_start and hasattr(self, "coef_"):
-            columns = [self.coef_]
-            if self.fit_intercept:
-                columns.append(self.intercept_[:, np.newaxis])
-            previous = np.hstack(columns)
-            if len(previous) > 1:
-                previous = previous[1:] - previous[0]
-            if previous.shape == shape:
-                start[...] = previous
+            if self.coef_.shape == (n_rows, p):
+                sparse = scipy.sparse.issparse(self.coef_)
+                start[:, :p] = self.coef_.toarray() if sparse else self.coef_
+                if problem.fit_intercept:
+                    start[:, p] = self.intercept_
         return start
-
-    def _set_coefficients(
-        self, coef: NDArray[np.float64], dtype: np.dtype[Any]
-    ) -> None:
-        """Split the coefficients of classes relative to the first one.
-
-        A constant over all classes changes nothing but the ridge, which is least where
-        their mean is 0.
-        """
-        if len(coef) > 1:
-            coef = np.vstack([np.zeros_like(coef[:1]), coef])
-            coef -= coef.mean(axis=0)
-        n_features = self.n_features_in_
-        intercept = coef[:, n_features] if self.fit_intercept else np.zeros(len(coef))
-        self.coef_ = coef[:, :n_features].astype(dtype)
-        self.intercept_ = intercept.astype(dtype)
-
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the logits.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        logits : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            For two classes, the log-odds of the second one alone.
-        """
-        check_is_fitted(self)
-        data = validate_data(self, X, reset=False, dtype=FLOATS)
-        logits: NDArray[Any] = data @ self.coef_.T + self.intercept_
-        return logits.ravel() if len(self.coef_) == 1 else logits
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of each sample.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            Labels as in `classes_`.
-        """
-        logits = self.decision_function(X)
-        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
-        return np.asarray(self.classes_[best.astype(np.intp)])
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            Columns in the order of `classes_`.
-        """
-        return softmax(self._two_sided_logits(X))
-
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the logarithm of the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            Finite where :meth:`predict_proba` underflows to 0.
-        """
-        return log_softmax(self._two_sided_logits(X))
-
-    def _two_sided_logits(self, X: ArrayLike) -> NDArray[Any]:
-        """Return one logit per class, 0 for the first of two."""
-        logits = self.decision_function(X)
-        if logits.ndim == 2:
-            return logits
-        return np.column_stack([np.zeros_like(logits), logits])

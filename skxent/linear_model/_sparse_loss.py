@@ -132,7 +132,7 @@ class SparseLinearCrossEntropy:
     ) -> "SparseLinearCrossEntropy":
         """Return the objective of some rows, an estimate of this one."""
         share = len(rows) / self.X.shape[0]
-        targets = self.targets.rows(rows)  # type: ignore[arg-type]
+        targets = self.targets.rows(rows)
         return SparseLinearCrossEntropy(
             self.X[rows],
             targets._replace(denominator=targets.denominator * share),

@@ -9,6 +9,8 @@ ESTIMATORS = [
     SoftmaxRegression(),
     SoftmaxRegression(C=0.1, warm_start=True),
     SoftmaxRegression(class_weight="balanced", label_smoothing=0.1),
+    SoftmaxRegression(l1_ratio=0.5),
+    SoftmaxRegression(solver="newton-cg"),
 ]
 
 

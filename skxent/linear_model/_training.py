@@ -1,0 +1,125 @@
+"""From checked data and targets to coefficients: which objective, which solver.
+
+Conventions
+-----------
+``coef`` is (R, p) or, with an intercept in the last column, (R, p + 1), float64: one
+row for each of K classes, or for the second of two. X is dense, CSR or CSC.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from skxent.backends import EncodedTargets
+from skxent.linear_model._early_stopping import Monitor, hold_out
+from skxent.linear_model._elastic_net import minimize_elastic_net
+from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._ridge_solver import SOLVERS
+from skxent.linear_model._solvers import Settings, SolverResult
+from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
+from skxent.linear_model._sparse_solver import minimize_sparse
+
+__all__ = ["Problem", "train", "train_with_early_stopping"]
+
+Coef = NDArray[np.float64]
+
+# Numbers of a sparse X, zeros included, up to which it is made dense: 2 MB, which a
+# dense solver goes through faster.
+DENSE_SIZE = 1 << 18
+
+
+class Problem(NamedTuple):
+    """What is minimised, and by which solver."""
+
+    X: Any
+    targets: EncodedTargets
+    C: float
+    l1_ratio: float
+    fit_intercept: bool
+    solver: str
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.targets.on_value)
+
+    @property
+    def penalty(self) -> float:
+        """Factor of both norms where the losses are averaged."""
+        return 1.0 / (self.C * self.targets.denominator)
+
+    def objective(self) -> Any:
+        """Return the objective with the ridge alone."""
+        sparse = scipy.sparse.issparse(self.X)
+        kind = SparseLinearCrossEntropy if sparse else LinearCrossEntropy
+        return kind(
+            self.X,
+            self.targets,
+            n_classes=self.n_classes,
+            fit_intercept=self.fit_intercept,
+            l2=self.penalty,
+        )
+
+
+def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
+    """Minimise from the coefficients that are given."""
+    n, p = problem.X.shape
+    if scipy.sparse.issparse(problem.X) and n * p <= DENSE_SIZE:
+        problem = problem._replace(X=problem.X.toarray())
+    penalty = problem.penalty
+    if problem.l1_ratio > 0 and penalty > 0:
+        return minimize_elastic_net(
+            problem.X,
+            problem.targets,
+            n_classes=problem.n_classes,
+            fit_intercept=problem.fit_intercept,
+            l1=penalty * problem.l1_ratio,
+            l2=penalty * (1.0 - problem.l1_ratio),
+            coef=coef,
+            tol=settings.tol,
+            max_iter=settings.max_iter,
+        )
+    solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
+    if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
+        solve = minimize_sparse
+    result = solve(problem.objective(), _relative(coef), settings)
+    return result._replace(coef=_absolute(result.coef))
+
+
+def train_with_early_stopping(
+    problem: Problem,
+    coef: Coef,
+    settings: Settings,
+    held: NDArray[np.intp],
+    n_iter_no_change: int,
+) -> SolverResult:
+    """Minimise until the loss of the rows held out stops falling; return the best."""
+    training, targets = hold_out(problem.targets, held)
+    validation = problem._replace(X=problem.X[held], targets=targets, C=np.inf)
+    loss = validation.objective()
+    monitor = Monitor(lambda coef: loss.value_and_gradient(coef)[0], n_iter_no_change)
+    monitor(_relative(coef))
+    result = train(
+        problem._replace(targets=training), coef, settings._replace(stop=monitor)
+    )
+    history = result.history | {"validation_loss": np.array(monitor.losses)}
+    return result._replace(coef=_absolute(monitor.best_coef), history=history)
+
+
+def _relative(coef: Coef) -> Coef:
+    """Return the coefficients of each class minus those of the first."""
+    return coef[1:] - coef[0] if len(coef) > 1 else coef
+
+
+def _absolute(coef: Coef) -> Coef:
+    """Undo `_relative`; a constant over all classes, which changes no loss, goes.
+
+    The ridge is least where the mean of the classes is 0.
+    """
+    if len(coef) == 1:
+        return coef
+    coef = np.vstack([np.zeros_like(coef[:1]), coef])
+    return np.asarray(coef - coef.mean(axis=0))

@@ -1,0 +1,153 @@
+"""Sparse data, the elastic net and early stopping through the estimator."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.datasets import load_digits, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from skxent.linear_model import SoftmaxRegression, _training
+from skxent.metrics import cross_entropy_loss
+
+
+@pytest.fixture(params=[True, False], ids=["small", "large"])
+def size(request, monkeypatch):
+    """Sparse data of few numbers are made dense."""
+    monkeypatch.setattr(_training, "DENSE_SIZE", 1 << 30 if request.param else 0)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:500] / 16, y[:500]
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def with_long_indices(X):
+    X = scipy.sparse.csr_matrix(X)
+    X.indices = X.indices.astype(np.int64)
+    X.indptr = X.indptr.astype(np.int64)
+    return X
+
+
+FORMS = {
+    "csr": scipy.sparse.csr_matrix,
+    "csc": scipy.sparse.csc_array,
+    "long indices": with_long_indices,
+    "coo": scipy.sparse.coo_array,
+    "float32": lambda X: scipy.sparse.csr_array(X.astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_sparse_data_are_fitted_as_dense_ones(digits, form, n_classes, size):
+    X, y = digits
+    y = y % n_classes
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    options = {"tol": 1e-6, "class_weight": "balanced", "label_smoothing": 0.05}
+    dense = SoftmaxRegression(**options).fit(X, y, sample_weight=weight)
+    sparse = form(X)
+    model = SoftmaxRegression(**options).fit(sparse, y, sample_weight=weight)
+    assert model.coef_.dtype == sparse.dtype
+    atol = (1e-3 if sparse.dtype == np.float32 else 1e-5) * np.abs(dense.coef_).max()
+    np.testing.assert_allclose(model.coef_, dense.coef_, rtol=0, atol=atol)
+    np.testing.assert_allclose(model.intercept_, dense.intercept_, rtol=0, atol=atol)
+    np.testing.assert_allclose(
+        model.predict_proba(sparse), dense.predict_proba(X), rtol=0, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_other_solvers_take_sparse_data(digits, solver, size):
+    X, y = digits
+    expected = SoftmaxRegression(C=0.1).fit(X, y).coef_
+    model = SoftmaxRegression(C=0.1, solver=solver, tol=1e-5)
+    got = model.fit(scipy.sparse.csr_array(X), y).coef_
+    np.testing.assert_allclose(got, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_a_dense_hessian_of_sparse_data_is_refused(digits):
+    X, y = digits
+    with pytest.raises(
+        ValueError, match=r"solver must be .* for sparse X; got 'newton"
+    ):
+        SoftmaxRegression(solver="newton-cholesky").fit(scipy.sparse.csr_array(X), y)
+
+
+def objective(model, X, y, ratio, C):
+    losses = cross_entropy_loss(y, model.predict_proba(X), normalize=False)
+    ridge = (1 - ratio) / 2 * (model.coef_**2).sum()
+    return C * losses + ridge + ratio * np.abs(model.coef_).sum()
+
+
+@pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("ratio", [0.5, 1.0])
+def test_elastic_net_is_that_of_logistic_regression(iris, n_classes, ratio):
+    X, y = iris
+    y = np.minimum(y, n_classes - 1)
+    ours = SoftmaxRegression(C=0.05, l1_ratio=ratio, tol=1e-6).fit(X, y)
+    theirs = LogisticRegression(
+        C=0.05, penalty="elasticnet", l1_ratio=ratio, solver="saga", tol=1e-10
+    ).set_params(max_iter=100_000)
+    theirs.fit(X, y)
+    assert ours.coef_.shape == theirs.coef_.shape
+    value, least = (objective(model, X, y, ratio, 0.05) for model in (ours, theirs))
+    assert value / least - 1 < 1e-9
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+    np.testing.assert_array_equal(ours.coef_ == 0, theirs.coef_ == 0)
+    # the fewer coefficients, the sooner they are worth keeping sparse
+    assert (ours.sparsify().predict(X) == theirs.predict(X)).all()
+
+
+def test_elastic_net_starts_from_the_last_fit(digits):
+    X, y = digits
+    model = SoftmaxRegression(l1_ratio=0.5, warm_start=True).fit(X, y)
+    assert model.n_iter_[0] > 1
+    assert model.fit(X, y).n_iter_[0] <= 1
+
+
+def test_early_stopping_keeps_the_best_coefficients(digits):
+    X, y = digits
+    options = {"C": 1e6, "random_state": 0, "n_iter_no_change": 3}
+    model = SoftmaxRegression(early_stopping=True, **options).fit(X, y)
+    losses = model.history_["validation_loss"]
+    assert len(losses) == model.n_iter_[0] + 1
+    assert losses.argmin() == len(losses) - 1 - 3
+    again = SoftmaxRegression(early_stopping=True, **options).fit(X, y)
+    np.testing.assert_array_equal(again.coef_, model.coef_)
+
+
+def test_verbose_prints_each_iteration(iris, capsys):
+    X, y = iris
+    model = SoftmaxRegression(verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == model.n_iter_[0] + 1
+    assert lines[0].startswith("iteration 0: loss 1.09861229, suboptimality ")
+    SoftmaxRegression().fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"solver": "lbfgs"}])
+def test_elastic_net_refuses_what_needs_a_ridge(iris, options):
+    X, y = iris
+    with pytest.raises(ValueError, match=r"l1_ratio must be 0 with .*; got 0\.5"):
+        SoftmaxRegression(l1_ratio=0.5, **options).fit(X, y)
+
+
+def test_wide_data_start_from_the_last_fit(iris):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 100))
+    y = rng.integers(0, 3, 40)
+    model = SoftmaxRegression(warm_start=True, tol=1e-6).fit(X, y)
+    coef, n_iter = model.coef_.copy(), model.n_iter_[0]
+    model.fit(X, y)
+    assert model.n_iter_[0] <= 1 < n_iter
+    np.testing.assert_allclose(model.coef_, coef, atol=1e-5)
