@@ -1,4 +1,4 @@
-r"""Epochs of dual coordinate ascent: rows one after another, each solved in all classes.
+r"""Epochs of dual coordinate ascent: rows one after another, all classes at a time.
 
 The dual of a ridge and a cross-entropy has one distribution :math:`u_i` for each row,
 which is the softmax of the row's logits at the optimum. With the others kept, that of
@@ -7,19 +7,20 @@ one row minimises, over the simplex,
 .. math::
     \sum_k u_k \log u_k - \langle z, u\rangle + \frac{c}{2} \|u - P\|^2
 
-``z`` its logits now, ``P`` its distribution now, ``c`` its curvature, mass times squared
-norm over the ridge. Then the coefficients follow: they are linear in all ``u``. See
+``z`` its logits now, ``P`` its distribution now, ``c`` its curvature: mass times
+squared norm over the ridge. The coefficients follow: they are linear in all ``u``. See
 S. Shalev-Shwartz, T. Zhang, "Stochastic dual coordinate ascent methods for regularized
 loss minimization", Journal of Machine Learning Research 14, 2013.
 
 A row's minimum
 ---------------
-``log u_k + c u_k = z_k + c P_k - nu`` with ``nu`` such that they sum to 1. A Newton step
-is ``d_k = (z_k + c P_k - nu - log u_k - c u_k) / (1 + c u_k)`` of ``log u_k``. The
+``log u_k + c u_k = z_k + c P_k - nu`` with ``nu`` such that they sum to 1. A Newton
+step of ``log u_k`` is ``d_k = (z_k + c P_k - nu - log u_k - c u_k) / (1 + c u_k)``. The
 equation is concave in ``u`` and convex in ``log u``: ``u (1 + d)`` never overshoots
-where ``d`` is positive, nor ``u exp d`` where it is negative. From ``(p + c P) / (1 +
-c)``, p the softmax, which is the minimum for small and for large ``c``, two steps leave
-1 to 10 % of the possible decrease for ``c`` from 0.1 to 1000, and never raise it.
+where ``d`` is positive, nor ``u exp d`` where it is negative. The start is ``(p + c P)
+/ (1 + c)``, p the softmax: the minimum for small and for large ``c``. Two steps from
+there left, on average, less than 4 % of the possible decrease for ``c`` from 0.1 to
+1000 and 20 classes, and never raised it.
 
 Conventions
 -----------
@@ -47,10 +48,9 @@ from skxent.kernels._simd import (
     select,
     spread,
     store,
-    store_part,
     total,
 )
-from skxent.kernels._sparse import ask_for, gather_line, scatter_line
+from skxent.kernels._sparse import gather_line, scatter_line
 from skxent.kernels._vector import exp_nonpositive, log
 
 N_STEPS = 2
@@ -115,13 +115,6 @@ def solve_row(z, shares, c, n_classes, u):
 
 
 @inner
-def ask_for_row(indices, begin, end, coef, n_columns):
-    """Ask for the coefficients that a row multiplies."""
-    for j in range(begin, end):
-        ask_for(coef, indices[j] * n_columns, (indices[j] + 1) * n_columns)
-
-
-@inner
 def copy_row(p, n_classes, fill, out):
     """Copy a row to whole vectors."""
     n = lanes(p)
@@ -178,15 +171,6 @@ def dual_epoch(
     n_columns = coef.shape[1]
     for t in range(order.size):
         i = order[t]
-        if t + 1 < order.size:
-            ahead = order[t + 1]
-            ask_for_row(
-                pointer(indices),
-                starts[ahead],
-                starts[ahead + 1],
-                pointer(coef),
-                n_columns,
-            )
         if mass[i] == 0:
             continue
         dual_row(

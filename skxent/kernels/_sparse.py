@@ -9,8 +9,8 @@ Conventions
   ``data`` (float32 or float64) and ``indices`` (int32 or int64), its places in the
   line. Lines are rows in CSR, columns in CSC. Entries may come in any order, more than
   once (they are added up), or be 0.
-- ``dense`` and ``out`` are C-contiguous, of one dtype and R columns: what is computed in
-  and added up in, whatever ``data`` is.
+- ``dense`` and ``out`` are C-contiguous, of R columns and one dtype: what is computed
+  in, whatever that of ``data`` is.
 - The caller has checked ``starts`` and ``indices``: nothing else keeps a kernel from
   reading and writing anywhere.
 

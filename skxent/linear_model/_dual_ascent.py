@@ -34,9 +34,9 @@ __all__ = ["ascend_dual"]
 
 Coef = NDArray[np.float64]
 
-# The pull on the intercept beside the mass of all rows, which is less than its curvature
-# by far: it moves freely. What that adds to the curvature of a row, beside the rest of
-# it or 1, is too little to slow the rows down.
+# The pull on the intercept beside the mass of all rows is less than its curvature by
+# far: it moves freely. What that adds to the curvature of a row, beside the rest of it
+# or 1, is too little to slow the rows down.
 PULL_SHARE = 5e-4
 LEAST_CURVATURE, MOST_CURVATURE = 0.01, 0.2
 # Epochs that are worth it beside Newton's method, and before which there is no telling.
@@ -150,11 +150,12 @@ class _Dual:
 
 def _pull(mass: Coef, norms: Coef) -> float:
     """Return the penalty of the intercept's distance from where it was."""
-    total: float = max(float(mass.sum()), TINY)
-    mean = total / max(1, np.count_nonzero(mass))
-    rest: float = mean * float(mass @ norms) / total
-    added: float = max(mean / (PULL_SHARE * total), LEAST_CURVATURE * rest)
-    return mean / min(added, MOST_CURVATURE * max(rest, 1.0))
+    total = max(float(mass.sum()), TINY)
+    mean = total / max(1, int(np.count_nonzero(mass)))
+    rest = mean * float(mass @ norms) / total
+    most = MOST_CURVATURE * max(rest, 1.0)
+    wanted = mean / (PULL_SHARE * total)
+    return mean / float(np.clip(wanted, min(LEAST_CURVATURE * rest, most), most))
 
 
 def ascend_dual(
@@ -165,9 +166,9 @@ def ascend_dual(
     dual = _Dual(objective, coef)
     trace.add(dual.value, dual.gap)
     stops = False
-    order = np.random.RandomState(0)  # the optimum does not depend on it
+    random_state = np.random.RandomState(0)
     for _ in range(settings.max_iter):
-        dual.epoch(order.permutation(objective.X.shape[0]))
+        dual.epoch(random_state.permutation(objective.X.shape[0]))
         trace.add(dual.value, dual.gap)
         if settings.stop is not None:
             stops = settings.stop(objective.coef_of(dual.weights, dual.bias))

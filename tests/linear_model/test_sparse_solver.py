@@ -30,7 +30,7 @@ def fit(
     objective = SparseLinearCrossEntropy(
         X, targets, n_classes=n_classes, fit_intercept=fit_intercept, l2=l2
     )
-    settings = Settings(tol, max_iter, np.random.RandomState(0), stop)
+    settings = Settings(tol, max_iter, stop)
     start = np.zeros(objective.shape) if start is None else start
     return minimize_sparse(objective, start, settings), objective
 
