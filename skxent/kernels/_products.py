@@ -24,7 +24,8 @@ Primitives as those of :mod:`skxent.kernels._simd`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -75,61 +76,60 @@ def add_dots(
             out[k * out_of_class + r] += (x[line : line + size] * of_a).sum()
 
 
+class Dots(NamedTuple):
+    """What :func:`add_dots` is given, as instructions take it."""
+
+    lines: list[Any]
+    size: Any
+    a: Any
+    of_class: Any
+    of_vector: Any
+    ahead: Any
+    out: Any
+    out_of_class: Any
+
+
 @compiled(add_dots, lambda x, b, c, d, a, f, g, h, i, out, k: types.void)
-def _add_dots(
-    s: Builder,
-    x: Any,
-    stride: Any,
-    last: Any,
-    size: Any,
-    a: Any,
-    of_class: Any,
-    of_vector: Any,
-    n_classes: Any,
-    ahead: Any,
-    out: Any,
-    out_of_class: Any,
-) -> None:
-    vector = vector_of(s.sig.args[0].dtype)
-    n = INDEX(vector.lanes)
-    counts = [stride, last, size, of_class, of_vector, n_classes, ahead, out_of_class]
-    stride, last, size, of_class, of_vector, n_classes, ahead, out_of_class = (
-        s.cast(count, k, types.intp)
-        for count, k in zip(counts, (1, 2, 3, 5, 6, 7, 8, 10), strict=True)
+def _add_dots(s: Builder, x: Any, *args: Any) -> None:
+    stride, last, size, a, of_class, of_vector, n_classes, ahead, out, step = (
+        _as_integers(s, args)
     )
     lines = []
     for r in range(FOUR):
         is_there = s.b.icmp_signed("<", INDEX(r), last)
         line = s.b.select(is_there, INDEX(r), last)
         lines.append(s.b.gep(x, [s.b.mul(line, stride)]))
-    n_vectors = s.b.udiv(size, n)
+    dots = Dots(lines, size, a, of_class, of_vector, ahead, out, step)
+    _for_each_count(s, n_classes, lambda count: _emit_dots(s, dots, count))
+
+
+def _emit_dots(s: Builder, dots: Dots, count: int) -> None:
+    """Write the instructions for ``count`` classes."""
+    vector = vector_of(s.sig.args[0].dtype)
+    n = INDEX(vector.lanes)
+    n_vectors = s.b.udiv(dots.size, n)
     whole = s.b.mul(n_vectors, n)
+    rest = s.b.sub(dots.size, whole)
+    sums = _zeros(s, vector, FOUR * count)
 
-    def emit(count: int) -> None:
-        classes = [s.b.mul(of_class, INDEX(k)) for k in range(count)]
-        sums = _zeros(s, vector, FOUR * count)
-
-        def add(v: Any, i: Any, below: Any = None) -> None:
-            numbers = []
-            for line in lines:
-                _ask(s, line, i, ahead)
-                numbers.append(_load(s, vector, line, i, below))
-            at = s.b.mul(v, of_vector)
-            for k, of_k in enumerate(classes):
-                factor = _load(s, vector, a, s.b.add(at, of_k))
-                for r in range(FOUR):
-                    _add_product(s, vector, numbers[r], factor, sums[k * FOUR + r])
-
-        with cgutils.for_range(s.b, n_vectors) as loop:
-            add(loop.index, s.b.mul(loop.index, n))
-        rest = s.b.sub(size, whole)
-        with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
-            add(n_vectors, whole, rest)
+    def add(v: Any, i: Any, below: Any = None) -> None:
+        numbers = []
+        for line in dots.lines:
+            _ask(s, line, i, dots.ahead)
+            numbers.append(_load(s, vector, line, i, below))
         for k in range(count):
-            four = _four_sums(s, sums[k * FOUR : (k + 1) * FOUR])
-            _add_to_memory(s, four, out, s.b.mul(out_of_class, INDEX(k)))
+            at = s.b.add(s.b.mul(v, dots.of_vector), s.b.mul(dots.of_class, INDEX(k)))
+            factor = _load(s, vector, dots.a, at)
+            for r in range(FOUR):
+                _add_product(s, vector, numbers[r], factor, sums[k * FOUR + r])
 
-    _for_each_count(s, n_classes, emit)
+    with cgutils.for_range(s.b, n_vectors) as loop:
+        add(loop.index, s.b.mul(loop.index, n))
+    with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
+        add(n_vectors, whole, rest)
+    for k in range(count):
+        four = _four_sums(s, sums[k * FOUR : (k + 1) * FOUR])
+        _add_to_memory(s, four, dots.out, s.b.mul(dots.out_of_class, INDEX(k)))
 
 
 def add_multiples(
@@ -159,74 +159,80 @@ def add_multiples(
         out[at] += of_a @ block
 
 
+class Multiples(NamedTuple):
+    """What :func:`add_multiples` is given, as instructions take it."""
+
+    x: Any
+    stride: Any
+    n_lines: Any
+    size: Any
+    a: Any
+    of_class: Any
+    of_vector: Any
+    ahead: Any
+    out: Any
+    out_of_class: Any
+    out_of_vector: Any
+
+
 @compiled(add_multiples, lambda x, b, c, d, a, f, g, h, i, out, k, m: types.void)
-def _add_multiples(
-    s: Builder,
-    x: Any,
-    stride: Any,
-    n_lines: Any,
-    size: Any,
-    a: Any,
-    of_class: Any,
-    of_vector: Any,
-    n_classes: Any,
-    ahead: Any,
-    out: Any,
-    out_of_class: Any,
-    out_of_vector: Any,
-) -> None:
+def _add_multiples(s: Builder, x: Any, *args: Any) -> None:
+    stride, n_lines, size, a, of_class, of_vector, n_classes, *others = _as_integers(
+        s, args
+    )
+    terms = Multiples(x, stride, n_lines, size, a, of_class, of_vector, *others)
+    four = INDEX(FOUR * vector_of(s.sig.args[0].dtype).lanes)
+    is_wide = s.b.icmp_signed("==", size, four)
+    with s.b.if_else(is_wide) as (wide, narrow):
+        for branch, n_vectors in ((wide, FOUR), (narrow, TWO)):
+            with branch:
+                emit = partial(_emit_multiples, s, terms, n_vectors)
+                _for_each_count(s, n_classes, emit)
+
+
+def _emit_multiples(s: Builder, terms: Multiples, n_vectors: int, count: int) -> None:
+    """Write the instructions for so many vectors of each line and ``count`` classes."""
     vector = vector_of(s.sig.args[0].dtype)
     n = INDEX(vector.lanes)
-    counts = [stride, n_lines, size, of_class, of_vector, n_classes, ahead]
-    stride, n_lines, size, of_class, of_vector, n_classes, ahead = (
-        s.cast(count, k, types.intp)
-        for count, k in zip(counts, (1, 2, 3, 5, 6, 7, 8), strict=True)
-    )
-    out_of_class = s.cast(out_of_class, 10, types.intp)
-    out_of_vector = s.cast(out_of_vector, 11, types.intp)
-    # what is added to i for the vectors that lie between those of a class
-    between = s.b.sub(of_vector, n)
-
-    def emit(count: int, n_vectors: int) -> None:
-        sums = _zeros(s, vector, count * n_vectors)
-        places = [INDEX(v * vector.lanes) for v in range(n_vectors)]
-        rests = [s.b.sub(size, place) for place in places]
-        is_whole = n_vectors == FOUR
-        with cgutils.for_range(s.b, n_lines) as loop:
-            i = loop.index
-            line = s.b.gep(x, [s.b.mul(i, stride)])
-            numbers = []
-            for place, rest in zip(places, rests, strict=True):
-                _ask(s, line, place, ahead)
-                below = None if is_whole else rest
-                numbers.append(_load(s, vector, line, place, below))
-            at = s.b.add(i, s.b.mul(s.b.udiv(i, n), between))
+    sums = _zeros(s, vector, count * n_vectors)
+    places = [INDEX(v * vector.lanes) for v in range(n_vectors)]
+    rests = [s.b.sub(terms.size, place) for place in places]
+    # what lies between the vectors of a class
+    between = s.b.sub(terms.of_vector, n)
+    with cgutils.for_range(s.b, terms.n_lines) as loop:
+        i = loop.index
+        line = s.b.gep(terms.x, [s.b.mul(i, terms.stride)])
+        numbers = []
+        for place, rest in zip(places, rests, strict=True):
+            _ask(s, line, place, terms.ahead)
+            below = None if n_vectors == FOUR else rest
+            numbers.append(_load(s, vector, line, place, below))
+        at = s.b.add(i, s.b.mul(s.b.udiv(i, n), between))
+        for k in range(count):
+            place = s.b.add(at, s.b.mul(terms.of_class, INDEX(k)))
+            factor = s.spread(s.b.load(s.b.gep(terms.a, [place])), vector.lanes)
+            for v in range(n_vectors):
+                _add_product(s, vector, numbers[v], factor, sums[k * n_vectors + v])
+    for v, rest in enumerate(rests):
+        with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
+            at = s.b.mul(terms.out_of_vector, INDEX(v))
             for k in range(count):
-                place = s.b.add(at, s.b.mul(of_class, INDEX(k)))
-                factor = s.spread(s.b.load(s.b.gep(a, [place])), vector.lanes)
-                for v in range(n_vectors):
-                    _add_product(s, vector, numbers[v], factor, sums[k * n_vectors + v])
-        for v, rest in enumerate(rests):
-            with s.b.if_then(s.b.icmp_signed(">", rest, INDEX(0))):
-                at = s.b.mul(out_of_vector, INDEX(v))
-                for k in range(count):
-                    place = s.b.add(at, s.b.mul(out_of_class, INDEX(k)))
-                    part = s.b.load(sums[k * n_vectors + v])
-                    _add_to_memory(s, part, out, place)
+                place = s.b.add(at, s.b.mul(terms.out_of_class, INDEX(k)))
+                part = s.b.load(sums[k * n_vectors + v])
+                _add_to_memory(s, part, terms.out, place)
 
-    with s.b.if_else(s.b.icmp_signed("==", size, INDEX(FOUR * vector.lanes))) as (
-        is_wide,
-        is_narrow,
-    ):
-        with is_wide:
-            _for_each_count(s, n_classes, lambda count: emit(count, FOUR))
-        with is_narrow:
-            _for_each_count(s, n_classes, lambda count: emit(count, TWO))
+
+def _as_integers(s: Builder, args: tuple[Any, ...]) -> list[Any]:
+    """Return the arguments but the first, those that are no pointers as indices."""
+    kinds = s.sig.args[1:]
+    return [
+        arg if isinstance(kind, types.CPointer) else s.cast(arg, k, types.intp)
+        for k, (arg, kind) in enumerate(zip(args, kinds, strict=True), 1)
+    ]
 
 
 def _for_each_count(s: Builder, n_classes: Any, emit: Callable[[int], None]) -> None:
     """Emit instructions for each number of classes up to four."""
-    s.b.function.attributes.add("noinline")
     for count in range(1, FOUR + 1):
         with s.b.if_then(s.b.icmp_signed("==", n_classes, INDEX(count))):
             emit(count)

@@ -169,6 +169,19 @@ def test_what_is_not_finite_comes_out(wrong, order, form):
         assert not (math.isfinite(value) and np.isfinite(gradient).all())
 
 
+@every_form
+@every_dtype
+def test_a_row_without_a_softmax_is_nan(dtype, form):
+    X, coef, target, options = make((60, 13, 4), dtype, "C", form)
+    options = {k: v for k, v in options.items() if k != "sample_weight"}
+    coef[:, 3] = 1.0
+    for wrong in (math.nan, math.inf):
+        X[41, 3] = wrong
+        value, gradient = launch(X, coef, target, options)
+        assert math.isnan(value)
+        assert np.isnan(gradient).all()
+
+
 def test_overflow_of_float32_comes_out():
     X, coef, target, options = make((40, 5, 3), "float32")
     X[3, 2], coef[:, 2] = 1e30, 1e20
