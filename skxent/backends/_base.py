@@ -54,6 +54,8 @@ class BinaryTargets(NamedTuple):
 class Backend(Protocol):
     """Allocation and kernel launches for the arrays of one library and device."""
 
+    MOST_LINEAR_CLASSES: int  # more are faster by products on blocks of rows
+
     def softmax_loss(
         self,
         logits: Any,

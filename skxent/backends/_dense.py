@@ -79,5 +79,5 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return memory whose first element begins a vector."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + VECTOR_SIZE, np.uint8)
-    begin = -memory.ctypes.data % VECTOR_SIZE
+    begin = -memory.__array_interface__["data"][0] % VECTOR_SIZE
     return memory[begin : begin + size].view(dtype).reshape(shape)
