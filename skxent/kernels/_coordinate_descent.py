@@ -14,6 +14,8 @@ J. Friedman, T. Hastie, R. Tibshirani, "Regularization Paths for Generalized Lin
 Models via Coordinate Descent", Journal of Statistical Software 33, 2010.
 """
 
+import math
+
 from skxent.kernels._jit import alone, inner
 from skxent.kernels._simd import (
     advance,
@@ -35,15 +37,16 @@ LEAST_SHARE = 1e-3
 
 
 @inner
-def descend(w, slope, curvature, l1, l2):
-    """Return what minimises along a coordinate, and how much that gains."""
+def descend(w, slope, curvature, l1, l2, low, high):
+    """Return what minimises along a coordinate, within limits, and what that gains."""
     steep = curvature + l2
     if steep <= 0.0:
         return w, 0.0
     target = w - slope / steep
     reach = l1 / steep
+    new = max(target - reach, 0.0) + min(target + reach, 0.0)
     # max and min hide a nan, which the last term does not
-    new = max(target - reach, 0.0) + min(target + reach, 0.0) + 0.0 * target
+    new = min(max(new, low), high) + 0.0 * (slope + steep)
     d = new - w
     return new, -d * (slope + 0.5 * steep * d) - l1 * (abs(new) - abs(w))
 
@@ -213,6 +216,8 @@ def descend_rows(
     classes,
     slope,
     curvature,
+    start,
+    limits,
     weights,
     intercept_slope,
     intercept,
@@ -232,7 +237,8 @@ def descend_rows(
 
     The columns are those of a CSC matrix, or dense ones one behind the other, where
     ``indices`` is not read. Coordinate ``c`` of class ``k``, for ``c`` in
-    ``classes[k]:classes[k + 1]``, belongs to column ``features[c]``. ``share`` is
+    ``classes[k]:classes[k + 1]``, belongs to column ``features[c]``; it stays within
+    ``limits[c]`` of ``start[c]``, where ``weights[c]`` begins. ``share`` is
     ``h_i p_ik``, (R, n) as ``proba`` and ``moved``, by how much the logits have moved,
     which starts at 0 as does ``mean``, the mean of ``moved`` under ``proba``. The next
     three (n,) are scratch.
@@ -263,7 +269,8 @@ def descend_rows(
                     g += pull_dense(advance(x, begin), n, f)
                 else:
                     g += pull(x, rows, begin, end, f)
-                new, gained = descend(w, g, curvature[c], l1, l2)
+                low, high = start[c] - limits[c], start[c] + limits[c]
+                new, gained = descend(w, g, curvature[c], l1, l2, low, high)
                 if new != w:
                     d = new - w
                     if is_dense:
@@ -388,7 +395,7 @@ def descend_moments(
                     g += low_rank[j, k, r] * shares[r]
                     h += low_rank[j, k, r] * answers[j, k, r]
                 h = max(h, LEAST_SHARE * classes[k, k] * moments[j, j])
-                new, gained = descend(w, g, h, a, b)
+                new, gained = descend(w, g, h, a, b, -math.inf, math.inf)
                 if new != w:
                     d = new - w
                     weights[j, k] = new

@@ -43,6 +43,10 @@ SWEEP_PRECISION = 0.02
 STEP_PRECISION = 0.03
 WORKING_PRECISION = 0.3
 MOST_SWEEPS = 1000
+# How far a step may move a logit by one weight. The model of rows whose class is all
+# but certain is flat: without a ridge, its minimum lies far beyond where it holds.
+LARGEST_MOVE = 5.0
+LEAST_NUMBER = 1e-100
 NOISE = 1e-13
 
 
@@ -129,10 +133,18 @@ class _WorkingSet:
 
     def __init__(self, point: _Point, chosen: NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(chosen.any(axis=1))
-        self.entries = _entries_of(point.X[:, columns])
+        X = point.X[:, columns]
+        largest = abs(X).max(axis=0)
+        if scipy.sparse.issparse(X):
+            largest = largest.toarray()
+        self.entries = _entries_of(X)
         by_class, features = np.nonzero(chosen[columns].T)
         self.features = features.astype(np.int64)
         self.classes = np.searchsorted(by_class, np.arange(chosen.shape[1] + 1))
+        largest = np.maximum(
+            np.ravel(largest)[features], LEAST_NUMBER, dtype=np.float64
+        )
+        self.limits = LARGEST_MOVE / largest
         self.places = columns[features], by_class
 
     def step(self, point: _Point) -> tuple[float, bool]:
@@ -154,7 +166,8 @@ class _WorkingSet:
             slope,
             curvature,
         )
-        weights = point.weights[self.places]
+        start = point.weights[self.places]
+        weights = start.copy()
         intercept = point.intercept.copy()
         moved, mean = np.zeros_like(proba), np.zeros(proba.shape[1])
         gain = kernels.descend_rows(
@@ -163,6 +176,8 @@ class _WorkingSet:
             self.classes,
             slope,
             curvature,
+            start,
+            self.limits,
             weights,
             residual.sum(axis=1),
             intercept,
@@ -238,7 +253,8 @@ def _solve(
 ) -> SolverStatus | None:
     """Take steps on a working set; return a status if that is the end.
 
-    What the first step gains on a complete working set estimates the suboptimality.
+    What the first step gains on a complete working set estimates the suboptimality. On
+    another one, more steps would fit what is in it in place of what is missing.
     """
     first = None
     while not progress.is_over:
@@ -250,6 +266,8 @@ def _solve(
             first = gain
             if complete and gain <= progress.allowed:
                 return SolverStatus.CONVERGED
-        if gain <= max(STEP_PRECISION * first, WORKING_PRECISION * progress.allowed):
+        if not complete or gain <= max(
+            STEP_PRECISION * first, WORKING_PRECISION * progress.allowed
+        ):
             return None
     return SolverStatus.MAX_ITER

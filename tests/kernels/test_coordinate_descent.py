@@ -67,7 +67,7 @@ def entries_of(X, form):
     return X.data, X.indices, X.indptr, False
 
 
-def descend_rows(model, form, l1, l2, precision=PRECISION, sweeps=SWEEPS):
+def descend_rows(model, form, l1, l2, precision=PRECISION, sweeps=SWEEPS, limit=1e9):
     X, proba, row_share, residual, start = model
     features = np.tile(np.arange(Q), R)
     classes = np.arange(R + 1) * Q
@@ -79,11 +79,12 @@ def descend_rows(model, form, l1, l2, precision=PRECISION, sweeps=SWEEPS):
         curvature,
     )  # fmt: skip
     weights = start.T.ravel().copy()
+    limits = np.full(Q * R, limit)
     moved, mean = np.zeros((R, N)), np.zeros(N)
     gain = kernels.descend_rows(
-        *entries, features, classes, slope, curvature, weights, np.empty(0),
-        np.empty(0), share, proba, moved, mean, *np.empty((3, N)), l1, l2, precision,
-        sweeps,
+        *entries, features, classes, slope, curvature, weights.copy(), limits, weights,
+        np.empty(0), np.empty(0), share, proba, moved, mean, *np.empty((3, N)), l1, l2,
+        precision, sweeps,
     )  # fmt: skip
     return slope, curvature, weights.reshape(R, Q).T, gain, moved, mean
 
@@ -108,6 +109,15 @@ def test_rows_reach_the_minimum_of_their_model(model, form, l1, l2):
 def test_every_sweep_gains(model, form):
     gains = [descend_rows(model, form, 1.0, 0.1, 0.0, n)[3] for n in range(1, 5)]
     assert (np.diff([0.0, *gains]) > 0).all()
+
+
+def test_weights_stay_within_limits(model):
+    start = model[-1]
+    free = descend_rows(model, "sparse", 1.0, 0.1)[2]
+    kept = descend_rows(model, "sparse", 1.0, 0.1, limit=0.01)[2]
+    far = np.abs(kept - start) > 0.01 * (1 + 1e-12)
+    assert (np.abs(free - start) > 0.01).any()
+    assert not far.any()
 
 
 def test_dense_columns_that_leave_a_rest(model):

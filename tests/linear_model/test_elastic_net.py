@@ -202,6 +202,21 @@ def test_columns_of_zeros_and_of_one_number(solver):
     assert largest_violation(X, np.eye(3)[y], result, 1.0, 0.5) < 1e-3
 
 
+def test_weights_of_a_column_of_zeros_vanish(solver):
+    X, y = make_data(3)
+    X[:, 3] = 0.0
+    result = minimize(X, y, 3, coef=np.ones((3, P + 1)) * [[1], [0], [2]])
+    assert not result.coef[:, 3].any()
+
+
+@pytest.mark.parametrize("C", [10.0, 1000.0])
+def test_lasso_of_separable_rows(C):
+    X, y = make_data(4, n=60, p=300)
+    result = minimize(scipy.sparse.csr_array(X), y, 4, C=C, l1_ratio=1.0)
+    assert result.status is SolverStatus.CONVERGED
+    assert largest_violation(X, np.eye(4)[y], result, C, 1.0) < 1e-2
+
+
 def test_more_features_than_rows():
     X, y = make_data(4, n=60, p=300)
     for data in (X, scipy.sparse.csr_array(X)):
@@ -229,6 +244,21 @@ def test_warm_start_takes_fewer_steps(solver):
     np.testing.assert_allclose(warm.coef[:, :-1], near.coef[:, :-1], atol=1e-5)
     again = minimize(X, y, 3, C=1.0, coef=cold.coef)
     assert again.n_iter <= 2
+
+
+def test_shift_of_all_classes_costs_no_steps(solver):
+    X, y = make_data(3)
+    start = minimize(X, y, 3).coef
+    start[:, :-1] += np.arange(P)
+    assert minimize(X, y, 3, coef=start).n_iter <= 2
+
+
+def test_scale_of_the_weights_costs_no_steps(solver):
+    X, y = make_data(3)
+    expected = minimize(X, y, 3)
+    heavy = minimize(X, y, 3, C=1e-3, sample_weight=np.full(N, 1e3))
+    assert abs(heavy.n_iter - expected.n_iter) <= 1
+    np.testing.assert_allclose(heavy.coef, expected.coef, atol=1e-6)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
