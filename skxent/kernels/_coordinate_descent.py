@@ -2,7 +2,7 @@
 
 A model is ``<g, d> + d^T H d / 2`` beside the penalty ``l1 |w| + l2 / 2 w^2`` of the
 weights ``w = w_0 + d``. The two kernels differ in how they hold ``H``. Each returns by
-how much it has lowered model and penalty, and how many sweeps that took.
+how much it has lowered model and penalty.
 
 Conventions
 -----------

@@ -12,6 +12,7 @@ alike changes no loss, but it does change the penalty. ``S`` is the denominator 
 targets.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from skxent.backends import EncodedTargets
 from skxent.linear_model._elastic_net_moments import minimize_moments
 from skxent.linear_model._elastic_net_rows import minimize_rows
 from skxent.linear_model._penalty import ElasticNet
-from skxent.linear_model._solvers import SolverResult
+from skxent.linear_model._solvers import Settings, SolverResult
 
 __all__ = ["minimize_elastic_net"]
 
@@ -43,12 +44,13 @@ def minimize_elastic_net(
     coef: NDArray[np.float64] | None,
     tol: float,
     max_iter: int,
+    stop: Callable[[NDArray[np.float64]], bool] | None = None,
 ) -> SolverResult:
     """Minimise to a relative suboptimality of about ``tol**2``.
 
     ``X`` is (n, p), a C- or F-ordered array, CSR or CSC, float32 or float64; ``coef``
     is where to start, zeros if it is None. The suboptimality is estimated by what a
-    step is predicted to gain.
+    step is predicted to gain. ``stop(coef)`` may end the search after an iteration.
     """
     n_outputs = 1 if n_classes == 2 else n_classes
     n, p = X.shape
@@ -56,12 +58,5 @@ def minimize_elastic_net(
         coef = np.zeros((n_outputs, p + fit_intercept))
     by_rows = scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p
     minimize = minimize_rows if by_rows else minimize_moments
-    return minimize(
-        X,
-        targets,
-        coef,
-        ElasticNet(l1, l2),
-        fit_intercept=fit_intercept,
-        tol=tol,
-        max_iter=max_iter,
-    )
+    settings = Settings(tol, max_iter, stop)
+    return minimize(X, targets, coef, ElasticNet(l1, l2), settings)

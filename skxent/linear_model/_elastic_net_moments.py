@@ -18,6 +18,7 @@ intercept, else p. A point is (q, R), the intercept in the last row: that of the
 centred features, which leaves the weights and their penalty what they are.
 """
 
+import functools
 from collections import deque
 from typing import Any
 
@@ -29,7 +30,7 @@ from skxent.backends import EncodedTargets
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._penalty import ElasticNet, scratch
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
-from skxent.linear_model._solvers import SolverResult, SolverStatus
+from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["minimize_moments"]
@@ -218,17 +219,15 @@ def minimize_moments(
     targets: EncodedTargets,
     coef: Matrix,
     penalty: ElasticNet,
-    *,
-    fit_intercept: bool,
-    tol: float,
-    max_iter: int,
+    settings: Settings,
 ) -> SolverResult:
-    """Minimise from ``coef`` (R, q)."""
+    """Minimise from ``coef`` (R, p), or (R, p + 1) with intercepts."""
+    fit_intercept = coef.shape[1] > X.shape[1]
     loss = _Loss(X, targets, fit_intercept, penalty)
     point = loss.point(coef)
     penalty.shift(point[: X.shape[1]])
     value, gradient = loss.value_and_gradient(point)
-    progress = Progress(value, tol=tol, max_iter=max_iter)
+    progress = Progress(value, settings)
     made_at = np.inf
     while not progress.is_over:
         if not value >= RENEWAL * made_at:
@@ -243,7 +242,8 @@ def minimize_moments(
         model.add(new - point, new_gradient - gradient)
         point, gradient = new, new_gradient
         progress.add(value, gain)
-        if gain <= progress.allowed:
+        stopped = progress.is_stopped(functools.partial(loss.coef, point))
+        if stopped or gain <= progress.allowed:
             status = SolverStatus.CONVERGED
             break
     else:

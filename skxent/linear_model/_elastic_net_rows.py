@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets, backend_for
 from skxent.linear_model._penalty import ElasticNet
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
-from skxent.linear_model._solvers import SolverResult, SolverStatus
+from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+from skxent.linear_model._sparse_loss import SparseDesign
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["minimize_rows"]
@@ -73,8 +74,9 @@ class _Point:
         self.weights = weights
         self.intercept = intercept
         self.logits = np.zeros((len(targets.on_value), X.shape[0]))
+        self.design = SparseDesign(X) if scipy.sparse.issparse(X) else None
         if weights.any():
-            self.outputs(self.logits)[...] = (X @ weights.astype(X.dtype)).T
+            self.outputs(self.logits)[...] = self._product().T
         if intercept.size:
             self.outputs(self.logits)[...] += intercept[:, np.newaxis]
         self.residual = np.empty_like(self.logits)
@@ -96,9 +98,23 @@ class _Point:
         )
         return total * scale
 
+    def coef(self) -> Matrix:
+        """Return weights and intercepts, a row for each class."""
+        intercept = self.intercept.reshape(self.weights.shape[1], -1)
+        return np.hstack([self.weights.T, intercept])
+
+    def _product(self) -> Matrix:
+        """Return ``X`` times the weights, (n, R)."""
+        if self.design is not None:
+            return self.design.product(self.weights)
+        return np.asarray(self.X @ self.weights.astype(self.X.dtype, copy=False))
+
     def gradient(self) -> Matrix:
         """Return the gradient of the loss by the weights: one pass over X."""
-        residual = self.outputs(self.residual).T.astype(self.X.dtype, order="C")
+        residual = self.outputs(self.residual).T
+        if self.design is not None:
+            return self.design.pull_back(residual)
+        residual = residual.astype(self.X.dtype, copy=False)
         return np.asarray(self.X.T @ residual, dtype=np.float64)
 
     def search(
@@ -227,25 +243,19 @@ def minimize_rows(
     targets: EncodedTargets,
     coef: Matrix,
     penalty: ElasticNet,
-    *,
-    fit_intercept: bool,
-    tol: float,
-    max_iter: int,
+    settings: Settings,
 ) -> SolverResult:
     """Minimise from ``coef`` (R, p), or (R, p + 1) with intercepts."""
     weights = np.array(coef[:, : X.shape[1]].T, order="C")
     intercept = coef[:, X.shape[1] :].flatten()
     point = _Point(X, targets, weights, intercept, penalty)
-    progress = Progress(point.value, tol=tol, max_iter=max_iter)
+    progress = Progress(point.value, settings)
     status = None
     while status is None:
         point.value -= penalty.shift(point.weights)
         chosen, complete = _choose(point.weights, point.gradient(), penalty)
         status = _solve(_WorkingSet(point, chosen), point, progress, complete)
-    columns = [point.weights.T]
-    if fit_intercept:
-        columns.append(point.intercept[:, np.newaxis])
-    return progress.result(np.hstack(columns), status)
+    return progress.result(point.coef(), status)
 
 
 def _solve(
@@ -262,6 +272,8 @@ def _solve(
         if not lowered:
             return progress.status_without_step(gain, NOISE)
         progress.add(point.value, gain)
+        if progress.is_stopped(point.coef):
+            return SolverStatus.CONVERGED
         if first is None:
             first = gain
             if complete and gain <= progress.allowed:

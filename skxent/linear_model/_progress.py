@@ -6,12 +6,16 @@ with the exact curvature and a model that is solved, that is the suboptimality i
 The entry of the last point repeats that of the step that led there, an upper estimate.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._solvers import SolverResult, SolverStatus
+from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 
 __all__ = ["LONGEST_SEARCH", "Progress", "is_enough"]
+
+Coef = NDArray[np.float64]
 
 # Armijo's condition: the share of the predicted gain that a step must keep.
 SUFFICIENT = 1e-4
@@ -26,26 +30,29 @@ def is_enough(value: float, before: float, step: float, gain: float) -> bool:
 class Progress:
     """The objective at the start and after each step, and the gains predicted."""
 
-    def __init__(self, value: float, *, tol: float, max_iter: int) -> None:
+    def __init__(self, value: float, settings: Settings) -> None:
         self.values = [value]
         self.gains: list[float] = []
-        self.tol = tol
-        self.max_iter = max_iter
+        self.settings = settings
 
     @property
     def is_over(self) -> bool:
         """Whether all iterations are used up."""
-        return len(self.gains) >= self.max_iter
+        return len(self.gains) >= self.settings.max_iter
 
     @property
     def allowed(self) -> float:
         """By how much the objective may be off."""
-        return self.tol**2 * abs(self.values[-1])
+        return self.settings.tol**2 * abs(self.values[-1])
 
     def add(self, value: float, gain: float) -> None:
         """Record a step."""
         self.values.append(value)
         self.gains.append(gain)
+
+    def is_stopped(self, coef: Callable[[], Coef]) -> bool:
+        """Return whether the caller wants no more steps."""
+        return self.settings.stop is not None and self.settings.stop(coef())
 
     def status_without_step(self, gain: float, noise: float) -> SolverStatus:
         """Return how it ends where no step lowers the objective.
@@ -56,7 +63,7 @@ class Progress:
             return SolverStatus.CONVERGED
         return SolverStatus.LINE_SEARCH
 
-    def result(self, coef: NDArray[np.float64], status: SolverStatus) -> SolverResult:
+    def result(self, coef: Coef, status: SolverStatus) -> SolverResult:
         """Return the record of the solver."""
         values = np.array(self.values)
         gains = np.array([*self.gains, self.gains[-1] if self.gains else np.inf])

@@ -292,6 +292,21 @@ def test_history_and_the_end_of_iterations(solver):
     assert (suboptimality[known] > 0.1 * true[known]).all()
 
 
+def test_caller_may_stop(solver):
+    X, y = make_data(3)
+    seen = []
+
+    def stop(coef):
+        seen.append(coef)
+        return len(seen) == 3
+
+    result = minimize(X, y, 3, stop=stop)
+    assert result.n_iter == 3
+    assert result.status is SolverStatus.CONVERGED
+    np.testing.assert_array_equal(seen[-1], result.coef)
+    assert np.ptp(seen[0] - seen[1]) > 0
+
+
 def test_numbers_that_are_not_finite_end_the_search(solver):
     X, y = make_data(3)
     X[4, 2] = np.nan
