@@ -144,6 +144,24 @@ def test_columns_in_other_units_give_the_same_probabilities(iris):
     np.testing.assert_allclose(moved.predict_proba(X + 100.0), expected, atol=1e-3)
 
 
+@pytest.mark.usefixtures("diagonal")
+def test_units_do_not_matter_to_diagonal_curvature_either(iris):
+    X, y = iris
+    scale = 10.0 ** np.arange(-3, 5, 2)
+    batches = np.split(np.random.default_rng(0).permutation(150), 10)
+    expected = learn_in(batches, X, y, C=1e12).predict_proba(X)
+    for data in (X * scale, scipy.sparse.csr_array(X * scale)):
+        got = learn_in(batches, data, y, C=1e12).predict_proba(X * scale)
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_classes_sum_to_zero(iris):
+    X, y = iris
+    batches = np.split(np.arange(150), 10)  # sorted by class: curvatures differ
+    model = learn_in(batches, X, y)
+    np.testing.assert_allclose(coefficients(model).sum(axis=0), 0, atol=1e-12)
+
+
 def test_a_weight_is_a_number_of_copies(iris):
     X, y = iris
     for C in (1.0, 0.01):
