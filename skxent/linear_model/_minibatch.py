@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.sparse
-import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
+from skxent.linear_model._probabilities import softmax
 from skxent.linear_model._row_masses import pulls, row_masses
 
 __all__ = ["MinibatchState", "learn", "start"]
@@ -193,7 +193,7 @@ def _derivatives(
     two = logits.shape[1] == 1
     z = np.hstack([np.zeros_like(logits), logits]) if two else logits
     z = np.ascontiguousarray(z)
-    proba = scipy.special.softmax(z, axis=1)
+    proba = softmax(z)
     curvature = pull[:, np.newaxis] * proba * (1.0 - proba)
     backend_for(z).softmax_loss(z, targets, NO_LOSSES, z, 1.0)
     return (z[:, 1:], curvature[:, 1:]) if two else (z, curvature)
