@@ -55,8 +55,8 @@ CHUNK_SIZE = 1 << 15
 PARALLEL_MIN_SIZE = 2 * CHUNK_SIZE
 
 # Up to so many classes `linear_softmax_loss` is faster than products by BLAS on blocks
-# of rows, one thread each: 1.5 to 5 times at 5 and 10 classes of 20 to 784 features, 1.0
-# to 2.5 at 32; at 64 only with less than 200 features.
+# of rows, one thread each, for 20 to 784 features: 1.5 to 5 times at 5 and 10 classes,
+# 1.0 to 2.5 at 32; at 64 only with less than 200 features.
 MOST_LINEAR_CLASSES = 32
 
 HALF = np.dtype(np.float16)

@@ -25,6 +25,7 @@ from skxent.kernels._batches import (
     batch_around,
     factor_of,
     mass_of_class,
+    place_of,
     rows_per_batch,
     shares_of_rows,
 )
@@ -205,7 +206,8 @@ def finish_step(step, tile, q, targets, i, n_rows, n_classes, sums, lost):
         y = read_indices(q, i + r, min(n, n_rows - r), others)
         at_y = -(narrowed(weight * on_y, others) * (rest * inverse))
         if smooth:
-            off_y = mass_of_class(targets.off_value, uniform, y, others)
+            of_y = place_of(y, n_classes)
+            off_y = mass_of_class(targets.off_value, uniform, of_y, others)
             spread_out = widened(e_y * inverse) * smoothing - off_y
             at_y = at_y + narrowed(weight * spread_out, others)
         write_residuals(

@@ -56,6 +56,8 @@ def make(shape, dtype, order="C", form="index", spread=1.0):
         target = rng.dirichlet(np.ones(n_classes), n).astype(dtype)
     else:
         target = rng.integers(0, n_classes, n)
+    if form == "smooth":
+        target[::7] = -100  # what is ignored
     if form != "index":
         weight = rng.uniform(0.5, 2, n_classes)
         weight[0] = 0.0
