@@ -29,8 +29,6 @@ __all__ = ["LinearCrossEntropy"]
 # Elements of a block of X: small enough to stay in the cache between the two products.
 BLOCK_SIZE = 1 << 17
 MIN_BLOCK_ROWS = 256
-# Classes up to which one kernel does both products and the loss between them.
-MOST_FUSED = 64
 
 
 class LinearCrossEntropy:
@@ -134,7 +132,7 @@ class LinearCrossEntropy:
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the objective and its gradient; X is read once."""
         scale = 1.0 / self.targets.denominator
-        if self.n_classes <= MOST_FUSED:
+        if self.n_classes <= self.backend.MOST_LINEAR_CLASSES:
             gradient = np.empty(self.shape)
             total = self.backend.linear_softmax_loss(
                 self.X, coef, self.targets, scale, gradient

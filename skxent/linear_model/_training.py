@@ -81,7 +81,11 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
             coef=coef,
             tol=settings.tol,
             max_iter=settings.max_iter,
+            stop=settings.stop,
         )
+    stop = settings.stop
+    if stop is not None:
+        settings = settings._replace(stop=lambda coef: stop(_absolute(coef)))
     solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
     if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
         solve = minimize_sparse
@@ -100,13 +104,15 @@ def train_with_early_stopping(
     training, targets = hold_out(problem.targets, held)
     validation = problem._replace(X=problem.X[held], targets=targets, C=np.inf)
     loss = validation.objective()
-    monitor = Monitor(lambda coef: loss.value_and_gradient(coef)[0], n_iter_no_change)
-    monitor(_relative(coef))
+    monitor = Monitor(
+        lambda coef: loss.value_and_gradient(_relative(coef))[0], n_iter_no_change
+    )
+    monitor(coef)
     result = train(
         problem._replace(targets=training), coef, settings._replace(stop=monitor)
     )
     history = result.history | {"validation_loss": np.array(monitor.losses)}
-    return result._replace(coef=_absolute(monitor.best_coef), history=history)
+    return result._replace(coef=monitor.best_coef, history=history)
 
 
 def _relative(coef: Coef) -> Coef:

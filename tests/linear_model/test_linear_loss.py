@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skxent.backends import _numpy
 from skxent.linear_model import _linear_loss
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.losses._targets import encode_targets
@@ -15,7 +16,7 @@ N, P = 700, 5  # more rows than one block holds
 def small_blocks(monkeypatch, request):
     monkeypatch.setattr(_linear_loss, "BLOCK_SIZE", 1)
     if request.param == "BLAS":
-        monkeypatch.setattr(_linear_loss, "MOST_FUSED", 0)
+        monkeypatch.setattr(_numpy, "MOST_LINEAR_CLASSES", 0)
 
 
 @pytest.fixture(params=[2, 4])

@@ -135,11 +135,19 @@ def test_verbose_prints_each_iteration(iris, capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("options", [{"early_stopping": True}, {"solver": "lbfgs"}])
-def test_elastic_net_refuses_what_needs_a_ridge(iris, options):
+def test_elastic_net_has_a_solver_of_its_own(iris):
     X, y = iris
-    with pytest.raises(ValueError, match=r"l1_ratio must be 0 with .*; got 0\.5"):
-        SoftmaxRegression(l1_ratio=0.5, **options).fit(X, y)
+    with pytest.raises(ValueError, match=r"solver must be 'auto' where l1_ratio is"):
+        SoftmaxRegression(l1_ratio=0.5, solver="lbfgs").fit(X, y)
+
+
+def test_early_stopping_keeps_zeros_of_the_elastic_net(digits):
+    X, y = digits
+    options = {"C": 1e3, "l1_ratio": 0.9, "random_state": 0}
+    model = SoftmaxRegression(early_stopping=True, **options).fit(X, y)
+    losses = model.history_["validation_loss"]
+    assert losses.argmin() < len(losses) - 1
+    assert (model.coef_ == 0).mean() > 0.2
 
 
 def test_wide_data_start_from_the_last_fit(iris):
