@@ -62,6 +62,9 @@ class _Dual:
         self.rates = np.array([1 / self.ridge, 1 / self.pull])
         self.curvature = self.mass * (norms + 1 / self.pull)
         self.target = self._target()
+        self._room = np.empty_like(
+            self.target
+        )  # new memory costs more than the numbers
         self.centre = np.zeros(objective.n_outputs)
         if coef.any():
             weights, self.centre = objective.weights_of(coef, np.float32)
@@ -98,7 +101,7 @@ class _Dual:
 
     def _residual(self) -> Coef:
         """Return what the rows pull the coefficients by, the duals (n, S)."""
-        residual = self.target - self.shares
+        residual = np.subtract(self.target, self.shares, out=self._room)
         residual *= self.mass[:, None]
         return residual
 
