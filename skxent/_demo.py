@@ -183,7 +183,7 @@ def run(picture: Path) -> None:
     ours = SoftmaxRegression()
     models = {
         "SoftmaxRegression": ours,
-        "LogisticRegression": LogisticRegression(max_iter=1000),
+        "LogisticRegression": LogisticRegression(tol=1e-6, max_iter=1000),
     }
     _print_scores(_cross_validate(models, X, y))
 

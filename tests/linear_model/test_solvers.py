@@ -180,9 +180,10 @@ def test_row_space_holds_the_minimum():
     X[20:] = X[:10] - X[10:20]  # ten rows that the others span
     targets = encode_targets(rng.integers(0, 3, 30), 3, dtype=X.dtype)
     objective = LinearCrossEntropy(X, targets, n_classes=3, fit_intercept=True, l2=1e-2)
-    reduced, back = in_row_space(objective)
+    reduced, there, back = in_row_space(objective)
     assert reduced.X.shape == (30, 20)
     coef = rng.normal(size=reduced.shape)
+    np.testing.assert_allclose(there(back(coef)), coef, atol=1e-9)
     value, gradient = reduced.value_and_gradient(coef)
     whole, whole_gradient = objective.value_and_gradient(back(coef))
     assert whole == pytest.approx(value, rel=1e-12)
