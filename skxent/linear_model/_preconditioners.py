@@ -16,10 +16,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.linalg
-import scipy.special
 from numpy.typing import NDArray
 
 from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._probabilities import softmax
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["DiagonalCurvature", "FullCurvature", "KroneckerCurvature"]
@@ -28,15 +28,19 @@ Matrix = NDArray[np.float64]
 
 # Elements of the rows that are worked on at a time.
 BLOCK_SIZE = 1 << 20
-# Added to a unit diagonal, and by how much more where that was too little.
-LEAST_DIAGONAL = 1e-12
-MORE = 1e3
+# Added to a unit diagonal, one after the other where that was too little.
+ADDED = (1e-12, 1e-9, 1e-6, 1e-3, 1.0)
+# Shares below this are rounding.
+LEAST_SHARE = 1e-12
 # Curvatures of classes that differ by less share a factor.
 LARGEST_RATIO = 1.5
 
 
 class _Factor:
-    """Cholesky factor of a positive semidefinite matrix, which it overwrites."""
+    """Cholesky factor of a positive semidefinite matrix, which it overwrites.
+
+    Where numbers have overflown it is that of the identity.
+    """
 
     def __init__(self, matrix: Matrix) -> None:
         diagonal = matrix.diagonal().copy()
@@ -44,17 +48,17 @@ class _Factor:
         self.scale = 1.0 / np.sqrt(diagonal)
         matrix *= self.scale
         matrix *= self.scale[:, np.newaxis]
-        added = LEAST_DIAGONAL
-        while True:
+        for added in ADDED:
             np.fill_diagonal(matrix, matrix.diagonal() + added)
             try:
                 self.factor = scipy.linalg.cho_factor(
                     matrix, lower=True, check_finite=False
                 )
             except np.linalg.LinAlgError:
-                added *= MORE
-            else:
-                return
+                continue
+            return
+        self.scale = np.ones_like(diagonal)
+        self.factor = np.eye(len(matrix)), True
 
     def solve(self, columns: Matrix) -> Matrix:
         """Return the inverse times vectors (d,) or (d, c)."""
@@ -66,20 +70,23 @@ class _Factor:
         return np.asarray(solved * scale)
 
 
-def _rows(
-    sample: LinearCrossEntropy, coef: Matrix
-) -> tuple[Matrix, Matrix, NDArray[np.float64]]:
-    """Return the rows with ones for the intercept, P (m, R) and the row weights."""
-    X = np.asarray(sample.X, dtype=np.float64)
-    if sample.fit_intercept:
-        X = np.column_stack([X, np.ones(len(X))])
-    logits = np.zeros((len(X), sample.n_classes))
-    logits[:, 1:] = X @ coef.T
-    proba = scipy.special.softmax(logits, axis=1)[:, 1:]
+def _blocks(
+    sample: LinearCrossEntropy, coef: Matrix, numbers_per_row: int
+) -> Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]]:
+    """Yield blocks of rows with ones for the intercept, their P and their weights."""
     mass, weight = mass_and_weight(sample.targets)
     if weight.size:
         mass = mass * weight
-    return X, proba, mass / sample.targets.denominator
+    mass = mass / sample.targets.denominator
+    n, p = sample.X.shape
+    block = max(1, BLOCK_SIZE // numbers_per_row)
+    for begin in range(0, n, block):
+        rows = slice(begin, min(begin + block, n))
+        X = np.ones((rows.stop - begin, coef.shape[1]))
+        X[:, :p] = sample.X[rows]
+        logits = np.zeros((len(X), sample.n_classes))
+        np.matmul(X, coef.T, out=logits[:, 1:])
+        yield X, softmax(logits)[:, 1:], mass[rows]
 
 
 class FullCurvature:
@@ -88,25 +95,25 @@ class FullCurvature:
     scaled = True
 
     def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
-        X, proba, weight = _rows(sample, coef)
         n_rows, q = coef.shape
         hessian = np.zeros((n_rows * q, n_rows * q))
-        if n_rows > 1:
-            shares = np.sqrt(weight)[:, np.newaxis] * proba
-            block = max(1, BLOCK_SIZE // (n_rows * q))
-            for begin in range(0, len(X), block):
-                rows = slice(begin, begin + block)
-                parts = shares[rows, :, np.newaxis] * X[rows, np.newaxis, :]
+        diagonal = np.zeros((n_rows, q, q))
+        for X, proba, weight in _blocks(sample, coef, n_rows * q):
+            if n_rows > 1:
+                shares = np.sqrt(weight)[:, np.newaxis] * proba
+                parts = shares[:, :, np.newaxis] * X[:, np.newaxis, :]
                 parts = parts.reshape(-1, n_rows * q)
                 hessian -= parts.T @ parts
-        blocks = hessian.reshape(n_rows, q, n_rows, q)
-        for k in range(n_rows):
             # 1 - p is not taken from a product, which would cancel
-            own = X * np.sqrt(weight * proba[:, k] * (1.0 - proba[:, k]))[:, np.newaxis]
-            blocks[k, :, k, :] = own.T @ own
+            shares = np.sqrt(weight[:, np.newaxis] * proba * (1.0 - proba))
+            for k in range(n_rows):
+                own = X * shares[:, k, np.newaxis]
+                diagonal[k] += own.T @ own
+        blocks = hessian.reshape(n_rows, q, n_rows, q)
+        every = np.arange(n_rows)
+        blocks[every, :, every, :] = diagonal
         features = np.arange(sample.X.shape[1])
-        metric = sample.l2 * sample.metric
-        blocks[:, features, :, features] += metric
+        blocks[:, features, :, features] += sample.l2 * sample.metric
         self.factor = _Factor(hessian)
 
     def solve(self, gradient: Matrix) -> Matrix:
@@ -125,16 +132,22 @@ class KroneckerCurvature:
     scaled = False
 
     def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
-        X, proba, weight = _rows(sample, coef)
-        weighted = proba * weight[:, np.newaxis]
-        classes = np.diag(weighted.sum(axis=0)) - proba.T @ weighted
-        eigenvalues, self.basis = scipy.linalg.eigh(classes, sample.metric)
-        eigenvalues = np.maximum(eigenvalues, LEAST_DIAGONAL * eigenvalues.max())
-        others = np.maximum(0.0, 1.0 - proba.sum(axis=1))
-        trace = 1.0 - np.einsum("ik,ik->i", proba, proba) - others**2
-        share = weight * np.maximum(trace, LEAST_DIAGONAL)
-        X = X * np.sqrt(share / share.sum())[:, np.newaxis]
-        moments = X.T @ X
+        n_rows, q = coef.shape
+        classes = np.zeros((n_rows, n_rows))
+        moments = np.zeros((q, q))
+        total = 0.0
+        for X, proba, weight in _blocks(sample, coef, max(q, n_rows)):
+            weighted = proba * weight[:, np.newaxis]
+            classes += np.diag(weighted.sum(axis=0)) - proba.T @ weighted
+            others = np.maximum(0.0, 1.0 - proba.sum(axis=1))
+            trace = 1.0 - np.einsum("ik,ik->i", proba, proba) - others**2
+            share = weight * np.maximum(trace, LEAST_SHARE)
+            total += float(share.sum())
+            X *= np.sqrt(share)[:, np.newaxis]
+            moments += X.T @ X
+        moments /= total
+        eigenvalues, self.basis = _eigenvectors(classes, sample.metric)
+        eigenvalues = np.maximum(eigenvalues, LEAST_SHARE * eigenvalues.max())
         ridge = np.full(coef.shape[1], sample.l2)
         ridge[sample.X.shape[1] :] = 0.0
         self.groups: list[tuple[slice, _Factor]] = []
@@ -158,9 +171,10 @@ class DiagonalCurvature:
     scaled = False
 
     def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
-        X, proba, weight = _rows(sample, coef)
-        share = weight[:, np.newaxis] * proba * (1.0 - proba)
-        self.diagonal = share.T @ (X * X)
+        self.diagonal = np.zeros(coef.shape)
+        for X, proba, weight in _blocks(sample, coef, coef.shape[1]):
+            share = weight[:, np.newaxis] * proba * (1.0 - proba)
+            self.diagonal += share.T @ (X * X)
         ridge = sample.l2 * sample.metric.diagonal()
         self.diagonal[:, : sample.X.shape[1]] += ridge[:, np.newaxis]
         self.diagonal[self.diagonal == 0] = 1.0
@@ -168,6 +182,14 @@ class DiagonalCurvature:
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient."""
         return gradient / self.diagonal
+
+
+def _eigenvectors(matrix: Matrix, metric: Matrix) -> tuple[Matrix, Matrix]:
+    """Return what makes both diagonal; the metric's own where numbers overflowed."""
+    if not np.isfinite(matrix).all():
+        matrix = metric
+    values, vectors = scipy.linalg.eigh(matrix, metric)
+    return values, vectors
 
 
 def _groups(eigenvalues: Matrix) -> Iterator[slice]:

@@ -231,7 +231,9 @@ class SoftmaxRegression(
         settings = Settings(tol=self.tol, max_iter=self.max_iter)
         # The products of one block are too small for several BLAS threads, which would
         # also fight with those of the kernels: 20 times slower on a busy machine.
-        with _thread_pools().limit(limits=1, user_api="blas"):
+        # Numbers that overflow end the search, which is warned about.
+        limited = _thread_pools().limit(limits=1, user_api="blas")
+        with limited, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.early_stopping:
                 held = split_validation(
                     target,

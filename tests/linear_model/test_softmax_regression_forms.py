@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -159,3 +160,25 @@ def test_wide_data_start_from_the_last_fit(iris):
     model.fit(X, y)
     assert model.n_iter_[0] <= 1 < n_iter
     np.testing.assert_allclose(model.coef_, coef, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_features", [3, 100])
+@pytest.mark.parametrize("n_classes", [2, 3, 40])
+def test_numbers_that_overflow_end_the_search(n_features, n_classes):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, n_features)) * 1e200
+    y = np.arange(120) % n_classes
+    with pytest.warns(ConvergenceWarning):
+        model = SoftmaxRegression().fit(X, y)
+    assert model.n_iter_[0] <= 1000
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize("make", [np.array, scipy.sparse.csr_array])
+@pytest.mark.parametrize("shape", [(6, 10), (40, 2)])
+def test_empty_columns_have_no_coefficient(shape, make, l1_ratio, size):
+    y = np.arange(shape[0]) % 3 % 2
+    model = SoftmaxRegression(l1_ratio=l1_ratio, tol=1e-5)
+    model.fit(make(np.zeros(shape)), y)
+    np.testing.assert_array_equal(model.coef_, 0)
+    assert model.intercept_[0] == pytest.approx(np.log(y.mean() / (1 - y.mean())), 1e-4)
