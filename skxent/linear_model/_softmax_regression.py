@@ -291,7 +291,7 @@ class SoftmaxRegression(
         )
         if self.early_stopping:
             check_early_stopping(self.validation_fraction, self.n_iter_no_change)
-        if self.solver not in SOLVERS:
+        if not isinstance(self.solver, str) or self.solver not in SOLVERS:
             raise ValueError(
                 f"solver must be one of {', '.join(map(repr, SOLVERS))}; got "
                 f"{self.solver!r}."

@@ -30,12 +30,11 @@ from skxent.linear_model._cv_scoring import (
     indexed,
     scorer_of,
 )
+from skxent.linear_model._prediction import FLOATS
 from skxent.linear_model._softmax_regression import SoftmaxRegression
 from skxent.losses._validation import check_weights_of_samples
 
 __all__ = ["SoftmaxRegressionCV"]
-
-FLOATS = (np.float64, np.float32)
 
 
 class SoftmaxRegressionCV(SoftmaxRegression):

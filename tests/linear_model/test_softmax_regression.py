@@ -285,6 +285,13 @@ BAD = {
     "nan C": ({"C": np.nan}, {}, "C must be positive"),
     "tol": ({"tol": -1.0}, {}, "tol must be positive"),
     "solver": ({"solver": "saga"}, {}, "solver must be one of .*; got 'saga'"),
+    "list": ({"solver": ["auto"]}, {}, "solver must be one of"),
+    "l1_ratio": ({"l1_ratio": -0.1}, {}, r"l1_ratio must be in \[0, 1\]"),
+    "fraction": (
+        {"early_stopping": True, "validation_fraction": 1.0},
+        {},
+        "validation_fraction must be between 0 and 1",
+    ),
     "max_iter": ({"max_iter": 1.5}, {}, "max_iter must be at least 1 and of type Int"),
     "smoothing": ({"label_smoothing": 1.5}, {}, "label_smoothing must lie"),
     "one class": ({}, {"y": np.zeros(150)}, "at least two classes"),

@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -305,3 +306,16 @@ def test_bad_input_is_refused(iris, options, arguments, message):
     model = SoftmaxRegressionCV(**{"Cs": [1.0], "cv": 2, **options})
     with pytest.raises(ValueError, match=message):
         model.fit(X, **{"y": y, **arguments})
+
+
+def test_sparse_data_and_shares_of_the_lasso(iris):
+    X, y = iris
+    options = {"Cs": [0.01, 1.0], "l1_ratios": [0.0, 1.0], "cv": 3}
+    dense = SoftmaxRegressionCV(**options).fit(X, y)
+    sparse = SoftmaxRegressionCV(**options).fit(scipy.sparse.csc_array(X), y)
+    assert dense.scores_.shape == (3, 2, 2)
+    assert (sparse.C_, sparse.l1_ratio_) == (dense.C_, dense.l1_ratio_)
+    np.testing.assert_allclose(sparse.scores_, dense.scores_, atol=1e-4)
+    # so strong a lasso leaves the intercepts alone
+    assert (dense.coefs_paths_[:, 1, 0, :, :-1] == 0).all()
+    assert (dense.coefs_paths_[:, 0, 0, :, :-1] != 0).all()
