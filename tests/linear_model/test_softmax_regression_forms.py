@@ -5,11 +5,11 @@ import pytest
 import scipy.sparse
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skxent.linear_model import SoftmaxRegression, _training
 from skxent.metrics import cross_entropy_loss
+from tests.linear_model.peers import elastic_net
 
 
 @pytest.fixture(params=[True, False], ids=["small", "large"])
@@ -88,16 +88,13 @@ def objective(model, X, y, ratio, C):
     return C * losses + ridge + ratio * np.abs(model.coef_).sum()
 
 
-@pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("ratio", [0.5, 1.0])
 def test_elastic_net_is_that_of_logistic_regression(iris, n_classes, ratio):
     X, y = iris
     y = np.minimum(y, n_classes - 1)
     ours = SoftmaxRegression(C=0.05, l1_ratio=ratio, tol=1e-6).fit(X, y)
-    theirs = LogisticRegression(
-        C=0.05, penalty="elasticnet", l1_ratio=ratio, solver="saga", tol=1e-10
-    ).set_params(max_iter=100_000)
+    theirs = elastic_net(C=0.05, l1_ratio=ratio, tol=1e-10)
     theirs.fit(X, y)
     assert ours.coef_.shape == theirs.coef_.shape
     value, least = (objective(model, X, y, ratio, 0.05) for model in (ours, theirs))
