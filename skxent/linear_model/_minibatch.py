@@ -145,7 +145,9 @@ def _gather(state: MinibatchState, rows: Any) -> tuple[slice | NDArray[np.intp],
     )
     if state.fit_intercept:
         columns = np.append(columns, len(state.stepped) - 1)
-    return columns, scipy.sparse.hstack([present, ones], format="csr")
+    # a matrix in older versions of scipy
+    stacked = scipy.sparse.hstack([present, ones], format="csr")
+    return columns, scipy.sparse.csr_array(stacked)
 
 
 def _step(

@@ -27,9 +27,11 @@ def _minimize_auto(
 ) -> SolverResult:
     """Minimise in the space of the rows where they are few, else by samples of them."""
     n, p = objective.X.shape
-    if not n < p or n > MOST_ROWS_OF_WIDE:
+    is_wide = n < p and n <= MOST_ROWS_OF_WIDE
+    found = in_row_space(objective) if is_wide else None
+    if found is None:
         return minimize_sampled(objective, coef, settings)
-    reduced, there, back = in_row_space(objective)
+    reduced, there, back = found
     stop = settings.stop
     if stop is not None:
         settings = settings._replace(stop=lambda coef: stop(back(coef)))

@@ -18,6 +18,7 @@ from skxent.losses._targets import row_weights
 __all__ = ["in_row_space"]
 
 Coef = NDArray[np.float64]
+Map = Callable[[Coef], Coef]
 
 # A pivot below so much of the largest is rounding of the products.
 LEAST_PIVOT = 1e-13
@@ -25,15 +26,21 @@ LEAST_PIVOT = 1e-13
 
 def in_row_space(
     objective: LinearCrossEntropy,
-) -> tuple[LinearCrossEntropy, Callable[[Coef], Coef], Callable[[Coef], Coef]]:
-    """Return the problem of at most n features; map coefficients there, and back."""
+) -> tuple[LinearCrossEntropy, Map, Map] | None:
+    """Return the problem of at most n features; map coefficients there, and back.
+
+    None if all rows are zero.
+    """
     X, targets = objective.X, objective.targets
     weight = row_weights(targets)
     if weight.size and not weight.all():  # rows without weight need no feature
         kept = np.flatnonzero(weight)
         X, targets = X[kept], targets.rows(kept)
     products = np.asarray(X @ X.T, dtype=np.float64)
-    least = LEAST_PIVOT * products.diagonal().max(initial=0.0)
+    largest = float(products.diagonal().max(initial=0.0))
+    if not largest > 0:
+        return None
+    least = LEAST_PIVOT * largest
     factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
     chosen = pivots[:rank] - 1
     L = np.tril(factor)[:, :rank]  # rows in the order of the pivots

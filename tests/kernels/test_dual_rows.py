@@ -3,12 +3,12 @@
 import numba
 import numpy as np
 import pytest
-import scipy.sparse
 from scipy.special import rel_entr, softmax, xlogy
 
 from skxent.backends._sparse import compress, dual_epoch, dual_gap, squared_norms
 from skxent.kernels._dual_rows import UNLIKELY, solve_row
 from skxent.kernels._simd import pointer
+from tests.sparse_data import draw_sparse
 
 
 @numba.njit
@@ -81,7 +81,7 @@ def dtype_of(c, dtype):
 def test_epochs_close_the_gap(n_classes, dtype):
     rng = np.random.default_rng(0)
     n, p = 150, 400
-    X = scipy.sparse.random_array((n, p), density=0.05, rng=rng, format="csr")
+    X = draw_sparse(n, p, 0.05, rng)
     matrix = compress(X.data, X.indices, X.indptr, p)
     norms = squared_norms(matrix)
     target = np.eye(n_classes)[rng.integers(0, n_classes, n)]

@@ -11,15 +11,14 @@ from skxent.backends._sparse import (
     scatter_products,
     share_out,
 )
+from tests.sparse_data import draw_sparse
 
 N, P = 230, 170
 COLUMNS = [1, 2, 7, 8, 9, 15, 16, 17, 20, 24, 31, 32, 33, 64, 65, 100]
 
 
 def sample(dtype=np.float64, density=0.15):
-    X = scipy.sparse.random_array(
-        (N, P), density=density, rng=np.random.default_rng(0), format="csr"
-    )
+    X = draw_sparse(N, P, density, np.random.default_rng(0))
     X.data -= 0.5
     X = X.astype(dtype).tolil()
     X[[3, 4, N - 1]] = 0  # empty rows

@@ -87,6 +87,8 @@ def test_better_than_one_versus_rest_after_the_same_passes(name, standardised):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # overflow in their exp
                 proba = theirs.predict_proba(X_test)
+            # theirs is 0 / 0 before 1.7 where no class is likely
+            proba[np.isnan(proba)] = 1 / proba.shape[1]
             assert got < 0.8 * log_loss(y_test, proba)
 
 

@@ -7,6 +7,7 @@ import scipy.sparse
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
 from skxent.losses._targets import encode_targets
 from tests import reference
+from tests.sparse_data import draw_sparse
 
 N, P = 300, 40
 
@@ -19,7 +20,7 @@ def n_classes(request):
 @pytest.fixture(params=["index", "probabilities"])
 def problem(request, n_classes):
     rng = np.random.default_rng(0)
-    X = scipy.sparse.random_array((N, P), density=0.2, rng=rng, format="csr")
+    X = draw_sparse(N, P, 0.2, rng)
     if request.param == "index":
         target = rng.integers(0, n_classes, N)
     else:

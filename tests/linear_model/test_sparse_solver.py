@@ -11,11 +11,12 @@ from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
 from skxent.linear_model._sparse_solver import minimize_sparse
 from skxent.losses._targets import encode_targets
+from tests.sparse_data import draw_sparse
 
 
 def draw(n, p, n_classes, density, signal=3.0):
     rng = np.random.default_rng(0)
-    X = scipy.sparse.random_array((n, p), density=density, rng=rng, format="csr")
+    X = draw_sparse(n, p, density, rng)
     truth = rng.normal(0, signal, size=(p, n_classes))
     y = (X @ truth + rng.gumbel(size=(n, n_classes))).argmax(axis=1)
     y[:n_classes] = np.arange(n_classes)
@@ -138,7 +139,7 @@ def test_float32_data_and_wide_indices(shape):
 def test_columns_of_any_scale():
     X, y = draw(500, 30, 3, 0.3)
     scale = 10.0 ** np.linspace(-1, 1, 30)
-    X = (X @ scipy.sparse.diags_array(scale)).tocsr()
+    X = scipy.sparse.csr_array(X @ scipy.sparse.diags(scale))
     check(*fit(X, y, 3, 1e-6, tol=1e-4), tol=1e-4)
 
 
@@ -181,7 +182,8 @@ def test_a_warm_start_is_nearly_there(shape):
 
 def test_the_dual_does_all_the_work_on_text(monkeypatch):
     X, y = draw(300, 2000, 4, 0.02)
-    X = (scipy.sparse.diags_array(1 / np.sqrt((X**2).sum(axis=1))) @ X).tocsr()
+    lengths = np.sqrt(np.asarray((X * X).sum(axis=1)).ravel())
+    X = scipy.sparse.csr_array(scipy.sparse.diags(1 / lengths) @ X)
     monkeypatch.setattr(_sparse_solver, "descend_newton", None)
     result, _ = fit(X, y, 4, 1 / 300)
     assert result.n_iter < 20
