@@ -106,8 +106,7 @@ def penalised(
     parameters: dict[str, Any], C: float, l1_ratio: float
 ) -> SoftmaxRegression:
     """Return an estimator with a penalty, whose fits start where the last one ended."""
-    model = SoftmaxRegression(**parameters, C=C, warm_start=True)
-    return model.set_params(l1_ratio=l1_ratio) if l1_ratio else model
+    return SoftmaxRegression(**parameters, C=C, l1_ratio=l1_ratio, warm_start=True)
 
 
 def fit_path(

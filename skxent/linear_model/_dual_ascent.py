@@ -25,10 +25,10 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends._sparse import dual_epoch, dual_gap, squared_norms
+from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
 from skxent.linear_model._trace import Trace
-from skxent.losses._targets import mass_and_weight
 
 __all__ = ["ascend_dual"]
 
@@ -53,8 +53,7 @@ class _Dual:
     def __init__(self, objective: SparseLinearCrossEntropy, coef: Coef) -> None:
         self.objective = objective
         self.ridge = objective.l2 * objective.targets.denominator
-        mass, weight = mass_and_weight(objective.targets)
-        self.mass = mass * weight if weight.size else mass
+        self.mass = pulls(objective.targets)
         norms = squared_norms(objective.design.matrix) / self.ridge
         self.pull = np.inf
         if objective.fit_intercept:

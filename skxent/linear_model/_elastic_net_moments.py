@@ -27,11 +27,11 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets
-from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._linear_loss import LinearCrossEntropy, relative
 from skxent.linear_model._penalty import ElasticNet, scratch
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
+from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
-from skxent.losses._targets import mass_and_weight
 
 __all__ = ["minimize_moments"]
 
@@ -68,8 +68,7 @@ class _Loss:
         self.objective = LinearCrossEntropy(
             X, targets, n_classes=self.n_classes, fit_intercept=fit_intercept, l2=0.0
         )
-        mass, weight = mass_and_weight(targets)
-        self.row_share = (mass * weight if weight.size else mass) / targets.denominator
+        self.row_share = pulls(targets) / targets.denominator
         n, p = X.shape
         wanted = max(FEWEST_ROWS, ROWS_PER_FEATURE * p)
         self.sample = np.unique(np.linspace(0, n - 1, min(n, wanted)).astype(np.intp))
@@ -103,8 +102,7 @@ class _Loss:
         """Return the objective and the gradient of the loss alone; X is read once."""
         coef = self.coef(point)
         several = len(coef) > 1
-        relative = coef[1:] - coef[0] if several else coef
-        value, slope = self.objective.value_and_gradient(relative)
+        value, slope = self.objective.value_and_gradient(relative(coef))
         gradient = slope.T
         if several:
             gradient = np.column_stack([-gradient.sum(axis=1), gradient])

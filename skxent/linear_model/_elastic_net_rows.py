@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets, backend_for
 from skxent.linear_model._penalty import ElasticNet
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
+from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._sparse_loss import SparseDesign
-from skxent.losses._targets import mass_and_weight
 
 __all__ = ["minimize_rows"]
 
@@ -62,8 +62,7 @@ class _Point:
         intercept: Matrix,
         penalty: ElasticNet,
     ) -> None:
-        mass, weight = mass_and_weight(targets)
-        self.row_share = (mass * weight if weight.size else mass) / targets.denominator
+        self.row_share = pulls(targets) / targets.denominator
         if targets.target.ndim > 1:
             planes = np.ascontiguousarray(targets.target.T, dtype=np.float64)
             targets = targets._replace(target=planes[np.newaxis])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets, backend_for
 from skxent.losses._targets import mass_and_weight
 
-__all__ = ["LinearCrossEntropy"]
+__all__ = ["LinearCrossEntropy", "absolute", "relative"]
 
 # Elements of a block of X: small enough to stay in the cache between the two products.
 BLOCK_SIZE = 1 << 17
@@ -185,3 +185,19 @@ class LinearCrossEntropy:
             return result
 
         return product
+
+
+def relative(coef: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the coefficients of each class minus those of the first."""
+    return coef[1:] - coef[0] if len(coef) > 1 else coef
+
+
+def absolute(coef: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo `relative`; a constant over all classes, which changes no loss, goes.
+
+    The ridge is least where the mean of the classes is 0.
+    """
+    if len(coef) == 1:
+        return coef
+    coef = np.vstack([np.zeros_like(coef[:1]), coef])
+    return np.asarray(coef - coef.mean(axis=0))

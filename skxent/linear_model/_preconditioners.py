@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._probabilities import softmax
-from skxent.losses._targets import mass_and_weight
+from skxent.linear_model._row_masses import pulls
 
 __all__ = ["DiagonalCurvature", "FullCurvature", "KroneckerCurvature"]
 
@@ -74,10 +74,7 @@ def _blocks(
     sample: LinearCrossEntropy, coef: Matrix, numbers_per_row: int
 ) -> Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]]:
     """Yield blocks of rows with ones for the intercept, their P and their weights."""
-    mass, weight = mass_and_weight(sample.targets)
-    if weight.size:
-        mass = mass * weight
-    mass = mass / sample.targets.denominator
+    mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
     block = max(1, BLOCK_SIZE // numbers_per_row)
     for begin in range(0, n, block):

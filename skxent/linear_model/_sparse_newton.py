@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
 from skxent.linear_model._trace import Trace
-from skxent.losses._targets import mass_and_weight
 
 __all__ = ["descend_newton"]
 
@@ -50,10 +50,8 @@ class _Scale(NamedTuple):
 
 def _scale_of(objective: SparseLinearCrossEntropy) -> _Scale:
     """Return the scale at equal probabilities, where curvature is largest."""
-    mass, weight = mass_and_weight(objective.targets)
-    mass = mass * weight if weight.size else mass
     evenly = (objective.n_classes - 1) / objective.n_classes**2
-    mass = mass * (evenly / objective.targets.denominator)
+    mass = pulls(objective.targets) * (evenly / objective.targets.denominator)
     curvature = objective.design.squares(mass) + objective.l2
     curvature[curvature == 0] = 1.0  # an empty column without penalty
     total = float(mass.sum()) if objective.fit_intercept else np.inf

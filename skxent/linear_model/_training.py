@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets
 from skxent.linear_model._early_stopping import Monitor, hold_out
 from skxent.linear_model._elastic_net import minimize_elastic_net
-from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._linear_loss import (
+    LinearCrossEntropy,
+    absolute,
+    relative,
+)
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
@@ -85,12 +89,12 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
         )
     stop = settings.stop
     if stop is not None:
-        settings = settings._replace(stop=lambda coef: stop(_absolute(coef)))
+        settings = settings._replace(stop=lambda coef: stop(absolute(coef)))
     solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
     if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
         solve = minimize_sparse
-    result = solve(problem.objective(), _relative(coef), settings)
-    return result._replace(coef=_absolute(result.coef))
+    result = solve(problem.objective(), relative(coef), settings)
+    return result._replace(coef=absolute(result.coef))
 
 
 def train_with_early_stopping(
@@ -105,7 +109,7 @@ def train_with_early_stopping(
     validation = problem._replace(X=problem.X[held], targets=targets, C=np.inf)
     loss = validation.objective()
     monitor = Monitor(
-        lambda coef: loss.value_and_gradient(_relative(coef))[0], n_iter_no_change
+        lambda coef: loss.value_and_gradient(relative(coef))[0], n_iter_no_change
     )
     monitor(coef)
     result = train(
@@ -113,19 +117,3 @@ def train_with_early_stopping(
     )
     history = result.history | {"validation_loss": np.array(monitor.losses)}
     return result._replace(coef=monitor.best_coef, history=history)
-
-
-def _relative(coef: Coef) -> Coef:
-    """Return the coefficients of each class minus those of the first."""
-    return coef[1:] - coef[0] if len(coef) > 1 else coef
-
-
-def _absolute(coef: Coef) -> Coef:
-    """Undo `_relative`; a constant over all classes, which changes no loss, goes.
-
-    The ridge is least where the mean of the classes is 0.
-    """
-    if len(coef) == 1:
-        return coef
-    coef = np.vstack([np.zeros_like(coef[:1]), coef])
-    return np.asarray(coef - coef.mean(axis=0))
