@@ -7,8 +7,9 @@ are drawn from a softmax of a random linear model of the standardised columns.
 
 import numpy as np
 import scipy.sparse
+from entrants import Penalty
 
-__all__ = ["REGIMES"]
+__all__ = ["PENALTIES", "REGIMES"]
 
 
 def make_table(n_samples, n_features, seed):
@@ -146,6 +147,8 @@ def text(n_samples=20_000, n_features=100_000, n_classes=20):
     X.data = (1 + np.log(X.data)) * np.log(n_samples / documents[X.indices])
     lengths = np.sqrt(np.add.reduceat(X.data**2, X.indptr[:-1]))
     X.data /= np.repeat(np.maximum(lengths, 1e-12), np.diff(X.indptr))
+    # the only ones that saga takes
+    X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
     return X, y
 
 
@@ -171,4 +174,12 @@ REGIMES = {
     "wide": wide,
     "text": text,
     "many classes": many_classes,
+    "elastic net, text": text,
+    "elastic net, images": images,
+    "elastic net, binary": binary,
+}
+PENALTIES = dict.fromkeys(REGIMES, Penalty()) | {
+    "elastic net, text": Penalty(1.0, 0.5),
+    "elastic net, images": Penalty(1.0, 0.5),
+    "elastic net, binary": Penalty(0.001, 0.5),
 }

@@ -12,7 +12,6 @@ alike changes no loss, but it does change the penalty. ``S`` is the denominator 
 targets.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,15 +41,13 @@ def minimize_elastic_net(
     l1: float,
     l2: float,
     coef: NDArray[np.float64] | None,
-    tol: float,
-    max_iter: int,
-    stop: Callable[[NDArray[np.float64]], bool] | None = None,
+    settings: Settings,
 ) -> SolverResult:
-    """Minimise to a relative suboptimality of about ``tol**2``.
+    """Minimise to a relative suboptimality of about ``settings.tol**2``.
 
     ``X`` is (n, p), a C- or F-ordered array, CSR or CSC, float32 or float64; ``coef``
     is where to start, zeros if it is None. The suboptimality is estimated by what a
-    step is predicted to gain. ``stop(coef)`` may end the search after an iteration.
+    step is predicted to gain.
     """
     n_outputs = 1 if n_classes == 2 else n_classes
     n, p = X.shape
@@ -58,5 +55,4 @@ def minimize_elastic_net(
         coef = np.zeros((n_outputs, p + fit_intercept))
     by_rows = scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p
     minimize = minimize_rows if by_rows else minimize_moments
-    settings = Settings(tol, max_iter, stop)
     return minimize(X, targets, coef, ElasticNet(l1, l2), settings)

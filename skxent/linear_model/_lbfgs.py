@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+from skxent.linear_model._trace import Trace
 
 __all__ = ["Identity", "Objective", "Preconditioner", "minimize"]
 
@@ -130,7 +131,8 @@ def minimize(
     noise = NOISE[objective.X.dtype]
     kept = _Memory(memory)
     value, gradient = objective.value_and_gradient(coef)
-    values, decreases, estimates = [value], [], []
+    trace = Trace(settings)
+    decreases: list[float] = []
     while True:
         direction = kept.direction(gradient, preconditioner)
         slope = float(np.vdot(gradient, direction))
@@ -138,17 +140,21 @@ def minimize(
             kept.pairs.clear()
             continue
         decreases.append(-0.5 * slope)
-        estimates.append(_remaining(decreases))
+        rest = _remaining(decreases)
+        trace.add(value, rest)
+        if not np.isfinite(slope):
+            status = SolverStatus.LINE_SEARCH
+            break
         known = preconditioner.scaled or len(kept.pairs) > 0
-        if slope == 0 or (known and enough(estimates[-1], value)):
+        if slope == 0 or (known and enough(rest, value)):
             status = SolverStatus.CONVERGED
             break
-        if len(values) > settings.max_iter:
+        if trace.n_iter >= settings.max_iter:
             status = SolverStatus.MAX_ITER
             break
         found = _search(objective, coef, direction, value, slope, noise)
         if found is None:
-            within_noise = estimates[-1] <= noise * abs(value)
+            within_noise = rest <= noise * abs(value)
             status = (
                 SolverStatus.CONVERGED if within_noise else SolverStatus.LINE_SEARCH
             )
@@ -156,18 +162,13 @@ def minimize(
         new_coef, value, new_gradient = found
         kept.add(new_coef - coef, new_gradient - gradient)
         coef, gradient = new_coef, new_gradient
-        values.append(value)
         if settings.stop is not None and settings.stop(coef):
-            estimates.append(np.nan)
+            trace.add(value, np.nan)
             status = SolverStatus.CONVERGED
             break
         if renew is not None:
             preconditioner = renew(coef, decreases) or preconditioner
-    history = {
-        "loss": np.array(values),
-        "suboptimality": np.array(estimates) / np.maximum(np.abs(values), TINY),
-    }
-    return SolverResult(coef, value, len(values) - 1, status, history)
+    return trace.result(coef, status)
 
 
 def _remaining(decreases: list[float]) -> float:

@@ -27,7 +27,7 @@ __all__ = ["DiagonalCurvature", "FullCurvature", "KroneckerCurvature"]
 Matrix = NDArray[np.float64]
 
 # Elements of the rows that are worked on at a time.
-BLOCK_SIZE = 1 << 20
+BLOCK_SIZE = 1 << 19
 # Added to a unit diagonal, one after the other where that was too little.
 ADDED = (1e-12, 1e-9, 1e-6, 1e-3, 1.0)
 # Shares below this are rounding.
@@ -73,14 +73,18 @@ class _Factor:
 def _blocks(
     sample: LinearCrossEntropy, coef: Matrix, numbers_per_row: int
 ) -> Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]]:
-    """Yield blocks of rows with ones for the intercept, their P and their weights."""
+    """Yield blocks of rows with ones for the intercept, their P and their weights.
+
+    The memory of the rows is used again for the next block.
+    """
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
     block = max(1, BLOCK_SIZE // numbers_per_row)
+    room = np.empty((min(block, n), coef.shape[1]))
     for begin in range(0, n, block):
         rows = slice(begin, min(begin + block, n))
-        X = np.ones((rows.stop - begin, coef.shape[1]))
-        X[:, :p] = sample.X[rows]
+        X = room[: rows.stop - begin]
+        X[:, :p], X[:, p:] = sample.X[rows], 1.0
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
         yield X, softmax(logits)[:, 1:], mass[rows]
@@ -95,16 +99,21 @@ class FullCurvature:
         n_rows, q = coef.shape
         hessian = np.zeros((n_rows * q, n_rows * q))
         diagonal = np.zeros((n_rows, q, q))
+        room = np.empty((0, n_rows, q))
         for X, proba, weight in _blocks(sample, coef, n_rows * q):
+            if len(X) > len(room):
+                room = np.empty((len(X), n_rows, q))
+            parts = room[: len(X)]
             if n_rows > 1:
                 shares = np.sqrt(weight)[:, np.newaxis] * proba
-                parts = shares[:, :, np.newaxis] * X[:, np.newaxis, :]
-                parts = parts.reshape(-1, n_rows * q)
-                hessian -= parts.T @ parts
+                np.multiply(shares[:, :, np.newaxis], X[:, np.newaxis, :], out=parts)
+                flat = parts.reshape(-1, n_rows * q)
+                hessian -= flat.T @ flat
             # 1 - p is not taken from a product, which would cancel
             shares = np.sqrt(weight[:, np.newaxis] * proba * (1.0 - proba))
+            own = parts.reshape(-1, q)[: len(X)]
             for k in range(n_rows):
-                own = X * shares[:, k, np.newaxis]
+                np.multiply(X, shares[:, k, np.newaxis], out=own)
                 diagonal[k] += own.T @ own
         blocks = hessian.reshape(n_rows, q, n_rows, q)
         every = np.arange(n_rows)

@@ -22,6 +22,12 @@ class PredictionMixin:
     intercept_: NDArray[Any]
     classes_: NDArray[Any]
 
+    def __sklearn_tags__(self) -> Any:
+        """Return the tags of scikit-learn."""
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags
+
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the logits.
 

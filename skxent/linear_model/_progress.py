@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+from skxent.linear_model._trace import Trace
 
 __all__ = ["LONGEST_SEARCH", "Progress", "is_enough"]
 
@@ -31,24 +32,25 @@ class Progress:
     """The objective at the start and after each step, and the gains predicted."""
 
     def __init__(self, value: float, settings: Settings) -> None:
-        self.values = [value]
-        self.gains: list[float] = []
+        self.trace = Trace(settings)
         self.settings = settings
+        self.value = value
+        self.gain = np.inf
 
     @property
     def is_over(self) -> bool:
         """Whether all iterations are used up."""
-        return len(self.gains) >= self.settings.max_iter
+        return len(self.trace.values) >= self.settings.max_iter
 
     @property
     def allowed(self) -> float:
         """By how much the objective may be off."""
-        return self.settings.tol**2 * abs(self.values[-1])
+        return self.settings.tol**2 * abs(self.value)
 
     def add(self, value: float, gain: float) -> None:
         """Record a step."""
-        self.values.append(value)
-        self.gains.append(gain)
+        self.trace.add(self.value, gain)
+        self.value, self.gain = value, gain
 
     def is_stopped(self, coef: Callable[[], Coef]) -> bool:
         """Return whether the caller wants no more steps."""
@@ -59,17 +61,11 @@ class Progress:
 
         ``noise`` is the relative rounding error of a value.
         """
-        if gain <= noise * abs(self.values[-1]):
+        if gain <= noise * abs(self.value):
             return SolverStatus.CONVERGED
         return SolverStatus.LINE_SEARCH
 
     def result(self, coef: Coef, status: SolverStatus) -> SolverResult:
         """Return the record of the solver."""
-        values = np.array(self.values)
-        gains = np.array([*self.gains, self.gains[-1] if self.gains else np.inf])
-        least = np.finfo(np.float64).tiny
-        history = {
-            "loss": values,
-            "suboptimality": gains / np.maximum(np.abs(values), least),
-        }
-        return SolverResult(coef, self.values[-1], len(self.gains), status, history)
+        self.trace.add(self.value, self.gain)
+        return self.trace.result(coef, status)

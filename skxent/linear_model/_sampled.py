@@ -38,6 +38,10 @@ MOST_COLUMNS = 4096
 ROWS_PER_UNKNOWN = 20
 ROWS_PER_FEATURE = 10
 FEWEST_ROWS = 5000
+# Or, where that is more, so many over R^2 q of all rows, which cost half an evaluation:
+# memory bounds that, and (R q)^2 multiplications a row a Hessian. A sample is a copy.
+CHEAP_SHARE = 4.0
+MOST_SHARE = 0.05
 # What is solved first. Where the Hessian is one matrix: samples of so many rows per
 # unknown. Else a share of the rows, or, where a curvature costs no more than so many
 # evaluations, all rows with stronger penalties: 150 classes that a hyperplane nearly
@@ -76,7 +80,7 @@ def minimize_sampled(
                 sample,
                 coef,
                 take.curvature(sample, coef),
-                settings._replace(stop=None),
+                settings._replace(stop=None, report=None),
                 enough=stage.is_solved,
                 renew=take.renewal(sample),
             ).coef
@@ -102,9 +106,13 @@ def _cost_of_full(objective: LinearCrossEntropy) -> float:
 
 def _rows_of_curvature(objective: LinearCrossEntropy, full: bool) -> int:
     """Return from how many rows the curvature is estimated."""
+    n = len(objective.X)
     n_rows, q = objective.shape
-    wanted = ROWS_PER_UNKNOWN * n_rows * q if full else ROWS_PER_FEATURE * q
-    return min(len(objective.X), max(wanted, FEWEST_ROWS))
+    wanted = ROWS_PER_FEATURE * q
+    if full:
+        share = min(CHEAP_SHARE / (n_rows**2 * q), MOST_SHARE)
+        wanted = max(ROWS_PER_UNKNOWN * n_rows * q, int(share * n))
+    return min(n, max(wanted, FEWEST_ROWS))
 
 
 class _Stage(NamedTuple):

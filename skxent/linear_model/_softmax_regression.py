@@ -10,6 +10,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController
@@ -162,12 +163,6 @@ class SoftmaxRegression(
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self) -> Any:
-        """Return the tags of scikit-learn."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def fit(
         self,
         X: ArrayLike,
@@ -209,7 +204,13 @@ class SoftmaxRegression(
         """
         self._check_parameters()
         data, labels = validate_data(
-            self, X, y, accept_sparse=SPARSE, dtype=FLOATS, multi_output=True
+            self,
+            X,
+            y,
+            accept_sparse=SPARSE,
+            dtype=FLOATS,
+            multi_output=True,
+            ensure_all_finite=False,
         )
         weights = check_weights_of_samples(sample_weight, data.shape[0])
         classes, target = check_targets(labels, soft_labels)
@@ -227,8 +228,12 @@ class SoftmaxRegression(
         problem = Problem(
             data, targets, self.C, self.l1_ratio, bool(self.fit_intercept), self.solver
         )
+        checks_late = problem.shows_non_finite and not self.early_stopping
+        if not checks_late:
+            self._check_finite(data)
         start = self._starting_point(problem)
-        settings = Settings(tol=self.tol, max_iter=self.max_iter)
+        report = _print_iterate if self.verbose else None
+        settings = Settings(self.tol, self.max_iter, report=report)
         # The products of one block are too small for several BLAS threads, which would
         # also fight with those of the kernels: 20 times slower on a busy machine.
         # Numbers that overflow end the search, which is warned about.
@@ -246,7 +251,9 @@ class SoftmaxRegression(
                 )
             else:
                 result = train(problem, start, settings)
-        self._report(result)
+        if checks_late and result.status is not SolverStatus.CONVERGED:
+            self._check_finite(data)
+        self._warn_unless_converged(result)
         self.classes_ = classes
         p = data.shape[1]
         self.coef_ = result.coef[:, :p].astype(data.dtype)
@@ -261,14 +268,12 @@ class SoftmaxRegression(
         self._forget_batches(targets.denominator)
         return self
 
-    def _report(self, result: SolverResult) -> None:
-        """Print what `verbose` asks for, and warn if the solver did not finish."""
-        if self.verbose:
-            rows = zip(
-                result.history["loss"], result.history["suboptimality"], strict=True
-            )
-            for i, (loss, rest) in enumerate(rows):
-                print(f"iteration {i}: loss {loss:.9g}, suboptimality {rest:.2g}")
+    def _check_finite(self, X: Any) -> None:
+        """Raise unless all of X is finite."""
+        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+
+    def _warn_unless_converged(self, result: SolverResult) -> None:
+        """Warn if the solver did not finish."""
         if result.status is not SolverStatus.CONVERGED:
             warnings.warn(
                 f"The solver stopped after {result.n_iter} iterations at an estimated "
@@ -357,3 +362,7 @@ class SoftmaxRegression(
                 if problem.fit_intercept:
                     start[:, p] = self.intercept_
         return start
+
+
+def _print_iterate(i: int, loss: float, suboptimality: float) -> None:
+    print(f"iteration {i}: loss {loss:.9g}, suboptimality {suboptimality:.2g}")

@@ -1,11 +1,12 @@
 """SoftmaxRegressionCV: the penalty is chosen by cross-validation."""
 
 import warnings
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import (
@@ -30,14 +31,16 @@ from skxent.linear_model._cv_scoring import (
     indexed,
     scorer_of,
 )
-from skxent.linear_model._prediction import FLOATS
-from skxent.linear_model._softmax_regression import SoftmaxRegression
+from skxent.linear_model._prediction import FLOATS, PredictionMixin
+from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.losses._validation import check_weights_of_samples
 
 __all__ = ["SoftmaxRegressionCV"]
 
 
-class SoftmaxRegressionCV(SoftmaxRegression):
+class SoftmaxRegressionCV(
+    SparseCoefMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+):
     """Softmax regression with the strength of the penalty chosen by cross-validation.
 
     In every fold the model is fitted for each `C` in ascending order, each time from
@@ -340,14 +343,6 @@ class SoftmaxRegressionCV(SoftmaxRegression):
         given = {name: value for name, value in given.items() if value is not None}
         to_scorer, _ = self._route("score", given, params)
         return float(scorer_of(self.scoring)(self, X, y, **to_scorer))
-
-    @property
-    def partial_fit(self) -> NoReturn:
-        """Absent: folds need all samples at once."""
-        raise AttributeError(
-            "SoftmaxRegressionCV has no partial_fit; fit it on a sample, and pass C_ "
-            "to SoftmaxRegression."
-        )
 
     def _route(
         self, caller: str, given: dict[str, Any], params: dict[str, Any]

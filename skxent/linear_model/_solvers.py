@@ -23,11 +23,13 @@ class SolverStatus(enum.Enum):
 
 
 class Settings(NamedTuple):
-    """What ends a search."""
+    """What ends a search, and who is told of it."""
 
     tol: float  # square root of the relative suboptimality to reach
     max_iter: int
     stop: Callable[[NDArray[np.float64]], bool] | None = None  # asked each iteration
+    # told each iterate's number, objective and relative suboptimality
+    report: Callable[[int, float, float], None] | None = None
 
 
 class SolverResult(NamedTuple):

@@ -163,7 +163,7 @@ def descend_newton(
         )
         if stops or trace.estimates[-1] <= enough:
             return SolverStatus.CONVERGED, weights, bias
-        if len(trace.values) > settings.max_iter:
+        if trace.n_iter >= settings.max_iter:
             return SolverStatus.MAX_ITER, weights, bias
         length = _length(objective, weights, (product, bias), step, value)
         if length == 0:

@@ -23,7 +23,7 @@ def minimize_sparse(
     settings: Settings,
 ) -> SolverResult:
     """Minimise to a relative suboptimality of ``settings.tol**2``."""
-    trace = Trace()
+    trace = Trace(settings)
     status = SolverStatus.CONVERGED
     stops = False
     if objective.design.by_rows and objective.l2 > 0:
@@ -36,10 +36,4 @@ def minimize_sparse(
         status, weights, bias = descend_newton(
             objective, weights, bias, settings, trace
         )
-    return SolverResult(
-        coef=objective.coef_of(weights, bias),
-        value=trace.values[-1],
-        n_iter=len(trace.values) - 1,
-        status=status,
-        history=trace.history(),
-    )
+    return trace.result(objective.coef_of(weights, bias), status)

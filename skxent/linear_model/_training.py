@@ -55,6 +55,23 @@ class Problem(NamedTuple):
         """Factor of both norms where the losses are averaged."""
         return 1.0 / (self.C * self.targets.denominator)
 
+    @property
+    def shows_non_finite(self) -> bool:
+        """Whether a fit does not converge if any number of X is not finite.
+
+        That spares a pass over X before the fit. Where the rows of a dense X are
+        multiplied by the residuals of the loss, no number of X is left out of the
+        gradient but those of rows without weight.
+        """
+        on_value, row_weight = self.targets.on_value, self.targets.row_weight
+        return (
+            isinstance(self.X, np.ndarray)
+            and self.l1_ratio == 0
+            and self.X.shape[0] >= self.X.shape[1]  # else in the space of the rows
+            and bool(on_value.all())
+            and bool(row_weight.all())
+        )
+
     def objective(self) -> Any:
         """Return the objective with the ridge alone."""
         sparse = scipy.sparse.issparse(self.X)
@@ -83,9 +100,7 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
             l1=penalty * problem.l1_ratio,
             l2=penalty * (1.0 - problem.l1_ratio),
             coef=coef,
-            tol=settings.tol,
-            max_iter=settings.max_iter,
-            stop=settings.stop,
+            settings=settings,
         )
     stop = settings.stop
     if stop is not None:

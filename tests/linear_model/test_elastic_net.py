@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skxent.linear_model import _elastic_net, _elastic_net_rows
 from skxent.linear_model._elastic_net import minimize_elastic_net
-from skxent.linear_model._solvers import SolverStatus
+from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.losses._targets import encode_targets
 from tests.linear_model.peers import elastic_net
 
@@ -32,14 +32,17 @@ def minimize(X, target, n_classes, *, C=1.0, l1_ratio=0.5, **options):
     }
     targets = encode_targets(target, n_classes, dtype=X.dtype, **weights)
     strength = 1.0 / (C * targets.denominator)
-    options = {"fit_intercept": True, "coef": None, "tol": TOL} | options
+    names = set(Settings._fields) & set(options)
+    settings = {"tol": TOL, "max_iter": 500}
+    settings |= {name: options.pop(name) for name in names}
     return minimize_elastic_net(
         X,
         targets,
         n_classes=n_classes,
         l1=l1_ratio * strength,
         l2=(1 - l1_ratio) * strength,
-        **({"max_iter": 500} | options),
+        settings=Settings(**settings),
+        **({"fit_intercept": True, "coef": None} | options),
     )
 
 

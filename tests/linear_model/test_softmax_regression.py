@@ -1,5 +1,6 @@
 """SoftmaxRegression beside LogisticRegression, and what only it can do."""
 
+import itertools
 import pickle
 
 import joblib
@@ -348,3 +349,17 @@ def test_bad_input_is_refused(iris, options, arguments, message):
     X, y = iris
     with pytest.raises(ValueError, match=message):
         SoftmaxRegression(**options).fit(X, **{"y": y, **arguments})
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton-cg", "newton-cholesky"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n_classes", [2, 5, 40])
+def test_numbers_that_are_not_finite_are_refused(n_classes, value, solver):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, 3)), rng.integers(n_classes, size=2000)
+    options = {"sample_weight": None}, {"sample_weight": np.append(np.ones(1999), 0.0)}
+    for place, option in itertools.product(((0, 0), (1000, 1), (1999, 2)), options):
+        spoilt = X.copy()
+        spoilt[place] = value
+        with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+            SoftmaxRegression(solver=solver).fit(spoilt, y, **option)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import rosen, rosen_der
 
-from skxent.linear_model import _sampled
+from skxent.linear_model import _preconditioners, _sampled
 from skxent.linear_model._lbfgs import Identity, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._preconditioners import FullCurvature, KroneckerCurvature
@@ -145,14 +145,20 @@ def relative_error(objective, curvature):
     return np.abs(back - gradient).max()
 
 
-def test_full_curvature_is_the_inverse_of_the_hessian(objective):
+@pytest.fixture(params=["one block", "many blocks"])
+def blocks(request, monkeypatch):
+    if request.param == "many blocks":
+        monkeypatch.setattr(_preconditioners, "BLOCK_SIZE", 1 << 10)
+
+
+def test_full_curvature_is_the_inverse_of_the_hessian(objective, blocks):
     curvature = FullCurvature(objective, np.zeros(objective.shape))
     # squares of wide columns span 16 decades
     limit = 1e-6 if len(objective.X) > objective.X.shape[1] else 1e-3
     assert relative_error(objective, curvature) < limit
 
 
-def test_kronecker_curvature_is_exact_where_all_rows_are_alike(objective):
+def test_kronecker_curvature_is_exact_where_all_rows_are_alike(objective, blocks):
     # at 0 every row has the same probabilities
     if objective.n_classes > 2:
         targets = objective.targets
