@@ -18,11 +18,17 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skxent.linear_model._blas import threads_for
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._probabilities import softmax
 from skxent.linear_model._row_masses import pulls
 
-__all__ = ["DiagonalCurvature", "FullCurvature", "KroneckerCurvature"]
+__all__ = [
+    "CorrectedCurvature",
+    "DiagonalCurvature",
+    "FullCurvature",
+    "KroneckerCurvature",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -34,6 +40,12 @@ ADDED = (1e-12, 1e-9, 1e-6, 1e-3, 1.0)
 LEAST_SHARE = 1e-12
 # Curvatures of classes that differ by less share a factor.
 LARGEST_RATIO = 1.5
+# Unknowns, directions times classes, of which the Hessian itself is taken; directions
+# that are worth it, and rows for each unknown.
+MOST_CORRECTED = 450
+FEWEST_CORRECTED = 10
+ROWS_PER_CORRECTED = 10
+SUBSPACE_ITERATIONS = 3
 
 
 class _Factor:
@@ -90,20 +102,18 @@ def _blocks(
         yield X, softmax(logits)[:, 1:], mass[rows]
 
 
-class FullCurvature:
-    """The Hessian of a sample, with all R q unknowns in one matrix."""
-
-    scaled = True
-
-    def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
-        n_rows, q = coef.shape
-        hessian = np.zeros((n_rows * q, n_rows * q))
-        diagonal = np.zeros((n_rows, q, q))
-        room = np.empty((0, n_rows, q))
-        for X, proba, weight in _blocks(sample, coef, n_rows * q):
-            if len(X) > len(room):
-                room = np.empty((len(X), n_rows, q))
-            parts = room[: len(X)]
+def _data_hessian(
+    blocks: Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]], n_rows: int, q: int
+) -> Matrix:
+    """Return the Hessian of the data term, (R q, R q), of blocks of rows."""
+    hessian = np.zeros((n_rows * q, n_rows * q))
+    diagonal = np.zeros((n_rows, q, q))
+    room = np.empty((0, n_rows, q))
+    for X, proba, weight in blocks:
+        if len(X) > len(room):
+            room = np.empty((len(X), n_rows, q))
+        parts = room[: len(X)]
+        with threads_for(0.5 * len(X) * (n_rows * q) ** 2):
             if n_rows > 1:
                 shares = np.sqrt(weight)[:, np.newaxis] * proba
                 np.multiply(shares[:, :, np.newaxis], X[:, np.newaxis, :], out=parts)
@@ -115,10 +125,21 @@ class FullCurvature:
             for k in range(n_rows):
                 np.multiply(X, shares[:, k, np.newaxis], out=own)
                 diagonal[k] += own.T @ own
-        blocks = hessian.reshape(n_rows, q, n_rows, q)
-        every = np.arange(n_rows)
-        blocks[every, :, every, :] = diagonal
+    every = np.arange(n_rows)
+    hessian.reshape(n_rows, q, n_rows, q)[every, :, every, :] = diagonal
+    return hessian
+
+
+class FullCurvature:
+    """The Hessian of a sample, with all R q unknowns in one matrix."""
+
+    scaled = True
+
+    def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
+        n_rows, q = coef.shape
+        hessian = _data_hessian(_blocks(sample, coef, n_rows * q), n_rows, q)
         features = np.arange(sample.X.shape[1])
+        blocks = hessian.reshape(n_rows, q, n_rows, q)
         blocks[:, features, :, features] += sample.l2 * sample.metric
         self.factor = _Factor(hessian)
 
@@ -144,24 +165,30 @@ class KroneckerCurvature:
         total = 0.0
         for X, proba, weight in _blocks(sample, coef, max(q, n_rows)):
             weighted = proba * weight[:, np.newaxis]
-            classes += np.diag(weighted.sum(axis=0)) - proba.T @ weighted
             others = np.maximum(0.0, 1.0 - proba.sum(axis=1))
             trace = 1.0 - np.einsum("ik,ik->i", proba, proba) - others**2
             share = weight * np.maximum(trace, LEAST_SHARE)
             total += float(share.sum())
             X *= np.sqrt(share)[:, np.newaxis]
-            moments += X.T @ X
+            with threads_for(0.5 * len(X) * (q**2 + n_rows**2)):
+                classes += np.diag(weighted.sum(axis=0)) - proba.T @ weighted
+                moments += X.T @ X
         moments /= total
+        self.ridge = np.full(q, sample.l2)
+        self.ridge[sample.X.shape[1] :] = 0.0
+        self.moments = moments
         eigenvalues, self.basis = _eigenvectors(classes, sample.metric)
         eigenvalues = np.maximum(eigenvalues, LEAST_SHARE * eigenvalues.max())
-        ridge = np.full(coef.shape[1], sample.l2)
-        ridge[sample.X.shape[1] :] = 0.0
         self.groups: list[tuple[slice, _Factor]] = []
         for group in _groups(eigenvalues):
             middle = np.sqrt(eigenvalues[group][0] * eigenvalues[group][-1])
+            eigenvalues[group] = middle
             matrix = middle * moments
-            matrix[np.diag_indices_from(matrix)] += ridge
-            self.groups.append((group, _Factor(matrix)))
+            matrix[np.diag_indices_from(matrix)] += self.ridge
+            with threads_for(q**3 / 6):
+                self.groups.append((group, _Factor(matrix)))
+        back = sample.metric @ self.basis  # the inverse, transposed
+        self.classes = (back * eigenvalues) @ back.T
 
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient."""
@@ -169,6 +196,52 @@ class KroneckerCurvature:
         for group, factor in self.groups:
             rotated[group] = factor.solve(rotated[group].T).T
         return np.asarray(self.basis @ rotated)
+
+
+class CorrectedCurvature:
+    """A Kronecker curvature, with the Hessian in its place where it matters most.
+
+    The columns of U are the directions in which B is largest beside the ridge. Which
+    classes are likely depends on the row most there, so in ``Z = I (x) U`` the Hessian
+    H takes the place of K:
+
+        K^-1 + Z ((Z^T H Z)^-1 - (Z^T K Z)^-1) Z^T.
+
+    Images of 784 pixels in 10 classes took 63 evaluations without that, and take 35.
+    """
+
+    scaled = False
+
+    def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
+        n_rows, q = coef.shape
+        self.base = base = KroneckerCurvature(sample, coef)
+        count = min(q, MOST_CORRECTED // n_rows)
+        enough = len(sample.X) >= ROWS_PER_CORRECTED * n_rows * count
+        # at zero all rows have the same probabilities, and K is the Hessian
+        self.directions = U = np.empty((q, 0))
+        if count < FEWEST_CORRECTED or not (enough and coef.any()):
+            return
+        if not np.isfinite(base.moments).all():
+            return
+        self.directions = U = _largest_directions(base, count)
+        ridge = np.kron(sample.metric, U.T @ (base.ridge[:, np.newaxis] * U))
+        kronecker = np.kron(base.classes, U.T @ base.moments @ U)
+        blocks = (
+            (X @ U, proba, weight)
+            for X, proba, weight in _blocks(sample, coef, max(q, n_rows * count))
+        )
+        self.known = _Factor(_data_hessian(blocks, n_rows, count) + ridge)
+        self.replaced = _Factor(kronecker + ridge)
+
+    def solve(self, gradient: Matrix) -> Matrix:
+        """Return the inverse times a gradient."""
+        solved = self.base.solve(gradient)
+        U = self.directions
+        if U.size:
+            along = (gradient @ U).ravel()
+            change = self.known.solve(along) - self.replaced.solve(along)
+            solved += change.reshape(len(gradient), -1) @ U.T
+        return solved
 
 
 class DiagonalCurvature:
@@ -208,3 +281,19 @@ def _groups(eigenvalues: Matrix) -> Iterator[slice]:
         ):
             yield slice(begin, end)
             begin = end
+
+
+def _largest_directions(base: KroneckerCurvature, count: int) -> Matrix:
+    """Return about the directions (q, count) in which the data's share is largest.
+
+    By subspace iteration, which need not be precise.
+    """
+    data = base.moments * (np.trace(base.classes) / len(base.classes))
+    scale = data.diagonal() + base.ridge
+    scale = 1.0 / np.sqrt(np.where(scale > 0, scale, 1.0))
+    data *= scale
+    data *= scale[:, np.newaxis]
+    vectors = np.random.RandomState(0).normal(size=(len(data), count))
+    for _ in range(SUBSPACE_ITERATIONS):
+        vectors, _ = np.linalg.qr(data @ vectors)
+    return np.asarray(vectors * scale[:, np.newaxis])

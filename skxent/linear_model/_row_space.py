@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skxent.linear_model._blas import threads_for
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.losses._targets import row_weights
 
@@ -36,7 +37,8 @@ def in_row_space(
     if weight.size and not weight.all():  # rows without weight need no feature
         kept = np.flatnonzero(weight)
         X, targets = X[kept], targets.rows(kept)
-    products = np.asarray(X @ X.T, dtype=np.float64)
+    with threads_for(0.5 * X.shape[0] ** 2 * X.shape[1]):
+        products = np.asarray(X @ X.T, dtype=np.float64)
     largest = float(products.diagonal().max(initial=0.0))
     if not largest > 0:
         return None
@@ -56,6 +58,8 @@ def in_row_space(
 
     def there(coef: Coef) -> Coef:
         p = X.shape[1]
+        if not coef.any():
+            return np.zeros(reduced.shape)
         logits = X[chosen] @ coef[:, :p].T
         shares = scipy.linalg.solve_triangular(
             L[:rank], logits, lower=True, check_finite=False

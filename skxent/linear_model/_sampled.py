@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from skxent.linear_model._lbfgs import Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._preconditioners import (
+    CorrectedCurvature,
     DiagonalCurvature,
     FullCurvature,
-    KroneckerCurvature,
 )
 from skxent.linear_model._solvers import Settings, SolverResult
 
@@ -67,7 +67,7 @@ def minimize_sampled(
 ) -> SolverResult:
     """Minimise samples, then the whole, by L-BFGS with their curvature."""
     full = _has_full_curvature(objective)
-    curvature_of: Curvature = FullCurvature if full else KroneckerCurvature
+    curvature_of: Curvature = FullCurvature if full else CorrectedCurvature
     if objective.shape[1] > MOST_COLUMNS:
         curvature_of = DiagonalCurvature
     take = _Sampler(curvature_of, objective)

@@ -1,6 +1,5 @@
 """SoftmaxRegression: the classifier that trains on the package's loss and gradient."""
 
-import functools
 import warnings
 from numbers import Integral, Real
 from typing import Any, Self
@@ -13,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import validate_data
-from threadpoolctl import ThreadpoolController
 
 from skxent.backends import EncodedTargets
+from skxent.linear_model._blas import one_blas_thread
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
 from skxent.linear_model._partial_fit import PartialFitMixin
@@ -31,9 +30,6 @@ from skxent.losses._validation import (
 )
 
 __all__ = ["SoftmaxRegression"]
-
-# Finding the libraries takes 4 ms, as long as a small fit.
-_thread_pools = functools.cache(ThreadpoolController)
 
 
 class SoftmaxRegression(
@@ -234,11 +230,9 @@ class SoftmaxRegression(
         start = self._starting_point(problem)
         report = _print_iterate if self.verbose else None
         settings = Settings(self.tol, self.max_iter, report=report)
-        # The products of one block are too small for several BLAS threads, which would
-        # also fight with those of the kernels: 20 times slower on a busy machine.
         # Numbers that overflow end the search, which is warned about.
-        limited = _thread_pools().limit(limits=1, user_api="blas")
-        with limited, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with one_blas_thread(), quiet:
             if self.early_stopping:
                 held = split_validation(
                     target,

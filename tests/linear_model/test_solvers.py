@@ -7,7 +7,11 @@ from scipy.optimize import rosen, rosen_der
 from skxent.linear_model import _preconditioners, _sampled
 from skxent.linear_model._lbfgs import Identity, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._preconditioners import FullCurvature, KroneckerCurvature
+from skxent.linear_model._preconditioners import (
+    CorrectedCurvature,
+    FullCurvature,
+    KroneckerCurvature,
+)
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._row_space import in_row_space
 from skxent.linear_model._solvers import Settings, SolverStatus
@@ -115,6 +119,30 @@ def least_value(objective):
         step = np.linalg.lstsq(hessian(objective, coef), gradient.ravel(), rcond=None)
         coef = coef - step[0].reshape(coef.shape)
     return value
+
+
+def test_corrected_curvature_is_the_inverse_where_it_corrects(blocks, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 8))
+    coef = np.zeros((3, 9))
+    monkeypatch.setattr(_preconditioners, "FEWEST_CORRECTED", 1)
+    coef[:, :2] = [[3, 0], [0, 3], [-2, 2]]
+    y = rng.integers(4, size=2000)
+    objective = LinearCrossEntropy(
+        X,
+        encode_targets(y, 4, dtype=X.dtype),
+        n_classes=4,
+        fit_intercept=True,
+        l2=1e-3,
+    )
+    gradient = rng.normal(size=coef.shape)
+    errors = []
+    for curvature_of in (KroneckerCurvature, CorrectedCurvature):
+        curvature = curvature_of(objective, coef)
+        back = objective.curvature_at(coef)(curvature.solve(gradient))
+        errors.append(np.abs(back - gradient).max())
+    assert errors[0] > 0.1
+    assert errors[1] < 1e-6  # all directions are corrected
 
 
 @pytest.mark.parametrize("solver", ["auto", "newton-cholesky"])
