@@ -38,6 +38,8 @@ LARGEST_RATE = 0.95
 TINY = 1e-300
 # What the losses of separable classes without a penalty may fall to, on and on.
 LEAST_VALUE = 1e-6
+# Relative suboptimality from which on the rounding of float32 products may matter.
+ROUGH = 1e-7
 # Relative rounding errors of a value: float64 sums of the losses of either dtype.
 NOISE = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-11}
 
@@ -45,7 +47,7 @@ NOISE = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-11}
 class Objective(Protocol):
     """What a solver needs to know."""
 
-    X: Any  # data, for their dtype
+    dtype: np.dtype[Any]  # of the products, whose rounding the values show
 
     def value_and_gradient(self, coef: Coef) -> tuple[float, Coef]:
         """Return the objective and its gradient, of the shape of ``coef``."""
@@ -116,21 +118,23 @@ def minimize(
     enough: Callable[[float, float], bool] | None = None,
     memory: int = 20,
     renew: Callable[[Coef, list[float]], Preconditioner | None] | None = None,
+    rough: Objective | None = None,
 ) -> SolverResult:
     """Minimise until the estimated suboptimality is ``enough(it, value)``.
 
     That is, if not given, at most ``tol**2`` of the value. With no memory, steps are
     the preconditioner's. ``renew(coef, decreases)`` may return another one after an
-    iteration.
+    iteration. ``rough`` is the objective with more rounding, taken as long as it gets
+    nearer to the minimum.
     """
 
     def is_small(rest: float, value: float) -> bool:
         return rest <= settings.tol**2 * max(abs(value), LEAST_VALUE)
 
     enough = enough or is_small
-    noise = NOISE[objective.X.dtype]
     kept = _Memory(memory)
-    value, gradient = objective.value_and_gradient(coef)
+    evaluated = rough or objective
+    value, gradient = evaluated.value_and_gradient(coef)
     trace = Trace(settings)
     decreases: list[float] = []
     while True:
@@ -139,8 +143,13 @@ def minimize(
         if not slope <= 0 and kept.pairs:  # rounding has spoilt the memory
             kept.pairs.clear()
             continue
+        rest = _remaining([*decreases, -0.5 * slope])
+        is_rough = evaluated is not objective
+        if is_rough and (rest <= ROUGH * abs(value) or not np.isfinite(slope)):
+            evaluated = objective
+            value, gradient = objective.value_and_gradient(coef)
+            continue
         decreases.append(-0.5 * slope)
-        rest = _remaining(decreases)
         trace.add(value, rest)
         if not np.isfinite(slope):
             status = SolverStatus.LINE_SEARCH
@@ -152,7 +161,14 @@ def minimize(
         if trace.n_iter >= settings.max_iter:
             status = SolverStatus.MAX_ITER
             break
-        found = _search(objective, coef, direction, value, slope, noise)
+        noise = NOISE[evaluated.dtype]
+        found = _search(evaluated, coef, direction, value, slope, noise)
+        if found is None and is_rough:
+            evaluated = objective
+            value, gradient = objective.value_and_gradient(coef)
+            trace.forget()
+            decreases.pop()
+            continue
         if found is None:
             within_noise = rest <= noise * abs(value)
             status = (

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
+from skxent.linear_model._blas import threads_for
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["LinearCrossEntropy", "absolute", "relative"]
@@ -29,6 +30,10 @@ __all__ = ["LinearCrossEntropy", "absolute", "relative"]
 # Elements of a block of X: small enough to stay in the cache between the two products.
 BLOCK_SIZE = 1 << 17
 MIN_BLOCK_ROWS = 256
+# Products with many coefficients pack them anew for every block, which is little beside
+# so many rows of it; and rows whose logits still take little memory.
+COEFFICIENTS_PER_ROW = 256
+MOST_PACKED_ROWS = 2048
 
 
 class LinearCrossEntropy:
@@ -64,6 +69,7 @@ class LinearCrossEntropy:
         self.fit_intercept = fit_intercept
         self.l2 = l2
         self.backend = backend_for(X)
+        self.dtype = X.dtype  # of the products
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,9 +97,27 @@ class LinearCrossEntropy:
         changed.l2 = l2
         return changed
 
+    def in_float32(self) -> "LinearCrossEntropy | None":
+        """Return the objective with float32 products, where BLAS takes float64 ones.
+
+        Those take half the time. Blocks of X are cast one after the other.
+        """
+        target = self.targets.target
+        if self.is_fused or self.dtype == np.float32 or target.ndim > 1:
+            return None
+        changed = copy.copy(self)
+        changed.dtype = np.dtype(np.float32)
+        return changed
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether one kernel evaluates the objective; else BLAS multiplies."""
+        return self.n_classes <= self.backend.MOST_LINEAR_CLASSES
+
     def _blocks(self) -> Iterator[slice]:
         n, p = self.X.shape
-        rows = max(MIN_BLOCK_ROWS, BLOCK_SIZE // max(1, p))
+        packed = min(self.n_classes * p // COEFFICIENTS_PER_ROW, MOST_PACKED_ROWS)
+        rows = max(MIN_BLOCK_ROWS, BLOCK_SIZE // max(1, p), packed)
         for begin in range(0, n, rows):
             yield slice(begin, min(begin + rows, n))
 
@@ -101,9 +125,8 @@ class LinearCrossEntropy:
         """Return ``D``, (R, p)."""
         return coef[:, : self.X.shape[1]]
 
-    def _linear_map(self, rows: slice, coef: NDArray[Any]) -> NDArray[Any]:
-        """Return the (rows, K) logits that ``coef`` gives."""
-        X = self.X[rows]
+    def _linear_map(self, X: NDArray[Any], coef: NDArray[Any]) -> NDArray[Any]:
+        """Return the (rows, K) logits that ``coef`` gives for some rows of X."""
         z = np.empty((len(X), self.n_classes), dtype=X.dtype)
         z[:, 0] = 0
         np.matmul(X, self._weights(coef).T, out=z[:, 1:])
@@ -112,11 +135,11 @@ class LinearCrossEntropy:
         return z
 
     def _pull_back(
-        self, rows: slice, residual: NDArray[Any], gradient: NDArray[np.float64]
+        self, X: NDArray[Any], residual: NDArray[Any], gradient: NDArray[np.float64]
     ) -> None:
         """Add the gradient with respect to ``coef`` of a block of logits."""
         residual = residual[:, 1:]
-        self._weights(gradient)[...] += residual.T @ self.X[rows]
+        self._weights(gradient)[...] += residual.T @ X
         if self.fit_intercept:
             gradient[:, -1] += residual.sum(axis=0, dtype=np.float64)
 
@@ -132,7 +155,7 @@ class LinearCrossEntropy:
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the objective and its gradient; X is read once."""
         scale = 1.0 / self.targets.denominator
-        if self.n_classes <= self.backend.MOST_LINEAR_CLASSES:
+        if self.is_fused:
             gradient = np.empty(self.shape)
             total = self.backend.linear_softmax_loss(
                 self.X, coef, self.targets, scale, gradient
@@ -148,16 +171,19 @@ class LinearCrossEntropy:
         self, coef: NDArray[np.float64], scale: float
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the sum of the losses and ``scale`` times its gradient, by BLAS."""
-        cast = coef.astype(self.X.dtype, copy=False)
+        cast = coef.astype(self.dtype, copy=False)
         gradient = np.zeros(self.shape)
-        no_losses = np.empty(0, dtype=self.X.dtype)
+        no_losses = np.empty(0, dtype=self.dtype)
         total = 0.0
         for rows in self._blocks():
-            z = self._linear_map(rows, cast)
+            X = self.X[rows].astype(self.dtype, copy=False)
+            with threads_for(len(X) * coef.size):
+                z = self._linear_map(X, cast)
             total += self.backend.softmax_loss(
                 z, self.targets.rows(rows), no_losses, z, scale
             )
-            self._pull_back(rows, z, gradient)
+            with threads_for(len(X) * coef.size):
+                self._pull_back(X, z, gradient)
         return total, gradient
 
     def curvature_at(
@@ -175,12 +201,13 @@ class LinearCrossEntropy:
             direction = vector.astype(self.X.dtype, copy=False)
             result = np.zeros(self.shape)
             for rows in self._blocks():
-                z = self._linear_map(rows, cast)
-                v = self._linear_map(rows, direction)
+                X = self.X[rows]
+                z = self._linear_map(X, cast)
+                v = self._linear_map(X, direction)
                 out = np.empty_like(z)
                 of_rows = weight[rows] if weight.size else weight
                 self.backend.softmax_curvature(z, mass[rows], of_rows, v, scale, out)
-                self._pull_back(rows, out, result)
+                self._pull_back(X, out, result)
             self._weights(result)[...] += self._ridge(vector)
             return result
 

@@ -71,10 +71,11 @@ def minimize_sampled(
     if objective.shape[1] > MOST_COLUMNS:
         curvature_of = DiagonalCurvature
     take = _Sampler(curvature_of, objective)
+    rough = objective.in_float32()
     sample = objective
     if not coef.any():
         for stage in _stages(objective, full):
-            sample = take.rows(objective, stage.n_rows)
+            sample = take.rows(rough or objective, stage.n_rows)
             sample = sample.with_l2(objective.l2 * stage.penalty)
             coef = minimize(
                 sample,
@@ -87,7 +88,14 @@ def minimize_sampled(
     if not full or len(sample.X) < take.n_curved:
         sample = objective
     curvature = take.curvature(sample, coef)
-    return minimize(objective, coef, curvature, settings, renew=take.renewal(objective))
+    return minimize(
+        objective,
+        coef,
+        curvature,
+        settings,
+        renew=take.renewal(objective),
+        rough=rough,
+    )
 
 
 def _has_full_curvature(objective: LinearCrossEntropy) -> bool:

@@ -23,7 +23,7 @@ def settings(tol=1e-6, max_iter=500):
 
 
 class Rosenbrock:
-    X = np.empty(0)
+    dtype = np.dtype(np.float64)
 
     def value_and_gradient(self, coef):
         # the minimum is 1, since suboptimality is relative
