@@ -140,7 +140,7 @@ def table_of(results, limit):
         reached = [t for t in peers if t is not None]
         best = min(reached) if reached else limit
         sign = "" if reached else "> "
-        ratio = f"{sign}{best / times[OURS]:.1f}" if peers and times[OURS] else "-"
+        ratio = f"{sign}{best / times[OURS]:.1f}" if peers and times.get(OURS) else "-"
         rows.append([*row, ratio])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [

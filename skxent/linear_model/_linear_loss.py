@@ -25,7 +25,7 @@ from skxent.backends import EncodedTargets, backend_for
 from skxent.linear_model._blas import threads_for
 from skxent.losses._targets import mass_and_weight
 
-__all__ = ["LinearCrossEntropy", "absolute", "relative"]
+__all__ = ["LinearCrossEntropy", "LinearModelLoss", "absolute", "relative"]
 
 # Elements of a block of X: small enough to stay in the cache between the two products.
 BLOCK_SIZE = 1 << 17
@@ -36,14 +36,13 @@ COEFFICIENTS_PER_ROW = 256
 MOST_PACKED_ROWS = 2048
 
 
-class LinearCrossEntropy:
-    """Mean cross-entropy of a linear model plus a ridge, with its derivatives.
+class LinearModelLoss:
+    """What objectives of dense and of sparse data have in common.
 
     Parameters
     ----------
-    X : ndarray of shape (n, p)
-        float32 or float64, in any memory order. Products are computed in its dtype,
-        sums over blocks in float64.
+    X : array or sparse matrix of shape (n, p)
+        float32 or float64.
     targets : EncodedTargets
         The targets and every option.
     n_classes : int
@@ -56,7 +55,7 @@ class LinearCrossEntropy:
 
     def __init__(
         self,
-        X: NDArray[Any],
+        X: Any,
         targets: EncodedTargets,
         *,
         n_classes: int,
@@ -68,7 +67,6 @@ class LinearCrossEntropy:
         self.n_classes = n_classes
         self.fit_intercept = fit_intercept
         self.l2 = l2
-        self.backend = backend_for(X)
         self.dtype = X.dtype  # of the products
 
     @property
@@ -81,6 +79,18 @@ class LinearCrossEntropy:
         """The (R, R) matrix M of the ridge ``l2 / 2 <D, M D>``."""
         n_rows = self.n_classes - 1
         return np.eye(n_rows) - (1.0 / self.n_classes if n_rows > 1 else 0.0)
+
+
+class LinearCrossEntropy(LinearModelLoss):
+    """Mean cross-entropy of a linear model plus a ridge, with its derivatives.
+
+    X is an ndarray in any memory order. Products are computed in its dtype, sums over
+    blocks in float64.
+    """
+
+    def __init__(self, X: NDArray[Any], targets: EncodedTargets, **options: Any):
+        super().__init__(X, targets, **options)
+        self.backend = backend_for(X)
 
     def take(self, rows: NDArray[np.intp]) -> "LinearCrossEntropy":
         """Return the objective of some rows, an estimate of this one."""

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 from numpy.typing import NDArray
 
 from skxent.linear_model._blas import threads_for
-from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._linear_loss import LinearCrossEntropy, LinearModelLoss
 from skxent.linear_model._probabilities import softmax
 from skxent.linear_model._row_masses import pulls
 
@@ -83,7 +84,7 @@ class _Factor:
 
 
 def _blocks(
-    sample: LinearCrossEntropy, coef: Matrix, numbers_per_row: int
+    sample: LinearModelLoss, coef: Matrix, numbers_per_row: int
 ) -> Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]]:
     """Yield blocks of rows with ones for the intercept, their P and their weights.
 
@@ -91,12 +92,15 @@ def _blocks(
     """
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
+    sparse = scipy.sparse.issparse(sample.X)
+    lines = sample.X.tocsr() if sparse else sample.X
     block = max(1, BLOCK_SIZE // numbers_per_row)
     room = np.empty((min(block, n), coef.shape[1]))
     for begin in range(0, n, block):
         rows = slice(begin, min(begin + block, n))
         X = room[: rows.stop - begin]
-        X[:, :p], X[:, p:] = sample.X[rows], 1.0
+        X[:, :p] = lines[rows].toarray() if sparse else lines[rows]
+        X[:, p:] = 1.0
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
         yield X, softmax(logits)[:, 1:], mass[rows]
@@ -135,7 +139,7 @@ class FullCurvature:
 
     scaled = True
 
-    def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
+    def __init__(self, sample: LinearModelLoss, coef: Matrix) -> None:
         n_rows, q = coef.shape
         hessian = _data_hessian(_blocks(sample, coef, n_rows * q), n_rows, q)
         features = np.arange(sample.X.shape[1])

@@ -1,5 +1,6 @@
 """SoftmaxRegression: the classifier that trains on the package's loss and gradient."""
 
+import functools
 import warnings
 from numbers import Integral, Real
 from typing import Any, Self
@@ -15,6 +16,12 @@ from sklearn.utils.validation import validate_data
 
 from skxent.backends import EncodedTargets
 from skxent.linear_model._blas import one_blas_thread
+from skxent.linear_model._callbacks import (
+    FRAMES_OF_WITH_CALLBACKS,
+    CallbackSupportMixin,
+    FitCallbacks,
+    with_callbacks,
+)
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
 from skxent.linear_model._partial_fit import PartialFitMixin
@@ -33,7 +40,12 @@ __all__ = ["SoftmaxRegression"]
 
 
 class SoftmaxRegression(
-    PartialFitMixin, SparseCoefMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+    CallbackSupportMixin,
+    PartialFitMixin,
+    SparseCoefMixin,
+    PredictionMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Softmax regression, also known as multinomial logistic regression.
 
@@ -63,7 +75,7 @@ class SoftmaxRegression(
         solved in the space of their rows, sparse data by dual coordinate ascent and
         Newton steps. The others are the textbook's methods for a ridge: L-BFGS without
         a preconditioner, Newton's method with conjugate gradients, and with a factored
-        Hessian (dense data).
+        Hessian.
     tol : float, default=1e-4
         The solver stops when the objective f is within ``tol**2`` of the least value,
         ``(f - f*) / f <= tol**2``, as far as the curvature tells. The logits are then
@@ -83,7 +95,8 @@ class SoftmaxRegression(
     random_state : int, RandomState instance or None, default=None
         Draws the samples that are held out. Nothing else in ``fit`` is random.
     verbose : int, default=0
-        Whether to print the loss and the suboptimality of each iteration.
+        Whether to print the loss and the suboptimality of each iteration, when it has
+        been reached.
 
     Attributes
     ----------
@@ -113,6 +126,9 @@ class SoftmaxRegression(
     The loss and its gradient are evaluated over blocks of rows, in the dtype of X, by
     the kernels of :mod:`skxent.losses`. Floating-point X is not copied, and beyond the
     soft labels dense data need no array of shape (n_samples, n_classes).
+
+    Callbacks of scikit-learn (from its version 1.9 on, by ``set_callbacks``) see one
+    task for each iteration over all data.
 
     Examples
     --------
@@ -159,6 +175,7 @@ class SoftmaxRegression(
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(
         self,
         X: ArrayLike,
@@ -210,57 +227,81 @@ class SoftmaxRegression(
         )
         weights = check_weights_of_samples(sample_weight, data.shape[0])
         classes, target = check_targets(labels, soft_labels)
-        if self.solver == "newton-cholesky" and scipy.sparse.issparse(data):
-            raise ValueError(
-                "solver must be 'auto', 'lbfgs' or 'newton-cg' for sparse X; got "
-                "'newton-cholesky'. Its Hessian would be dense."
+        problem = self._problem(data, target, classes, weights)
+        held = None
+        if self.early_stopping:
+            held = split_validation(
+                target,
+                weights,
+                validation_fraction=self.validation_fraction,
+                random_state=self.random_state,
             )
-        targets = self._encode(target, classes, weights, data.dtype)
+        checks_late = problem.shows_non_finite and held is None
+        if not checks_late:
+            self._check_finite(data)
+        self.classes_ = classes
+        callbacks = FitCallbacks(
+            self,
+            functools.partial(self._attributes, problem),
+            X=data,
+            y=labels,
+            metadata=None if weights is None else {"sample_weight": weights},
+        )
+        settings = Settings(
+            self.tol,
+            self.max_iter,
+            stop=callbacks if callbacks.is_heard else None,
+            report=_print_iterate if self.verbose else None,
+        )
+        start = self._starting_point(problem)
+        # Numbers that overflow end the search, which is warned about.
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with one_blas_thread(), quiet:
+            if held is None:
+                result = train(problem, start, settings)
+            else:
+                result = train_with_early_stopping(
+                    problem, start, settings, held, self.n_iter_no_change
+                )
+        if checks_late and result.status is not SolverStatus.CONVERGED:
+            self._check_finite(data)
+        self._warn_unless_converged(result)
+        for name, value in self._attributes(problem, result.coef).items():
+            setattr(self, name, value)
+        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
+        self.history_ = result.history
+        self._forget_batches(problem.targets.denominator)
+        callbacks.close()
+        return self
+
+    def _problem(
+        self,
+        X: Any,
+        target: NDArray[Any],
+        classes: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None,
+    ) -> Problem:
+        """Return what is minimised."""
+        targets = self._encode(target, classes, sample_weight, X.dtype)
         if not targets.denominator > 0:
             raise ValueError(
                 "sample_weight times class_weight must be positive for some sample; "
                 "got zero for all of them. Drop the argument to weigh all alike."
             )
-        problem = Problem(
-            data, targets, self.C, self.l1_ratio, bool(self.fit_intercept), self.solver
+        return Problem(
+            X, targets, self.C, self.l1_ratio, bool(self.fit_intercept), self.solver
         )
-        checks_late = problem.shows_non_finite and not self.early_stopping
-        if not checks_late:
-            self._check_finite(data)
-        start = self._starting_point(problem)
-        report = _print_iterate if self.verbose else None
-        settings = Settings(self.tol, self.max_iter, report=report)
-        # Numbers that overflow end the search, which is warned about.
-        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with one_blas_thread(), quiet:
-            if self.early_stopping:
-                held = split_validation(
-                    target,
-                    weights,
-                    validation_fraction=self.validation_fraction,
-                    random_state=self.random_state,
-                )
-                result = train_with_early_stopping(
-                    problem, start, settings, held, self.n_iter_no_change
-                )
-            else:
-                result = train(problem, start, settings)
-        if checks_late and result.status is not SolverStatus.CONVERGED:
-            self._check_finite(data)
-        self._warn_unless_converged(result)
-        self.classes_ = classes
-        p = data.shape[1]
-        self.coef_ = result.coef[:, :p].astype(data.dtype)
-        self.intercept_ = np.zeros(len(result.coef), dtype=data.dtype)
-        if self.fit_intercept:
-            intercept = result.coef[:, p]
-            if len(intercept) > 1:
-                intercept = intercept - intercept.mean()
-            self.intercept_[...] = intercept
-        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
-        self.history_ = result.history
-        self._forget_batches(targets.denominator)
-        return self
+
+    def _attributes(
+        self, problem: Problem, coef: NDArray[np.float64]
+    ) -> dict[str, NDArray[Any]]:
+        """Return ``coef_`` and ``intercept_``, whose mean over classes is 0."""
+        p, dtype = problem.X.shape[1], problem.X.dtype
+        intercept = np.zeros(len(coef), dtype=dtype)
+        if problem.fit_intercept:
+            several = len(coef) > 1
+            intercept[...] = coef[:, p] - (coef[:, p].mean() if several else 0.0)
+        return {"coef_": coef[:, :p].astype(dtype), "intercept_": intercept}
 
     def _check_finite(self, X: Any) -> None:
         """Raise unless all of X is finite."""
@@ -274,7 +315,7 @@ class SoftmaxRegression(
                 f"relative suboptimality of {result.history['suboptimality'][-1]:.3g}, "
                 f"above tol**2={self.tol**2:.3g}. {result.status.value}",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=3 + FRAMES_OF_WITH_CALLBACKS,
             )
 
     def _check_parameters(self) -> None:
@@ -282,7 +323,7 @@ class SoftmaxRegression(
         check_number("C", self.C, Real, "positive", lambda C: C > 0)
         check_number("tol", self.tol, Real, "positive", lambda tol: tol > 0)
         check_number(
-            "max_iter", self.max_iter, Integral, "at least 1", lambda n: n >= 1
+            "max_iter", self.max_iter, Integral, "at least 0", lambda n: n >= 0
         )
         check_label_smoothing(self.label_smoothing)
         check_number(

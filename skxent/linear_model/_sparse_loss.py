@@ -30,6 +30,7 @@ from skxent.backends._sparse import (
     scatter_squares,
     share_out,
 )
+from skxent.linear_model._linear_loss import LinearModelLoss
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["SparseDesign", "SparseLinearCrossEntropy"]
@@ -87,59 +88,17 @@ class SparseDesign:
         return sums(self.matrix, weight)
 
 
-class SparseLinearCrossEntropy:
+class SparseLinearCrossEntropy(LinearModelLoss):
     """Mean cross-entropy of a linear model plus a ridge, with its derivatives.
 
-    Parameters
-    ----------
-    X : sparse matrix or array of shape (n, p)
-        CSR or CSC, float32 or float64.
-    targets : EncodedTargets
-        The targets and every option.
-    n_classes : int
-        K, at least 2.
-    fit_intercept : bool
-        Whether the last column of the coefficients is an intercept, without penalty.
-    l2 : float
-        The factor of the ridge.
+    X is a sparse matrix or array, CSR or CSC.
     """
 
-    def __init__(
-        self,
-        X: Any,
-        targets: EncodedTargets,
-        *,
-        n_classes: int,
-        fit_intercept: bool,
-        l2: float,
-    ) -> None:
-        self.X = X
+    def __init__(self, X: Any, targets: EncodedTargets, **options: Any):
+        super().__init__(X, targets, **options)
         self.design = SparseDesign(X)
-        self.targets = targets
-        self.n_classes = n_classes
-        self.n_outputs = 1 if n_classes == 2 else n_classes
-        self.fit_intercept = fit_intercept
-        self.l2 = l2
+        self.n_outputs = 1 if self.n_classes == 2 else self.n_classes
         self.backend = backend_for(X.data)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the coefficients."""
-        return self.n_classes - 1, self.X.shape[1] + self.fit_intercept
-
-    def take(
-        self, rows: NDArray[np.intp], *, l2: float | None = None
-    ) -> "SparseLinearCrossEntropy":
-        """Return the objective of some rows, an estimate of this one."""
-        share = len(rows) / self.X.shape[0]
-        targets = self.targets.rows(rows)
-        return SparseLinearCrossEntropy(
-            self.X[rows],
-            targets._replace(denominator=targets.denominator * share),
-            n_classes=self.n_classes,
-            fit_intercept=self.fit_intercept,
-            l2=self.l2 if l2 is None else l2,
-        )
 
     # -- the coordinates of solvers for sparse data ------------------------------------
 

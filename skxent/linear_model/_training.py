@@ -127,8 +127,13 @@ def train_with_early_stopping(
         lambda coef: loss.value_and_gradient(relative(coef))[0], n_iter_no_change
     )
     monitor(coef)
+    asked = settings.stop
+
+    def stop(coef: Coef) -> bool:
+        return monitor(coef) | (asked is not None and asked(coef))
+
     result = train(
-        problem._replace(targets=training), coef, settings._replace(stop=monitor)
+        problem._replace(targets=training), coef, settings._replace(stop=stop)
     )
     history = result.history | {"validation_loss": np.array(monitor.losses)}
     return result._replace(coef=monitor.best_coef, history=history)

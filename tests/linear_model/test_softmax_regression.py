@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -293,7 +294,7 @@ BAD = {
         {},
         "validation_fraction must be between 0 and 1",
     ),
-    "max_iter": ({"max_iter": 1.5}, {}, "max_iter must be at least 1 and of type Int"),
+    "max_iter": ({"max_iter": 1.5}, {}, "max_iter must be at least 0 and of type Int"),
     "smoothing": ({"label_smoothing": 1.5}, {}, "label_smoothing must lie"),
     "one class": ({}, {"y": np.zeros(150)}, "at least two classes"),
     "integer rows": ({}, {"y": np.eye(3, dtype=int)[[0] * 150]}, "float dtype"),
@@ -363,3 +364,13 @@ def test_numbers_that_are_not_finite_are_refused(n_classes, value, solver):
         spoilt[place] = value
         with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
             SoftmaxRegression(solver=solver).fit(spoilt, y, **option)
+
+
+@pytest.mark.parametrize("options", [{}, {"l1_ratio": 0.5}, {"solver": "lbfgs"}])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_no_iterations_give_a_model_and_a_warning(options, form):
+    X, y = load_iris(return_X_y=True)
+    with pytest.warns(ConvergenceWarning, match="stopped after 0 iterations"):
+        model = SoftmaxRegression(max_iter=0, **options).fit(form(X), y)
+    assert model.n_iter_.tolist() == [0]
+    assert model.predict_proba(X).shape == (150, 3)

@@ -100,18 +100,6 @@ def test_weights_and_back(problem, n_classes):
     assert 0.15 * squared_norm(weights) == pytest.approx(ridge, rel=1e-10)
 
 
-def test_some_rows_are_an_objective_of_their_own(problem, n_classes):
-    X, target, options, coef, _ = problem
-    rows = np.arange(0, N, 3)
-    value, _ = make(X, target, options, n_classes).take(rows).value_and_gradient(coef)
-    some = {**options, "sample_weight": options["sample_weight"][rows]}
-    own = make(X[rows], target[rows], some, n_classes)
-    loss = own.value_and_gradient(coef)[0] - naive_ridge(coef)
-    whole = make(X, target, options, n_classes).targets.denominator / 3
-    expected = loss * own.targets.denominator / whole + naive_ridge(coef)
-    assert value == pytest.approx(expected, rel=1e-12)
-
-
 def naive_ridge(coef, l2=0.3):
     W = np.vstack([np.zeros((1, P)), coef[:, :P]])
     if len(coef) > 1:
