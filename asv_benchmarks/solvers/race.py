@@ -6,7 +6,8 @@
 Each solver runs in a process of its own, which draws the data, fits a small part of
 them for what is compiled and loaded on first use, and then times one ``fit`` for each
 tolerance, loosest first, until one reaches the target; once for each thread count, of
-which the best counts. A process is ended at the limit: "> limit" in the table. "-" is a
+which the best counts. A process is ended at the limit: ">" in the table stands before
+what was left of it for the last tolerance, or the slowest fit that fell short. "-" is a
 solver that is not installed or not made for the regime. The objective is evaluated in
 float64 by numpy; the least value is the lowest that any run of the regime has found. A
 JSON file that exists is read first, and what is raced again replaces its part.
@@ -103,44 +104,58 @@ def race(regime, name, least, threads, limit):
 def race_regime(regime, names, arguments, results):
     """Race the solvers of a regime; update and return its results by name."""
     for name in [OURS] * (OURS in names) + [name for name in names if name != OURS]:
-        least = min(
-            (fit["value"] for fits in results.values() for fit in fits), default=0
-        )
+        least = least_value(results)
         fits = [
             race(regime, name, least, threads, arguments.limit)
             for threads in arguments.threads
         ]
         print(regime, name, fits, file=sys.stderr, flush=True)
         if any(fit is not None for fit in fits):
-            results[name] = [fit for some in fits if some is not None for fit in some]
+            fits = [fit for some in fits if some is not None for fit in some]
+            results[name] = {"limit": arguments.limit, "fits": fits}
     return results
 
 
-def table_of(results, limit):
+def least_value(results):
+    """Return the least objective of all fits of a regime, 0 if there are none."""
+    fits = [fit for result in results.values() for fit in result["fits"]]
+    return min((fit["value"] for fit in fits), default=0)
+
+
+def best_time(result, least):
+    """Return the least time to the target and True, or what it exceeds and False."""
+    seconds = [fit["seconds"] for fit in result["fits"]]
+    times = [
+        fit["seconds"]
+        for fit in result["fits"]
+        if least and fit["value"] / least - 1 <= TARGET
+    ]
+    if times:
+        return min(times), True
+    # The looser tolerances took their part of the limit.
+    return max([*seconds, result["limit"] - sum(seconds)]), False
+
+
+def said(time, is_reached):
+    """Return a time as the table says it."""
+    return f"{time:.3g}" if is_reached else f"> {time:.0f}"
+
+
+def table_of(results):
     """Return the lines of the table."""
     names = list(SOLVERS)
     rows = [["regime", *names, "best peer / ours"]]
     for regime, by_name in results.items():
-        least = min(fit["value"] for fits in by_name.values() for fit in fits)
-        times = {
-            name: min(
-                (fit["seconds"] for fit in fits if fit["value"] / least - 1 <= TARGET),
-                default=None,
-            )
-            for name, fits in by_name.items()
-        }
+        least = least_value(by_name)
+        times = {name: best_time(result, least) for name, result in by_name.items()}
         row = [regime]
-        for name in names:
-            seconds = times.get(name)
-            if name not in times:
-                row.append("-")
-            else:
-                row.append(f"> {limit:.0f}" if seconds is None else f"{seconds:.3g}")
-        peers = [t for name, t in times.items() if name != OURS]
-        reached = [t for t in peers if t is not None]
-        best = min(reached) if reached else limit
-        sign = "" if reached else "> "
-        ratio = f"{sign}{best / times[OURS]:.1f}" if peers and times.get(OURS) else "-"
+        row += [said(*times[name]) if name in times else "-" for name in names]
+        peers = [time for name, time in times.items() if name != OURS]
+        ratio = "-"
+        if OURS in times and times[OURS][1] and peers:
+            reached = [time for time in peers if time[1]]
+            best, is_reached = min(reached or peers)
+            ratio = said(best / times[OURS][0], is_reached)
         rows.append([*row, ratio])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -176,7 +191,7 @@ def main():
         results[regime] = race_regime(regime, names, arguments, results.get(regime, {}))
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
-    print("\n".join(table_of(results, arguments.limit)))
+    print("\n".join(table_of(results)))
 
 
 if __name__ == "__main__":
