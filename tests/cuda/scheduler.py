@@ -5,7 +5,14 @@ a block a thread of the system, which is slow (50 ms a barrier), knows no warp a
 faults pass. ``install`` puts greenlets in their place, of which one runs until it waits
 or returns. The thread that is next in the chosen order goes on: a warp runs as far
 ahead of the others as the barriers let it, so a barrier that is missing shows as a
-result that depends on the order. Run a kernel with ``in_every_order``.
+result that depends on the order::
+
+    def run():
+        out = np.zeros(64, np.float32)
+        kernel[1, 64](x, out)
+        return out
+
+    out = in_every_order(run)  # raises where there is a race
 
 - A barrier that not all threads of the block reach, or a warp operation that not all
   lanes of its mask reach, raises ``DivergenceError``: also if some have returned, or
@@ -115,8 +122,8 @@ class _Block:
 
     def run(self, grid_point, *args):
         position = int(np.ravel_multi_index(grid_point, self.grid))
-        index = _order_of_blocks(tuple(self.grid), _order)[position]
-        self.index = kernelapi.Dim3(*index)
+        blocks = _order_of_blocks(tuple(self.grid), _order)
+        self.index = kernelapi.Dim3(*blocks[position])
         priority = _priorities(_order)
         x, y, _ = self.dim
         with np.errstate(all="ignore"):
@@ -167,15 +174,13 @@ class _Block:
     def _complaint(self, threads):
         lines = [f"threads of block {tuple(self.index)} wait for others forever:"]
         for (what, mask, (code, call), warp), came in self.waiting.items():
-            number = self.size if mask is None else self.lanes(mask, warp)
+            number, who = self.size, "threads"
+            if mask is not None:
+                number = self.lanes(mask, warp)
+                who = f"lanes of mask {mask:#x} of warp {warp}"
             line = next(n for a, b, n in code.co_lines() if a <= call < b)
-            who = (
-                "threads" if mask is None else f"lanes of mask {mask:#x}, warp {warp},"
-            )
-            where = f"{code.co_filename}:{line}"
-            lines.append(
-                f"{what} was reached by {len(came)} of {number} {who} at {where}"
-            )
+            lines.append(f"{what} was reached by {len(came)} of {number} {who}")
+            lines[-1] += f" at {code.co_filename}:{line}"
         returned = sum(thread.dead for thread in threads)
         return "\n".join([*lines, f"{returned} of {self.size} threads have returned"])
 
@@ -211,9 +216,7 @@ def _shuffle(what, mask, value, source):
     if not 0 <= other < WARP:
         return value
     if rank - lane + other not in values:
-        raise DivergenceError(
-            f"{what}: lane {lane} reads lane {other}, not in the mask"
-        )
+        raise DivergenceError(f"{what}: lane {lane} reads {other}, not in the mask")
     return values[rank - lane + other]
 
 
