@@ -20,8 +20,8 @@ result that depends on the order::
 - Shared and local memory is fresh for each block and filled with ``POISON``: nan of any
   width, or a large integer. Arrays are told apart by their call, also within one line.
 - ``math`` is the device's where it is a global of a kernel or device function: of IEEE
-  754 (``log(0)`` is -inf), and float32 for float32. Set ``module.math = device_math``
-  for helpers of other modules that are plain functions.
+  754 (``log(0)`` is -inf), and float32 for float32. Modules with nothing but plain
+  functions that kernels call are named to ``use_device_math``.
 
 What it does not show: types. A float32 times a Python float stays float32 here and is
 float64 in the compiled kernel (``tests/cuda/ptx.py`` sees that). Nor out-of-order
@@ -314,6 +314,13 @@ device_math = types.ModuleType("math", "Like math, with the ways of a device.")
 _OF_NUMPY = "cos exp exp2 expm1 fabs isfinite isinf isnan log log10 log1p log2 sin sqrt"
 vars(device_math).update(vars(math))
 vars(device_math).update({name: getattr(np, name) for name in _OF_NUMPY.split()})
+
+
+def use_device_math(prefix):
+    """Give the modules that are imported, with names that begin so, the device's."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(prefix) and getattr(module, "math", None) is math:
+            module.math = device_math
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from tests.cuda.scheduler import (
     ORDERS,
     POISON,
     DivergenceError,
+    device_math,
     in_every_order,
     ordered,
+    use_device_math,
 )
 
 SIZE = 64
@@ -382,3 +386,13 @@ def test_math_is_the_devices():
     out = launched(kernel, X)()
     assert np.isnan(out[0])
     assert out[1:].any()
+
+
+def test_modules_without_kernels_are_named(monkeypatch):
+    helpers, others = types.ModuleType("helpers_of_rows"), types.ModuleType("others")
+    for module in (helpers, others):
+        module.math = sys.modules["math"]  # that of this one may be the device's
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    use_device_math("helpers")
+    assert helpers.math is device_math
+    assert others.math is sys.modules["math"]
