@@ -44,7 +44,7 @@ from skxent.kernels._simd import (
     spread,
     widened,
 )
-from skxent.kernels._vector import add_to_total, log1p, two_sum
+from skxent.kernels._vector import add_to_total, divided, log1p, two_sum
 
 # Two tiles of so many classes, logits and targets, take two thirds of the first cache.
 MOST_CLASSES = 256
@@ -193,15 +193,12 @@ def share_of(factor, mass, mass_low, d, d_low, like):
     Rounded to one part it would be off by as much in each entry of the gradient, and
     that twice or more where ``a p`` is a multiple of its difference from ``t``.
     """
-    share = factor * mass
-    share_low = fma(factor, mass, -share) + factor * mass_low
-    d_high, high = narrowed(d, like), narrowed(share, like)
+    a = factor * mass
+    a_low = fma(factor, mass, -a) + factor * mass_low
+    d_high, a_high = narrowed(d, like), narrowed(a, like)
     d_low = narrowed((d - widened(d_high)) + d_low, like)
-    low = narrowed((share - widened(high)) + share_low, like)
-    inverse = 1.0 / d_high
-    quotient = high * inverse
-    remainder = fma(-quotient, d_high, high) + (low - quotient * d_low)
-    return quotient, remainder * inverse
+    a_low = narrowed((a - widened(a_high)) + a_low, like)
+    return divided(a_high, a_low, d_high, d_low)
 
 
 @inner

@@ -7,7 +7,7 @@ probabilities ``p_k = exp(z_k - m) / d``, target ``t_k``, mass ``a = sum_k t_k``
 Then, with ``lse = m + log d``:
 
 - loss ``sum_k t_k (lse - z_k) = sum_k t_k (m - z_k) + a log d``
-- gradient ``a p_k - t_k``
+- gradient ``a p_k - t_k``, with ``a p_k = (a / d) exp(z_k - m)``
 - curvature product ``a p_k (v_k - sum_j p_j v_j)``
 
 Both parts of the loss are sums of non-negative terms (for ``t >= 0``), so nothing
@@ -18,7 +18,7 @@ the kernels multiply with.
 import math
 
 from skxent.kernels._jit import rule
-from skxent.kernels._simd import fma, select
+from skxent.kernels._simd import fma, select, spread
 
 
 @rule
@@ -76,6 +76,14 @@ LEAST_VARIANCE = 1e-12
 
 
 @rule
+def binary_targets(q, weight, pos_weight, on_share, off_share):
+    """Return ``t0`` and ``t1``."""
+    rest = spread(1.0, q) - q
+    t1 = weight * pos_weight * blend(on_share, q, off_share)
+    return weight * blend(on_share, rest, off_share), t1
+
+
+@rule
 def defined(x):
     """Return the logit, nan for +inf: the row (0, inf) has no softmax."""
     return select(x == math.inf, math.nan, x)
@@ -95,7 +103,8 @@ def sigmoid_loss(t0, t1, x, log_d):
 @rule
 def sigmoid_residual(t0, t1, x, e):
     """Return the gradient ``t0 p - t1 (1 - p)`` with respect to the logit."""
-    larger = 1 / (1 + e)
+    one = spread(1.0, e)
+    larger = one / (one + e)
     smaller = e * larger
     return select(x > 0, t0 * larger - t1 * smaller, t0 * smaller - t1 * larger)
 
@@ -103,7 +112,7 @@ def sigmoid_residual(t0, t1, x, e):
 @rule
 def sigmoid_curvature(mass, e, v):
     """Return ``a p (1 - p) v``, for one logit the whole Hessian-vector product."""
-    d = 1 + e
+    d = spread(1.0, e) + e
     return mass * (e / (d * d)) * v
 
 
@@ -118,5 +127,5 @@ def bernoulli_loss(t0, t1, s0, s1):
 @rule
 def bernoulli_slope(p, q):
     """Return ``(p - q) / (p (1 - p))``, the denominator at least 1e-12."""
-    variance = p * (1 - p)
-    return (p - q) / select(variance < LEAST_VARIANCE, LEAST_VARIANCE, variance)
+    variance, least = p * (spread(1.0, p) - p), spread(LEAST_VARIANCE, p)
+    return (p - q) / select(variance < least, least, variance)

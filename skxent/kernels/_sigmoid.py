@@ -31,6 +31,7 @@ from skxent.kernels._jit import inner, twins
 from skxent.kernels._rules import (
     bernoulli_loss,
     bernoulli_slope,
+    binary_targets,
     blend,
     defined,
     sigmoid_curvature,
@@ -95,13 +96,6 @@ def add_losses(loss, width, sums, lost):
 
 
 @inner
-def both_targets(q, w, w1, on_share, off_share):
-    """Return ``t0`` and ``t1``."""
-    t1 = w * w1 * blend(on_share, q, off_share)
-    return w * blend(on_share, 1.0 - q, off_share), t1
-
-
-@inner
 def sigmoid_chunk(
     logits,
     target,
@@ -135,7 +129,9 @@ def sigmoid_chunk(
             prefetch(q, i + AHEAD * n)
             x = defined(read_floats(p, i, width, like))
             wanted = read_floats(q, i, width, like)
-            t0, t1 = both_targets(wanted, load(w, r), load(w1, r), on_share, off_share)
+            t0, t1 = binary_targets(
+                wanted, load(w, r), load(w1, r), on_share, off_share
+            )
             e = exp_nonpositive(-magnitude(x))
             loss = sigmoid_loss(t0, t1, x, log1p_of_fraction(e))
             sums, lost = add_losses(loss, width, sums, lost)
@@ -207,7 +203,7 @@ def curvature_chunk(
         for r in range(0, min(BLOCK, end - first), n):
             i = first + r
             width = min(n, end - i)
-            t0, t1 = both_targets(
+            t0, t1 = binary_targets(
                 read(q, i, width), load(w, r), load(w1, r), on_share, off_share
             )
             e = exp_nonpositive(-magnitude(defined(read(p, i, width))))
@@ -285,7 +281,7 @@ def bernoulli_chunk(
             prefetch(p, i + AHEAD * n)
             prefetch(q, i + AHEAD * n)
             share, wanted = read(p, i, width), read(q, i, width)
-            t0, t1 = both_targets(wanted, load(w, r), 1.0, on_share, off_share)
+            t0, t1 = binary_targets(wanted, load(w, r), 1.0, on_share, off_share)
             s0, s1 = surprise(1.0 - share, share), surprise(share, 1.0 - share)
             loss = bernoulli_loss(t0, t1, s0, s1)
             sums, lost = add_losses(loss, width, sums, lost)

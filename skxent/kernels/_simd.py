@@ -296,17 +296,26 @@ def _computed(s: Builder, p: Any) -> Any:
 
 
 def spread(number: float, like: Any) -> Any:
-    """Return a vector of one number, with the dtype of a pointer or vector."""
+    """Return a vector of one number, with the dtype of a pointer or vector.
+
+    The number itself, with its dtype, beside a number.
+    """
+    if isinstance(like, float | np.generic):
+        return type(like)(number)
     return lanes_of(np.full(lanes(like), number, like.dtype))
 
 
-@compiled(
-    spread,
-    lambda number, like: like if isinstance(like, Vector) else vector_of(like.dtype),
-)
+def _type_spread(number: Any, like: Any) -> Any:
+    is_value = isinstance(like, Vector | types.Float)
+    return like if is_value else vector_of(like.dtype)
+
+
+@compiled(spread, _type_spread)
 def _spread(s: Builder, number: Any, like: Any) -> Any:
-    vector = s.sig.return_type
-    return s.spread(s.cast(number, 0, vector.scalar), vector.lanes)
+    result = s.sig.return_type
+    if not isinstance(result, Vector):
+        return s.cast(number, 0, result)
+    return s.spread(s.cast(number, 0, result.scalar), result.lanes)
 
 
 def first(v: Any) -> Any:

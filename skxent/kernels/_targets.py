@@ -31,8 +31,8 @@ def class_and_weight(y, weight, n_classes, ignore_index):
     0 for an ignored row, nan for one whose class does not exist: its loss and its
     gradient, multiples of the weight, are nan as well. Takes numbers and vectors.
     """
-    of_ignored = select(ignore_index == NO_INDEX, math.nan, 0.0)
     outside = (y < 0) | (y >= n_classes)
     of_class = select(outside, math.nan, weight)
-    of_class = select(y == ignore_index, of_ignored, of_class)
+    of_class = select(y == ignore_index, 0.0, of_class)
+    of_class = select(y == NO_INDEX, math.nan, of_class)
     return select(outside, 0, y), select(weight == 0.0, weight, of_class)

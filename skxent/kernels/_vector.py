@@ -61,6 +61,7 @@ from skxent.kernels._simd import (
 __all__ = [
     "accumulate",
     "add_to_total",
+    "divided",
     "exp_nonpositive",
     "exp_shifted",
     "is_far",
@@ -343,6 +344,15 @@ def two_sum(a, b):
     rounded = a + b
     added = rounded - a
     return rounded, (a - (rounded - added)) + (b - added)
+
+
+@rule
+def divided(a, a_low, d, d_low):
+    """Return ``a / d`` in two parts, of numbers in two parts."""
+    inverse = spread(1.0, d) / d
+    quotient = a * inverse
+    remainder = fma(-quotient, d, a) + (a_low - quotient * d_low)
+    return quotient, remainder * inverse
 
 
 @rule

@@ -20,6 +20,7 @@ from skxent.losses._call import (
     value_and_grad,
     write_gradient,
 )
+from skxent.losses._device import is_on_device, on_device, refuse_out_on_device
 from skxent.losses._plain import plain_loss, plain_value_and_grad
 from skxent.losses._targets import mass_and_weight
 
@@ -137,6 +138,9 @@ def cross_entropy(
         class_axis,
         sample_weight,
     )
+    if is_on_device(input):
+        device = on_device()
+        return device.value(device.prepare_on_device(input, target, *options))
     loss = None
     if all(map(is_, options, DEFAULTS)):
         loss = plain_loss(input, target)
@@ -207,6 +211,12 @@ def cross_entropy_value_and_grad(
         class_axis,
         sample_weight,
     )
+    if is_on_device(input):
+        refuse_out_on_device(out)
+        device = on_device()
+        call = device.prepare_on_device(input, target, *options)
+        loss, gradient = device.value_and_grad(call)
+        return loss, gradient
     both = None
     if all(map(is_, options, DEFAULTS)):
         both = plain_value_and_grad(input, target, out)
@@ -269,9 +279,7 @@ def cross_entropy_grad(
     >>> cross_entropy_grad([1.0, 1.0, 1.0], [0.6, 0.3, 0.1]).round(4)
     array([-0.2667,  0.0333,  0.2333])
     """
-    call = prepare(
-        input,
-        target,
+    options = (
         weight,
         ignore_index,
         reduction,
@@ -280,6 +288,12 @@ def cross_entropy_grad(
         class_axis,
         sample_weight,
     )
+    if is_on_device(input):
+        refuse_out_on_device(out)
+        device = on_device()
+        call = device.prepare_on_device(input, target, *options)
+        return device.grad(call, grad_output)
+    call = prepare(input, target, *options)
     if grad_output is not None:
         call = call.weighted_by(
             call.layout.read_grad_output(grad_output, call.reduction)
@@ -349,9 +363,7 @@ def cross_entropy_hvp(
     >>> cross_entropy_hvp([0.0, 0.0], 1, [1.0, 0.0])
     array([ 0.25, -0.25])
     """
-    call = prepare(
-        input,
-        target,
+    options = (
         weight,
         ignore_index,
         reduction,
@@ -359,7 +371,12 @@ def cross_entropy_hvp(
         True,
         class_axis,
         sample_weight,
-    ).widened()
+    )
+    if is_on_device(input):
+        refuse_out_on_device(out)
+        call = on_device().prepare_on_device(input, target, *options)
+        return call.curvature(vector)
+    call = prepare(input, target, *options).widened()
     v = call.layout.read(vector, "vector")
     product = gradient_buffer(call, out)
     if call.logits.size:

@@ -1,0 +1,341 @@
+"""The backend for arrays on a CUDA device: launches the CUDA kernels.
+
+Everything is queued on the caller's stream, and nothing waits for the device: sums, and
+what a mean is divided by, are made there. What a call has found out, `Summary`, comes
+to the host in one copy when it is asked for.
+"""
+
+from typing import Any, NamedTuple
+
+from skxent.backends._device_arrays import CupyArrays, NumbaArrays, TorchArrays
+from skxent.kernels import _cuda as kernels
+
+__all__ = [
+    "N_SUMMARY",
+    "Call",
+    "DeviceTargets",
+    "Summary",
+    "inverse_of",
+    "probability_loss",
+    "sigmoid_curvature",
+    "sigmoid_loss",
+    "softmax_curvature",
+    "softmax_loss",
+    "summary_on_host",
+    "survey_indices",
+    "total_of",
+]
+
+# Blocks of the first stage of a sum; the second adds up theirs.
+MOST_BLOCKS = 1024
+SUM_BLOCK = 256
+TOTAL, N_WRONG, N_IGNORED, WEIGHT, N_SUMMARY = range(5)
+
+
+class Call(NamedTuple):
+    """Where the arrays of a call live, and on which stream its work is queued."""
+
+    arrays: TorchArrays | CupyArrays | NumbaArrays
+    stream: Any
+    summary: Any  # (4,) float64, on the device
+
+
+class DeviceTargets(NamedTuple):
+    """What the kernels need to know about the targets, on the device."""
+
+    target: Any  # (n,) int64, or probabilities of the logits' shape and dtype
+    on_value: Any  # (K,) or (1,), of the dtype that is computed with
+    off_value: Any  # as on_value
+    row_weight: Any  # (n,) of that dtype, or None
+    ignore_index: int
+    is_smooth: bool
+    has_indices: bool
+
+    def flags(self) -> tuple[int, ...]:
+        """Return ``ignore_index``, ``class_step``, ``is_weighted``, ``is_smooth``."""
+        step = int(self.on_value.shape[0] > 1)
+        weighted = int(self.row_weight is not None)
+        return self.ignore_index, step, weighted, int(self.is_smooth)
+
+
+class Summary(NamedTuple):
+    """What a call found out, on the host."""
+
+    total: float
+    n_wrong: int
+    n_ignored: int
+    weight: float  # of the rows that count
+
+
+def _launch(
+    call: Call, kernel: Any, n_blocks: int, block: int, *args: Any, shared: int = 0
+) -> None:
+    """Queue a kernel; arrays become addresses, None that of anything."""
+    anything = call.summary
+    addresses = [
+        arg
+        if isinstance(arg, int)
+        else call.arrays.address(anything if arg is None else arg)
+        for arg in args
+    ]
+    kernel[n_blocks, block, call.stream, shared](*addresses)
+
+
+def _add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> None:
+    """Write the sums (n_columns,) over ``n`` rows of float64 numbers."""
+    kernel = kernels.compiled(kernels.sum_columns, None, SUM_BLOCK)
+    if n > MOST_BLOCKS:
+        n_blocks = min(MOST_BLOCKS, -(-n // MOST_BLOCKS))
+        sums = call.arrays.empty((n_blocks, n_columns), "float64")
+        _launch(call, kernel, n_blocks, SUM_BLOCK, values, sums, n, n_columns)
+        values, n = sums, n_blocks
+    _launch(call, kernel, 1, SUM_BLOCK, values, sums_out, n, n_columns)
+
+
+def survey_indices(
+    call: Call, targets: DeviceTargets, class_weight: Any, n_classes: int, real: str
+) -> None:
+    """Find out how many indices are wrong or ignored, and what the others weigh."""
+    n = targets.target.shape[0]
+    n_blocks = max(1, min(MOST_BLOCKS, -(-n // SUM_BLOCK)))
+    counts = call.arrays.empty((n_blocks, kernels.N_COUNTS), "float64")
+    step = int(class_weight.shape[0] > 1)
+    _launch(
+        call,
+        kernels.compiled(kernels.survey, real, SUM_BLOCK),
+        n_blocks,
+        SUM_BLOCK,
+        targets.target,
+        class_weight,
+        targets.row_weight,
+        counts,
+        n,
+        n_classes,
+        targets.ignore_index,
+        step,
+        int(targets.row_weight is not None),
+    )
+    _add_up(call, counts, n_blocks, kernels.N_COUNTS, call.summary[N_WRONG:])
+
+
+def total_of(call: Call, values: Any) -> None:
+    """Find out the sum of float64 numbers, as the weight of the rows."""
+    _add_up(call, values, values.shape[0], 1, call.summary[WEIGHT:])
+
+
+def inverse_of(call: Call, real: str) -> Any:
+    """Return 1 over the weight of the rows that count, (1,) on the device."""
+    inverse = call.arrays.empty((1,), real)
+    kernel = kernels.compiled(kernels.inverse, real)
+    _launch(call, kernel, 1, 1, call.summary[WEIGHT:], inverse)
+    return inverse
+
+
+def summary_on_host(call: Call) -> Summary:
+    """Wait for the device and return what the call found out."""
+    total, wrong, ignored, weight = call.arrays.to_host(call.summary).tolist()
+    return Summary(total, int(wrong), int(ignored), weight)
+
+
+def softmax_loss(
+    call: Call,
+    logits: Any,
+    targets: DeviceTargets,
+    dtype: str,
+    scale: Any,
+    losses: Any,
+    gradient: Any,
+) -> None:
+    """Find out the sum of the losses; fill the arrays that are not None."""
+    outer, n_classes, n_columns = (*logits.shape, 1)[:3]
+    n_rows = outer * n_columns
+    has_indices, has_gradient = targets.has_indices, gradient is not None
+    columns: tuple[int, ...] = ()
+    shared = 0
+    if n_columns > 1 or n_classes <= kernels.MOST_STAGED_CLASSES:
+        is_staged = n_columns == 1
+        block = rows_per_block = kernels.staged_block(dtype, has_indices)
+        columns = (n_columns,)
+        factory: Any = kernels.short_rows_loss
+        options: tuple[Any, ...] = block, is_staged, has_indices, has_gradient
+        if is_staged:
+            shared = kernels.staged_bytes(n_classes, dtype, has_indices, block)
+    else:
+        schedule = kernels.schedule_of(n_classes, dtype, has_indices)
+        block, rows_per_block = schedule.block, schedule.block // schedule.group
+        factory = kernels.rows_loss
+        options = schedule, has_indices, has_gradient
+    n_blocks = -(-n_rows // rows_per_block)
+    partial = call.arrays.empty((n_blocks,), "float64")
+    _launch(
+        call,
+        kernels.compiled(factory, dtype, *options),
+        n_blocks,
+        block,
+        logits,
+        targets.target,
+        targets.on_value,
+        targets.off_value,
+        targets.row_weight,
+        scale,
+        losses,
+        partial,
+        gradient,
+        n_rows,
+        n_classes,
+        *columns,
+        *targets.flags(),
+        int(losses is not None),
+        shared=shared,
+    )
+    _add_up(call, partial, n_blocks, 1, call.summary)
+
+
+def _group_of(n_columns: int) -> int:
+    """Return how many threads share a row that is gone over number by number."""
+    return 1 if n_columns > 1 else kernels.WARP
+
+
+def probability_loss(
+    call: Call,
+    probabilities: Any,
+    targets: DeviceTargets,
+    dtype: str,
+    limits: tuple[float, float],
+    scale: Any,
+    losses: Any,
+    gradient: Any,
+) -> None:
+    """Find out the sum of ``-t log p``; fill the arrays that are not None."""
+    outer, n_classes, n_columns = (*probabilities.shape, 1)[:3]
+    n_rows, group = outer * n_columns, _group_of(n_columns)
+    n_blocks = -(-n_rows // (kernels.BLOCK // group))
+    partial = call.arrays.empty((n_blocks,), "float64")
+    options = group, kernels.BLOCK, targets.has_indices, gradient is not None
+    _launch(
+        call,
+        kernels.compiled(kernels.probability_rows_loss, dtype, *options),
+        n_blocks,
+        kernels.BLOCK,
+        probabilities,
+        targets.target,
+        targets.on_value,
+        targets.off_value,
+        targets.row_weight,
+        scale,
+        call.arrays.constant(limits, kernels.real_name(dtype)),
+        losses,
+        partial,
+        gradient,
+        n_rows,
+        n_classes,
+        n_columns,
+        *targets.flags(),
+        int(losses is not None),
+    )
+    _add_up(call, partial, n_blocks, 1, call.summary)
+
+
+def softmax_curvature(
+    call: Call,
+    logits: Any,
+    targets: DeviceTargets,
+    dtype: str,
+    vector: Any,
+    scale: Any,
+    product: Any,
+) -> None:
+    """Write ``scale`` times the Hessian of the sum times ``vector``."""
+    outer, n_classes, n_columns = (*logits.shape, 1)[:3]
+    n_rows, group = outer * n_columns, _group_of(n_columns)
+    options = group, kernels.BLOCK, targets.has_indices
+    _launch(
+        call,
+        kernels.compiled(kernels.rows_curvature, dtype, *options),
+        -(-n_rows // (kernels.BLOCK // group)),
+        kernels.BLOCK,
+        logits,
+        targets.target,
+        targets.on_value,
+        targets.off_value,
+        targets.row_weight,
+        vector,
+        scale,
+        product,
+        n_rows,
+        n_classes,
+        n_columns,
+        *targets.flags(),
+    )
+
+
+def _elements(
+    call: Call,
+    kind: int,
+    values: Any,
+    targets: tuple[Any, Any, Any],
+    dtype: str,
+    vector: Any,
+    options: Any,
+    losses: Any,
+    out: Any,
+) -> None:
+    """Launch the kernel of binary targets: target, weight, pos_weight."""
+    target, weight, pos_weight = targets
+    size = values.shape[0]
+    n_blocks = -(-size // kernels.elements_per_block(dtype))
+    partial = call.arrays.empty((n_blocks,), "float64")
+    made = kernels.PARTS, kernels.BLOCK, kind, out is not None
+    _launch(
+        call,
+        kernels.compiled(kernels.elements_loss, dtype, *made),
+        n_blocks,
+        kernels.BLOCK,
+        values,
+        target,
+        weight,
+        pos_weight,
+        vector,
+        options,
+        losses,
+        partial,
+        out,
+        size,
+        weight.shape[0],
+        pos_weight.shape[0],
+        int(losses is not None),
+    )
+    if kind != kernels.CURVATURE:
+        _add_up(call, partial, n_blocks, 1, call.summary)
+
+
+def sigmoid_loss(
+    call: Call,
+    values: Any,
+    targets: tuple[Any, Any, Any],
+    dtype: str,
+    from_logits: bool,
+    options: Any,
+    losses: Any,
+    gradient: Any,
+) -> None:
+    """Find out the sum of the losses (n,); fill the arrays that are not None.
+
+    ``options`` holds the scale, ``on_share`` and ``off_share``.
+    """
+    kind = kernels.LOGITS if from_logits else kernels.PROBABILITIES
+    _elements(call, kind, values, targets, dtype, None, options, losses, gradient)
+
+
+def sigmoid_curvature(
+    call: Call,
+    values: Any,
+    targets: tuple[Any, Any, Any],
+    dtype: str,
+    vector: Any,
+    options: Any,
+    product: Any,
+) -> None:
+    """Write the product of the Hessian, which is diagonal, with ``vector`` (n,)."""
+    kind = kernels.CURVATURE
+    _elements(call, kind, values, targets, dtype, vector, options, None, product)

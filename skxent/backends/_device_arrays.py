@@ -1,0 +1,215 @@
+"""Arrays of a CUDA device in the libraries that own them: allocate, address, copy.
+
+Every library answers the same few questions about the arrays of one call, which all
+live on the device of the first. Dtypes are named as in numpy. ``constant`` copies a few
+numbers to the device, once; nothing but ``to_host`` waits for it.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+__all__ = ["CupyArrays", "NumbaArrays", "TorchArrays", "arrays_like", "is_on_device"]
+
+_DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of the DLPack header
+_ALIGNMENT = 16  # bytes, of what a kernel reads at a time
+_ON_HOST = (np.ndarray, np.generic, list, tuple, int, float)
+
+
+def is_on_device(array: Any) -> bool:
+    """Return whether an array lives on a CUDA device."""
+    if isinstance(array, _ON_HOST):
+        return False
+    if _package(array) == "torch":
+        return bool(getattr(array, "is_cuda", False))
+    if hasattr(array, "__cuda_array_interface__") or hasattr(array, "copy_to_host"):
+        return True
+    device = getattr(array, "__dlpack_device__", None)
+    return device is not None and device()[0] in _DLPACK_CUDA
+
+
+def arrays_like(array: Any) -> "TorchArrays | CupyArrays | NumbaArrays":
+    """Return what answers for the library and the device of an array."""
+    package = _package(array)
+    if package == "torch":
+        return _torch_arrays(array.device)
+    if package == "cupy":
+        return _cupy_arrays(array.device.id)
+    return _numba_arrays()
+
+
+def _package(array: Any) -> str:
+    """Return the package that an array's type comes from."""
+    return type(array).__module__.partition(".")[0]
+
+
+class TorchArrays:
+    """Tensors of torch on one device."""
+
+    def __init__(self, device: Any) -> None:
+        import torch
+
+        self.torch = torch
+        self.device = device
+        self.constant = lru_cache(maxsize=64)(self._constant)
+
+    def read(self, array: Any) -> Any:
+        """Return an array of this library, contiguous and aligned, on this device."""
+        array = self.torch.as_tensor(array).detach().to(self.device).contiguous()
+        return array if array.data_ptr() % _ALIGNMENT == 0 else array.clone()
+
+    def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
+        kind = getattr(self.torch, dtype)
+        return self.torch.tensor(values, dtype=kind, device=self.device)
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype).partition(".")[2]
+
+    def cast(self, array: Any, dtype: str) -> Any:
+        return array.to(getattr(self.torch, dtype))
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        kind = getattr(self.torch, dtype)
+        return self.torch.empty(shape, dtype=kind, device=self.device)
+
+    def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """Return the array broadcast to a shape, contiguous."""
+        return self.torch.broadcast_to(array, shape).contiguous()
+
+    def times(self, weights: Any, factors: Any) -> Any:
+        """Return the product, 0 where a weight is 0."""
+        return self.torch.where(weights == 0, weights, weights * factors)
+
+    def address(self, array: Any) -> Any:
+        return array.data_ptr()
+
+    def to_host(self, array: Any) -> Any:
+        return array.cpu().numpy()
+
+    def stream(self) -> Any:
+        return _stream_at(self.torch.cuda.current_stream(self.device).cuda_stream)
+
+
+class CupyArrays:
+    """Arrays of cupy on one device."""
+
+    def __init__(self, device: int) -> None:
+        import cupy
+
+        self.cupy = cupy
+        self.device = cupy.cuda.Device(device)
+        self.constant = lru_cache(maxsize=64)(self._constant)
+
+    def read(self, array: Any) -> Any:
+        """Return an array of this library, contiguous and aligned, on this device."""
+        with self.device:
+            array = self.cupy.ascontiguousarray(array)
+            return array if array.data.ptr % _ALIGNMENT == 0 else array.copy()
+
+    def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
+        with self.device:
+            return self.cupy.asarray(values, dtype=dtype)
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype)
+
+    def cast(self, array: Any, dtype: str) -> Any:
+        with self.device:
+            return array.astype(dtype, copy=False)
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        with self.device:
+            return self.cupy.empty(shape, dtype)
+
+    def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """Return the array broadcast to a shape, contiguous."""
+        with self.device:
+            return self.cupy.ascontiguousarray(self.cupy.broadcast_to(array, shape))
+
+    def times(self, weights: Any, factors: Any) -> Any:
+        """Return the product, 0 where a weight is 0."""
+        with self.device:
+            return self.cupy.where(weights == 0, weights, weights * factors)
+
+    def address(self, array: Any) -> Any:
+        return array.data.ptr
+
+    def to_host(self, array: Any) -> Any:
+        return array.get()
+
+    def stream(self) -> Any:
+        return _stream_at(self.cupy.cuda.get_current_stream().ptr)
+
+
+class NumbaArrays:
+    """Device arrays of numba, and those of other libraries seen as such.
+
+    Numba computes nothing with arrays but in kernels: small ones take the way over the
+    host.
+    """
+
+    def __init__(self) -> None:
+        from numba import cuda
+
+        self.cuda = cuda
+        self.constant = lru_cache(maxsize=64)(self._constant)
+
+    def read(self, array: Any) -> Any:
+        """Return an array of this library, contiguous and aligned, on this device."""
+        if not is_on_device(array):
+            return self.cuda.to_device(np.asarray(array, order="C"))
+        if not hasattr(array, "copy_to_host"):
+            array = self.cuda.as_cuda_array(array, sync=False)
+        if array.is_c_contiguous():
+            return array
+        return self.cuda.to_device(np.asarray(array.copy_to_host(), order="C"))
+
+    def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
+        return self.cuda.to_device(np.array(values, dtype))
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype)
+
+    def cast(self, array: Any, dtype: str) -> Any:
+        if str(array.dtype) == dtype:
+            return array
+        return self.cuda.to_device(array.copy_to_host().astype(dtype))
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return self.cuda.device_array(shape, dtype)
+
+    def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """Return the array broadcast to a shape, contiguous."""
+        spread = np.broadcast_to(array.copy_to_host(), shape)
+        return self.cuda.to_device(np.ascontiguousarray(spread))
+
+    def times(self, weights: Any, factors: Any) -> Any:
+        """Return the product, 0 where a weight is 0."""
+        weights, factors = weights.copy_to_host(), factors.copy_to_host()
+        product = np.where(weights == 0, weights, weights * factors)
+        return self.cuda.to_device(product.astype(weights.dtype))
+
+    def address(self, array: Any) -> Any:
+        pointer = getattr(array, "device_ctypes_pointer", None)
+        # the simulator runs kernels on the array itself
+        return array.reshape(-1) if pointer is None else pointer.value
+
+    def to_host(self, array: Any) -> Any:
+        return array.copy_to_host()
+
+    def stream(self) -> Any:
+        return self.cuda.default_stream()
+
+
+_torch_arrays = lru_cache(maxsize=16)(TorchArrays)
+_cupy_arrays = lru_cache(maxsize=16)(CupyArrays)
+_numba_arrays = lru_cache(maxsize=1)(NumbaArrays)
+
+
+@lru_cache(maxsize=64)
+def _stream_at(address: int) -> Any:
+    """Return the stream at an address, as numba launches on it."""
+    from numba import cuda
+
+    return cuda.external_stream(address) if address else cuda.default_stream()

@@ -1,0 +1,36 @@
+"""Whether a call belongs to a CUDA device, whose module is imported on first use."""
+
+from types import ModuleType
+from typing import Any
+
+from skxent.backends._device_arrays import is_on_device
+
+__all__ = ["is_on_device", "on_device", "refuse_out_on_device"]
+
+
+def on_device() -> ModuleType:
+    """Return the module that computes on the device.
+
+    Raises
+    ------
+    ImportError
+        If numba cannot reach CUDA.
+    """
+    try:
+        from skxent.losses import _device_call
+    except Exception as error:
+        raise ImportError(
+            "input lives on a CUDA device, which numba cannot reach: install skxent "
+            "with the extra of your driver, skxent[cuda12] or skxent[cuda13], or move "
+            f"the input to the host. ({type(error).__name__}: {error})"
+        ) from error
+    return _device_call
+
+
+def refuse_out_on_device(out: Any) -> None:
+    """Raise if a gradient on a device shall be written to an array of the caller."""
+    if out is not None:
+        raise ValueError(
+            "out must be None for an input on a device; the gradient comes back as a "
+            "new array there."
+        )

@@ -1,0 +1,315 @@
+"""One call of a loss of scores on a CUDA device: checked there, queued, delivered.
+
+Conventions are those of :mod:`skxent.losses._call`. What comes beside the input moves
+to its device; what comes back are arrays of its library, and Python floats. bfloat16
+is computed in float32.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from skxent.backends import NO_INDEX
+from skxent.backends import _cuda as backend
+from skxent.backends._device_arrays import arrays_like, is_on_device
+from skxent.losses import _validation as check
+from skxent.losses._layout import Layout, layout_of, make_layout
+
+__all__ = ["DeviceCall", "grad", "prepare_on_device", "value", "value_and_grad"]
+
+REDUCTIONS = ("none", "sum", "mean")
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+NO_LIMITS = (-math.inf, math.inf)
+
+
+class DeviceCall(NamedTuple):
+    """The checked arguments of one call."""
+
+    call: backend.Call
+    logits: Any  # rows or planes
+    targets: backend.DeviceTargets
+    layout: Layout
+    reduction: str
+    from_logits: bool
+    dtype: str  # of the results
+    computed: str  # what the kernels read
+    scale: Any  # (1,) on the device
+    mean_of: float | None  # rows that a mean divides by, None for those surveyed
+
+    def run(self, *, wants_loss: bool, gradient: Any) -> Any:
+        """Return the reduced loss if it is wanted; fill the gradient if not None."""
+        losses = None
+        arrays = self.call.arrays
+        if wants_loss and self.reduction == "none":
+            losses = arrays.empty((self.layout.n_rows,), self.computed)
+        if self.layout.n_rows and self.layout.n_classes:
+            common = self.logits, self.targets, self.computed
+            if self.from_logits:
+                backend.softmax_loss(self.call, *common, self.scale, losses, gradient)
+            else:
+                backend.probability_loss(
+                    self.call, *common, NO_LIMITS, self.scale, losses, gradient
+                )
+        summary = self.checked_summary()
+        if not wants_loss:
+            return None
+        if losses is not None:
+            return arrays.cast(losses, self.dtype).reshape(self.layout.row_shape)
+        if self.reduction == "sum":
+            return summary.total
+        weight = summary.weight if self.mean_of is None else self.mean_of
+        return summary.total / weight if weight else math.nan
+
+    def checked_summary(self) -> backend.Summary:
+        """Return what was found out; raise for a class index that is none."""
+        summary = backend.summary_on_host(self.call)
+        if summary.n_wrong:
+            target = self.call.arrays.to_host(self.targets.target)
+            check.refuse_first_wrong_index(
+                target, self.layout.n_classes, self.targets.ignore_index
+            )
+        return summary
+
+    def new_like_logits(self) -> Any:
+        """Return an array for a gradient, as the kernels write it."""
+        return self.call.arrays.empty(tuple(self.logits.shape), self.computed)
+
+    def delivered(self, gradient: Any) -> Any:
+        """Return a gradient in the shape and dtype of the input."""
+        gradient = self.call.arrays.cast(gradient, self.dtype)
+        return gradient.reshape(self.layout.shape)
+
+    def weighted_by(self, grad_output: Any) -> "DeviceCall":
+        """Return the call with the gradient of each loss multiplied with a number."""
+        arrays, real = self.call.arrays, self.real
+        shape = self.layout.loss_shape(self.reduction)
+        inflow = _floats(arrays, grad_output, "grad_output", real)
+        if tuple(inflow.shape) != shape:
+            raise ValueError(
+                f"grad_output must have the shape of the loss, {shape}; got shape "
+                f"{tuple(inflow.shape)}."
+            )
+        n_rows = (self.layout.n_rows,)
+        inflow = arrays.spread(inflow.reshape((-1,)), n_rows)
+        weight = self.targets.row_weight
+        if weight is None:
+            weight = arrays.spread(arrays.constant((1.0,), real), n_rows)
+        weight = arrays.times(weight, inflow)
+        return self._replace(targets=self.targets._replace(row_weight=weight))
+
+    @property
+    def real(self) -> str:
+        """The dtype that is computed with."""
+        return _real(self.computed)
+
+    def curvature(self, vector: Any) -> Any:
+        """Return the Hessian times a vector, both as the input."""
+        arrays = self.call.arrays
+        v = _floats(arrays, vector, "vector", self.computed)
+        if tuple(v.shape) != self.layout.shape:
+            raise ValueError(
+                f"vector must have the shape of input, {self.layout.shape}; got shape "
+                f"{tuple(v.shape)}."
+            )
+        product = self.new_like_logits()
+        if self.layout.n_rows and self.layout.n_classes:
+            backend.softmax_curvature(
+                self.call,
+                self.logits,
+                self.targets,
+                self.computed,
+                v,
+                self.scale,
+                product,
+            )
+        self.checked_summary()
+        return self.delivered(product)
+
+
+def _real(dtype: str) -> str:
+    return "float64" if dtype == "float64" else "float32"
+
+
+def _floats(arrays: Any, value: Any, name: str, dtype: str) -> Any:
+    """Return an array of floats on the device, of a dtype."""
+    if not is_on_device(value):
+        value = check.check_floats(value, name)
+    array = arrays.read(value)
+    came = arrays.dtype(array)
+    if came not in (*FLOATS, *INTEGERS, "bfloat16"):
+        raise TypeError(
+            f"{name} must hold real numbers of dtype float16, bfloat16, float32 or "
+            f"float64; got dtype {came}. Convert it to float32."
+        )
+    return arrays.cast(array, dtype)
+
+
+def _dtype_of_input(arrays: Any, array: Any) -> str:
+    """Return the dtype of the results."""
+    dtype = str(arrays.dtype(array))
+    if dtype not in (*FLOATS, "bfloat16"):
+        raise TypeError(
+            "input must hold real numbers of dtype float16, bfloat16, float32 or "
+            f"float64 on a device; got dtype {dtype}. Convert it to float32."
+        )
+    return dtype
+
+
+def prepare_on_device(
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    from_logits: bool,
+    class_axis: int | None,
+    sample_weight: Any,
+) -> DeviceCall:
+    """Check and encode the arguments of a loss of scores."""
+    check.check_option(reduction, "reduction", REDUCTIONS)
+    from_logits = check.check_flag(from_logits, "from_logits")
+    ignore_index = check.check_ignore_index(ignore_index)
+    smoothing = check.check_label_smoothing(label_smoothing)
+    arrays = arrays_like(input)
+    array = arrays.read(input)
+    dtype = _dtype_of_input(arrays, array)
+    computed = "float32" if dtype == "bfloat16" else dtype
+    layout = layout_of(tuple(array.shape), class_axis)
+    layout = make_layout(layout.shape, layout.axis, layout.axis)
+    logits = arrays.cast(array, computed).reshape(layout.kernel_shape)
+    summary = arrays.spread(arrays.constant((0.0,), "float64"), (backend.N_SUMMARY,))
+    call = backend.Call(arrays, arrays.stream(), summary)
+    real = _real(computed)
+
+    wanted, has_indices = _target(arrays, target, layout, computed)
+    if not has_indices:
+        check.refuse_ignore_index(ignore_index)
+    if abs(ignore_index) > check.LARGEST_INT64:
+        ignore_index = NO_INDEX
+    class_weight, values = _class_values(arrays, weight, smoothing, layout, real)
+    row_weight = _row_weight(arrays, sample_weight, layout, real)
+    targets = backend.DeviceTargets(
+        wanted,
+        *values,
+        row_weight,
+        ignore_index,
+        smoothing > 0,
+        has_indices,
+    )
+    mean_of = None
+    if has_indices and layout.n_rows:
+        backend.survey_indices(call, targets, class_weight, layout.n_classes, real)
+    elif row_weight is not None:
+        backend.total_of(call, arrays.cast(row_weight, "float64"))
+    else:
+        mean_of = float(layout.n_rows)
+    if reduction != "mean":
+        scale = arrays.constant((1.0,), real)
+    elif mean_of is None:
+        scale = backend.inverse_of(call, real)
+    else:
+        scale = arrays.constant((1 / mean_of if mean_of else math.nan,), real)
+    return DeviceCall(
+        call,
+        logits,
+        targets,
+        layout,
+        reduction,
+        from_logits,
+        dtype,
+        computed,
+        scale,
+        mean_of,
+    )
+
+
+def _target(
+    arrays: Any, target: Any, layout: Layout, computed: str
+) -> tuple[Any, bool]:
+    """Return class indices (n,) int64 and True, or probabilities and False."""
+    if not is_on_device(target):
+        target = check.to_array(target, "target")
+    shape = tuple(target.shape)
+    if shape not in (layout.shape, layout.row_shape):
+        raise ValueError(
+            f"target must have shape {layout.row_shape} (class indices) or "
+            f"{layout.shape} (probabilities) for scores of shape {layout.shape} with "
+            f"classes on axis {layout.axis}; got shape {shape}."
+        )
+    array = arrays.read(target)
+    dtype = arrays.dtype(array)
+    if shape == layout.shape:
+        if dtype not in (*FLOATS, "bfloat16"):
+            raise TypeError(
+                "target of the input's shape must hold probabilities in a float "
+                f"dtype; got dtype {dtype}. Convert it to float32, or pass class "
+                "indices of the input's shape without the class axis."
+            )
+        return arrays.cast(array, computed), False
+    if dtype not in INTEGERS and layout.n_rows:
+        raise TypeError(
+            f"target of class indices must have an integer dtype; got dtype {dtype}. "
+            "Convert it to int64, or pass one row of probabilities for each row of "
+            "input."
+        )
+    return arrays.cast(array, "int64").reshape((layout.n_rows,)), True
+
+
+def _class_values(
+    arrays: Any, weight: Any, smoothing: float, layout: Layout, real: str
+) -> tuple[Any, tuple[Any, Any]]:
+    """Return the weight of each class, ``on_value`` and ``off_value``."""
+    share = smoothing / max(1, layout.n_classes)
+    if weight is None:
+        one, on, off = (
+            arrays.constant((x,), real) for x in (1.0, 1.0 - smoothing, share)
+        )
+        return one, (on, off)
+    weight = _floats(arrays, weight, "weight", real)
+    if tuple(weight.shape) != (layout.n_classes,):
+        raise ValueError(
+            f"weight must have shape ({layout.n_classes},), one entry per class; got "
+            f"shape {tuple(weight.shape)}."
+        )
+    on, off = (
+        arrays.times(weight, arrays.spread(arrays.constant((x,), real), weight.shape))
+        for x in (1.0 - smoothing, share)
+    )
+    return weight, (on, off)
+
+
+def _row_weight(arrays: Any, sample_weight: Any, layout: Layout, real: str) -> Any:
+    """Return one weight per row from one per sample or one per row, or None."""
+    if sample_weight is None:
+        return None
+    weight = _floats(arrays, sample_weight, "sample_weight", real)
+    shape = tuple(weight.shape)
+    if shape not in (layout.row_shape[:1], layout.row_shape):
+        raise ValueError(
+            f"sample_weight must have shape {layout.row_shape[:1]}, one entry per "
+            f"sample, or {layout.row_shape}, one entry per row; got shape {shape}."
+        )
+    missing = len(layout.row_shape) - len(shape)
+    weight = weight.reshape(shape + (1,) * missing)
+    return arrays.spread(weight, layout.row_shape).reshape((layout.n_rows,))
+
+
+def value(call: DeviceCall) -> Any:
+    """Return the reduced loss."""
+    return call.run(wants_loss=True, gradient=None)
+
+
+def value_and_grad(call: DeviceCall) -> tuple[Any, Any]:
+    """Return the reduced loss and its gradient, from one pass over the logits."""
+    gradient = call.new_like_logits()
+    return call.run(wants_loss=True, gradient=gradient), call.delivered(gradient)
+
+
+def grad(call: DeviceCall, grad_output: Any) -> Any:
+    """Return the gradient, times what flows into the loss."""
+    if grad_output is not None:
+        call = call.weighted_by(grad_output)
+    gradient = call.new_like_logits()
+    call.run(wants_loss=False, gradient=gradient)
+    return call.delivered(gradient)
