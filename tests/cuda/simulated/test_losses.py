@@ -1,0 +1,184 @@
+"""Losses of arrays on a device, in the simulator, whose arrays are those of numba."""
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from skxent.backends import _cuda as backend
+from skxent.kernels import _cuda as kernels
+from skxent.losses import (
+    cross_entropy,
+    cross_entropy_grad,
+    cross_entropy_hvp,
+    cross_entropy_value_and_grad,
+)
+from tests.cuda.scheduler import use_device_math
+
+use_device_math("skxent.kernels._cuda")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Launch a warp to a block: the simulator runs one thread after another."""
+    monkeypatch.setattr(kernels, "BLOCK", 32)
+    monkeypatch.setattr(backend, "SUM_BLOCK", 32)
+
+
+RNG = np.random.default_rng(0)
+TOLERANCES = {"float16": 4e-3, "float32": 3e-6, "float64": 1e-13}
+# shape, options, whether targets are probabilities, dtype
+CASES = {
+    "a row": ((7,), {}, False, "float32"),
+    "few classes": ((5, 3), {}, False, "float64"),
+    "many classes": ((3, 40), {"reduction": "none"}, False, "float32"),
+    "planes": ((4, 5, 3), {"reduction": "sum"}, False, "float32"),
+    "channels last": ((4, 3, 5), {"class_axis": -1}, False, "float32"),
+    "probabilities": ((5, 3), {"label_smoothing": 0.1}, True, "float32"),
+    "class weights": (
+        (5, 6),
+        {"weight": RNG.uniform(0.5, 2, 6), "label_smoothing": 0.2},
+        False,
+        "float32",
+    ),
+    "sample weights": (
+        (4, 3, 2),
+        {"sample_weight": np.array([1.0, 0.0, 2.0, 0.5])},
+        False,
+        "float64",
+    ),
+    "weighted probabilities": (
+        (4, 3),
+        {"sample_weight": np.array([1.0, 0.0, 2.0, 0.5])},
+        True,
+        "float64",
+    ),
+    "half precision": ((3, 40), {}, False, "float16"),
+    "scores that are probabilities": ((4, 3), {"from_logits": False}, False, "float64"),
+}
+
+
+def on_host(value):
+    return value.copy_to_host() if hasattr(value, "copy_to_host") else value
+
+
+def drawn(shape, options, has_probabilities, dtype):
+    axis = options.get("class_axis", min(1, len(shape) - 1)) % len(shape)
+    scores = 3 * RNG.standard_normal(shape)
+    if not options.get("from_logits", True):
+        scores = np.exp(scores) / np.exp(scores).sum(axis=axis, keepdims=True)
+    row_shape = shape[:axis] + shape[axis + 1 :]
+    if has_probabilities:
+        rows = RNG.dirichlet(np.ones(shape[axis]), row_shape)
+        target = np.ascontiguousarray(np.moveaxis(rows, -1, axis)).astype(dtype)
+    else:
+        target = np.asarray(RNG.integers(shape[axis], size=row_shape))
+        target.reshape(-1)[:1] = -100 if target.size > 1 else 0
+    return scores.astype(dtype), target
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_the_host_returns(name):
+    shape, options, has_probabilities, dtype = CASES[name]
+    scores, target = drawn(shape, options, has_probabilities, dtype)
+    near = {"rtol": 0, "atol": TOLERANCES[dtype]}
+    there = cuda.to_device(scores)
+
+    loss, gradient = cross_entropy_value_and_grad(there, target, **options)
+    expected, expected_gradient = cross_entropy_value_and_grad(
+        scores, target, **options
+    )
+    np.testing.assert_allclose(on_host(loss), expected, **near)
+    np.testing.assert_allclose(on_host(gradient), expected_gradient, **near)
+    assert str(gradient.dtype) == dtype
+    assert isinstance(loss, float) or options.get("reduction") == "none"
+
+    inflow = RNG.standard_normal(np.shape(expected))
+    np.testing.assert_allclose(
+        on_host(cross_entropy_grad(there, target, grad_output=inflow, **options)),
+        cross_entropy_grad(scores, target, grad_output=inflow, **options),
+        **near,
+    )
+    if options.get("from_logits", True):
+        v = RNG.standard_normal(shape).astype(dtype)
+        np.testing.assert_allclose(
+            on_host(cross_entropy_hvp(there, target, v, **options)),
+            cross_entropy_hvp(scores, target, v, **options),
+            **near,
+        )
+
+
+def test_all_arguments_may_live_on_the_device():
+    scores, target = drawn((5, 3), {}, False, "float32")
+    weight, sample_weight = RNG.uniform(0.5, 2, 3), RNG.uniform(0.5, 2, 5)
+    loss = cross_entropy(
+        cuda.to_device(scores),
+        cuda.to_device(target),
+        weight=cuda.to_device(weight),
+        sample_weight=cuda.to_device(sample_weight),
+    )
+    expected = cross_entropy(scores, target, weight=weight, sample_weight=sample_weight)
+    assert loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_nothing_to_average_is_nan():
+    assert np.isnan(cross_entropy(cuda.to_device(np.zeros((2, 2))), [-100, -100]))
+    empty = cuda.to_device(np.zeros((0, 2)))
+    assert np.isnan(cross_entropy(empty, np.zeros(0, int)))
+    assert cross_entropy(empty, np.zeros(0, int), reduction="sum") == 0.0
+
+
+HERE = cuda.to_device(np.zeros((3, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        ("got 5 at row 1", lambda: cross_entropy(HERE, [0, 5, 1])),
+        ("got -1 at row 2", lambda: cross_entropy_grad(HERE, [0, 1, -1])),
+        ("got 2 at row 0", lambda: cross_entropy_hvp(HERE, [2, 1, 1], HERE)),
+        ("target must have shape", lambda: cross_entropy(HERE, [0, 1])),
+        (
+            "weight must have shape",
+            lambda: cross_entropy(HERE, [0, 1, 1], weight=np.ones(3)),
+        ),
+        (
+            "sample_weight must have shape",
+            lambda: cross_entropy(HERE, [0, 1, 1], sample_weight=np.ones(2)),
+        ),
+        (
+            "grad_output must have the shape",
+            lambda: cross_entropy_grad(HERE, [0, 1, 1], grad_output=np.ones(3)),
+        ),
+        (
+            "vector must have the shape",
+            lambda: cross_entropy_hvp(HERE, [0, 1, 1], np.ones(3)),
+        ),
+        (
+            "reduction must be one of",
+            lambda: cross_entropy(HERE, [0, 1, 1], reduction="sample"),
+        ),
+        (
+            "out must be None",
+            lambda: cross_entropy_grad(HERE, [0, 1, 1], out=np.zeros((3, 2))),
+        ),
+    ],
+)
+def test_wrong_values_are_refused(message, call):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        ("integer dtype", lambda: cross_entropy(HERE, [0.0, 1.0, 1.0])),
+        (
+            "input must hold",
+            lambda: cross_entropy(cuda.to_device(np.zeros((3, 2), int)), [0, 1, 1]),
+        ),
+        ("float dtype", lambda: cross_entropy(HERE, np.zeros((3, 2), int))),
+    ],
+)
+def test_wrong_types_are_refused(message, call):
+    with pytest.raises(TypeError, match=message):
+        call()
