@@ -71,9 +71,9 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     Notes
     -----
     Gradients flow into the input and into probability targets, and both can be
-    differentiated once more, with ``create_graph=True``; a third time raises an error.
-    The second derivative with respect to the input is the Hessian-vector product of
-    :func:`skxent.losses.cross_entropy_hvp`.
+    differentiated once more, with ``create_graph=True``. The second derivative with
+    respect to the input is the Hessian-vector product of
+    :func:`skxent.losses.cross_entropy_hvp`; a third one raises an error.
 
     Tensors on the CPU are read in place, as numpy views. The forward pass computes the
     gradient as well, if the input requires one, and the first backward pass multiplies

@@ -147,6 +147,18 @@ def test_backward_reuses_the_gradient_of_the_forward_pass_once(calls, reduction)
     torch.testing.assert_close(second, expected, rtol=1e-15, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradient_of_the_loss_itself_is_handed_over(calls, reduction, dtype):
+    z, target, _ = make_problem((6, 5), "index")
+    input = leaf(z.to(dtype))
+    loss = CrossEntropyLoss(reduction=reduction)(input, target)
+    address = loss.grad_fn.kept["gradient"].data_ptr()
+    loss.sum().backward()
+    assert calls == ["cross_entropy_value_and_grad"]
+    assert input.grad.data_ptr() == address
+
+
 def test_gradient_is_released_by_the_first_backward():
     z, target, _ = make_problem((6, 5), "index")
     input = leaf(z)

@@ -73,6 +73,17 @@ def test_infinite_inflow_leaves_ignored_rows_at_zero(inflow, reduction):
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_nan_in_ignored_rows_does_no_harm(reduction):
+    problem = make_problem((9, 4), "index")
+    inflow = torch.full((9,) if reduction == "none" else (), 2.0)
+    clean = run(CrossEntropyLoss, problem, inflow, reduction=reduction)
+    problem.input[problem.target == -100] = np.nan
+    loss, gradient, _ = run(CrossEntropyLoss, problem, inflow, reduction=reduction)
+    assert torch.equal(loss, clean[0])
+    assert torch.equal(gradient, clean[1])
+
+
 STRIDED = {
     "transposed": lambda z: z.mT.contiguous().mT,
     "every other row": lambda z: z.repeat_interleave(2, 0)[::2],
