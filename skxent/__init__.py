@@ -6,6 +6,9 @@
     Metrics and scorers: ``y_true`` first, any labels, scikit-learn's conventions.
 ``skxent.linear_model``
     ``SoftmaxRegression``, the classifier that trains on the loss.
+``skxent.torch``
+    The loss as a module of torch, with autograd. It needs torch, and alone of the rooms
+    it is not imported on first use: ``import skxent.torch``.
 """
 
 import importlib

@@ -44,3 +44,30 @@ optional = {"torch", "dask", "matplotlib", "cupy", "pandas", "xgboost", "lightgb
 assert not optional & loaded, optional & loaded
 """
     run(code, tmp_path)
+
+
+def test_torch_room_without_torch_names_the_remedy(tmp_path):
+    code = """
+import sys
+sys.modules["torch"] = None  # what makes an import of it fail
+try:
+    import skxent.torch
+except ImportError as error:
+    assert "pip install torch" in str(error), error
+else:
+    raise SystemExit("imported")
+"""
+    run(code, tmp_path)
+
+
+def test_torch_room_compiles_nothing(tmp_path):
+    # nor does it bring scikit-learn, which has no part in it
+    code = """
+import sys
+import torch
+had_sklearn = "sklearn" in sys.modules
+import skxent.torch
+assert had_sklearn == ("sklearn" in sys.modules)
+"""
+    run(code, tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
