@@ -1,0 +1,108 @@
+"""What the compiler makes of the CUDA kernels, for two generations of devices.
+
+Registers within the budget of the block, nothing of a thread's own in memory, float64
+only where float32 losses are added up, and 16 bytes to an access.
+"""
+
+import pytest
+
+from tests.cuda import ptx
+
+if ptx.missing():
+    pytest.skip(ptx.missing(), allow_module_level=True)
+
+from numba.core.types import int64, void
+
+from skxent.kernels import _cuda as kernels
+
+ARCHITECTURES = [(8, 0), (9, 0)]
+REGISTERS = 65536  # of a multiprocessor
+# The reduction of losses: to float64, and sums of it.
+REDUCTION = ("F2F", "DADD")
+
+
+def rows(n_classes, dtype, has_indices):
+    schedule = kernels.schedule_of(n_classes, dtype, has_indices)
+    return (
+        kernels.rows_loss,
+        dtype,
+        (schedule, has_indices, True),
+        16,
+        schedule.block,
+    )
+
+
+def staged(dtype, has_indices):
+    block = kernels.staged_block(dtype, has_indices)
+    return kernels.short_rows_loss, dtype, (block, True, has_indices, True), 17, block
+
+
+def elements(dtype, kind):
+    options = kernels.PARTS, kernels.BLOCK, kind, True
+    return kernels.elements_loss, dtype, options, 13, kernels.BLOCK
+
+
+WIDE = {
+    "a few threads to a row": rows(100, "float32", True),
+    "a warp to a row": rows(1000, "float32", True),
+    "a warp to a row, probabilities": rows(500, "float32", False),
+    "a block to a row": rows(16_000, "float32", True),
+    "a row in turns": rows(50_257, "float32", True),
+    "a row in turns, probabilities": rows(50_257, "float32", False),
+    "float16": rows(1000, "float16", True),
+    "float64": rows(1000, "float64", True),
+    "staged": staged("float32", True),
+    "staged probabilities": staged("float32", False),
+    "binary logits": elements("float32", kernels.LOGITS),
+    "binary probabilities": elements("float32", kernels.PROBABILITIES),
+    "binary curvature": elements("float32", kernels.CURVATURE),
+}
+BLOCK = kernels.BLOCK
+NARROW = {
+    "planes": (kernels.short_rows_loss, "float32", (BLOCK, False, True, True), 17),
+    "probabilities": (
+        kernels.probability_rows_loss,
+        "float32",
+        (kernels.WARP, BLOCK, True, True),
+        18,
+    ),
+    "curvature": (
+        kernels.rows_curvature,
+        "float32",
+        (kernels.WARP, BLOCK, True),
+        15,
+    ),
+}
+
+
+def assembled(factory, dtype, options, n_arguments):
+    """Return what the assembler says of a kernel on each architecture."""
+    kernel = kernels.compiled(factory, dtype, *options)
+    signature = void(*[int64] * n_arguments)
+    first = ptx.compiled(kernel, signature, cc=ARCHITECTURES[0])
+    return [first, *(ptx.assembled(first.ptx, cc) for cc in ARCHITECTURES[1:])]
+
+
+def assert_in_registers(compiled, dtype, block):
+    assert compiled.spill_stores == compiled.spill_loads == compiled.stack == 0
+    assert compiled.n_local == 0
+    # they are handed out to warps in eights
+    assert -(-compiled.registers // 8) * 8 * block <= REGISTERS
+    if dtype != "float64":
+        assert compiled.float64_arithmetic(permitted=REDUCTION) == {}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_kernels_that_read_16_bytes(name):
+    factory, dtype, options, n_arguments, block = WIDE[name]
+    for compiled in assembled(factory, dtype, options, n_arguments):
+        assert_in_registers(compiled, dtype, block)
+        assert compiled.n_wide_loads
+        assert compiled.n_wide_stores
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_kernels_that_read_number_by_number(name):
+    factory, dtype, options, n_arguments = NARROW[name]
+    for compiled in assembled(factory, dtype, options, n_arguments):
+        assert_in_registers(compiled, dtype, BLOCK)
