@@ -14,15 +14,19 @@ def on_device() -> ModuleType:
     Raises
     ------
     ImportError
-        If numba cannot reach CUDA.
+        If numba cannot reach CUDA: a package, or the driver, is missing.
     """
     try:
+        from numba import cuda
+
+        if not cuda.is_available():
+            raise ImportError("no CUDA driver or no device was found")
         from skxent.losses import _device_call
     except Exception as error:
         raise ImportError(
-            "input lives on a CUDA device, which numba cannot reach: install skxent "
-            "with the extra of your driver, skxent[cuda12] or skxent[cuda13], or move "
-            f"the input to the host. ({type(error).__name__}: {error})"
+            "input lives on a CUDA device, which numba must reach. Install skxent with "
+            "the extra of your driver, skxent[cuda12] or skxent[cuda13], or move the "
+            f"input to the host; importing numba.cuda said: {error}"
         ) from error
     return _device_call
 

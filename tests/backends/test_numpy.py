@@ -4,10 +4,11 @@ import os
 
 import numpy as np
 import pytest
+from numba import cuda
 
 from skxent.backends import _numpy, backend_for
 from skxent.kernels import _cpu
-from skxent.losses import cross_entropy
+from skxent.losses import cross_entropy, nll_loss
 
 
 class OnDevice:
@@ -24,6 +25,13 @@ class CudaArray:
 @pytest.mark.parametrize("array", [OnDevice(), CudaArray()])
 def test_arrays_on_a_device_are_refused_by_name(array):
     with pytest.raises(TypeError, match=f"got a {type(array).__name__} on another dev"):
+        nll_loss(array, [0])
+
+
+@pytest.mark.skipif(cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("array", [OnDevice(), CudaArray()])
+def test_without_a_gpu_the_extra_is_named(array):
+    with pytest.raises(ImportError, match=r"skxent\[cuda12\] or skxent\[cuda13\]"):
         cross_entropy(array, [0])
 
 
