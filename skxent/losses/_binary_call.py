@@ -25,6 +25,7 @@ from skxent.losses._call import (
     is_direct,
     number,
 )
+from skxent.losses._device import is_on_device, on_device
 from skxent.losses._ragged import (
     join,
     join_like,
@@ -141,6 +142,23 @@ class BinaryCall(NamedTuple):
             total = loss(self.scores, self.targets, losses, gradient, self.scale)
         return self.reduce(total, losses) if want_value else None
 
+    def curvature(self, vector: Any, out: NDArray[Any] | None) -> Any:
+        """Return the Hessian of the loss of logits times a vector."""
+        call = self.widened()
+        v = call.read(vector, "vector")
+        product = call.gradient_buffer(out)
+        if call.scores.size:
+            if np.may_share_memory(product, v):
+                v = v.copy()
+            call.backend.sigmoid_curvature(
+                call.scores,
+                call.targets,
+                cast(v, call.scores.dtype).reshape(-1),
+                call.scale,
+                product,
+            )
+        return call.deliver(product, out)
+
     def gradient_buffer(self, out: NDArray[Any] | None) -> NDArray[Any]:
         """Return the (n,) array that the kernel writes: ``out`` itself if it can."""
         if self.lengths is not None:
@@ -170,8 +188,16 @@ def prepare(
     reduction: str,
     label_smoothing: float,
     from_logits: bool,
-) -> BinaryCall:
-    """Check and encode the arguments that all binary losses share."""
+) -> Any:
+    """Check and encode the arguments that all binary losses share.
+
+    The call is a `BinaryCall`, or its like for logits on a device.
+    """
+    if from_logits and is_on_device(input):
+        device = on_device("_device_binary_call")
+        return device.prepare_on_device(
+            input, target, weight, pos_weight, reduction, label_smoothing
+        )
     backend = backend_for(input)
     check.check_option(reduction, "reduction", REDUCTIONS)
     smoothing = check.check_label_smoothing(label_smoothing)

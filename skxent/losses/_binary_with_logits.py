@@ -8,11 +8,9 @@ its own. Results come back in the dtype of ``input``. Values are in nats.
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skxent.losses._binary_call import prepare
-from skxent.losses._call import cast
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -278,17 +276,4 @@ def binary_cross_entropy_with_logits_hvp(
     array([ 0.125, -0.25 ])
     """
     call = prepare(input, target, weight, pos_weight, reduction, label_smoothing, True)
-    call = call.widened()
-    v = call.read(vector, "vector")
-    product = call.gradient_buffer(out)
-    if call.scores.size:
-        if np.may_share_memory(product, v):
-            v = v.copy()
-        call.backend.sigmoid_curvature(
-            call.scores,
-            call.targets,
-            cast(v, call.scores.dtype).reshape(-1),
-            call.scale,
-            product,
-        )
-    return call.deliver(product, out)
+    return call.curvature(vector, out)

@@ -1,5 +1,6 @@
-"""Whether a call belongs to a CUDA device, whose module is imported on first use."""
+"""Whether a call belongs to a CUDA device, whose modules are imported on first use."""
 
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -8,8 +9,8 @@ from skxent.backends._device_arrays import is_on_device
 __all__ = ["is_on_device", "on_device", "refuse_out_on_device"]
 
 
-def on_device() -> ModuleType:
-    """Return the module that computes on the device.
+def on_device(name: str = "_device_call") -> ModuleType:
+    """Return a module of this room that computes on the device.
 
     Raises
     ------
@@ -21,14 +22,13 @@ def on_device() -> ModuleType:
 
         if not cuda.is_available():
             raise ImportError("no CUDA driver or no device was found")
-        from skxent.losses import _device_call
+        return import_module(f"skxent.losses.{name}")
     except Exception as error:
         raise ImportError(
             "input lives on a CUDA device, which numba must reach. Install skxent with "
             "the extra of your driver, skxent[cuda12] or skxent[cuda13], or move the "
             f"input to the host; importing numba.cuda said: {error}"
         ) from error
-    return _device_call
 
 
 def refuse_out_on_device(out: Any) -> None:

@@ -14,7 +14,18 @@ from skxent.backends._device_arrays import arrays_like, is_on_device
 from skxent.losses import _validation as check
 from skxent.losses._layout import Layout, layout_of, make_layout
 
-__all__ = ["DeviceCall", "grad", "prepare_on_device", "value", "value_and_grad"]
+__all__ = [
+    "REDUCTIONS",
+    "DeviceCall",
+    "computed_dtype",
+    "dtype_of_input",
+    "floats_on_device",
+    "grad",
+    "new_call",
+    "prepare_on_device",
+    "value",
+    "value_and_grad",
+]
 
 REDUCTIONS = ("none", "sum", "mean")
 FLOATS = ("float16", "float32", "float64")
@@ -83,7 +94,7 @@ class DeviceCall(NamedTuple):
         """Return the call with the gradient of each loss multiplied with a number."""
         arrays, real = self.call.arrays, self.real
         shape = self.layout.loss_shape(self.reduction)
-        inflow = _floats(arrays, grad_output, "grad_output", real)
+        inflow = floats_on_device(arrays, grad_output, "grad_output", real)
         if tuple(inflow.shape) != shape:
             raise ValueError(
                 f"grad_output must have the shape of the loss, {shape}; got shape "
@@ -100,12 +111,12 @@ class DeviceCall(NamedTuple):
     @property
     def real(self) -> str:
         """The dtype that is computed with."""
-        return _real(self.computed)
+        return computed_dtype(self.computed)
 
     def curvature(self, vector: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
         arrays = self.call.arrays
-        v = _floats(arrays, vector, "vector", self.computed)
+        v = floats_on_device(arrays, vector, "vector", self.computed)
         if tuple(v.shape) != self.layout.shape:
             raise ValueError(
                 f"vector must have the shape of input, {self.layout.shape}; got shape "
@@ -126,11 +137,18 @@ class DeviceCall(NamedTuple):
         return self.delivered(product)
 
 
-def _real(dtype: str) -> str:
+def computed_dtype(dtype: str) -> str:
+    """Return the dtype that numbers of a dtype are computed with."""
     return "float64" if dtype == "float64" else "float32"
 
 
-def _floats(arrays: Any, value: Any, name: str, dtype: str) -> Any:
+def new_call(arrays: Any) -> backend.Call:
+    """Return a call that has found out nothing yet, on the current stream."""
+    zeros = arrays.spread(arrays.constant((0.0,), "float64"), (backend.N_SUMMARY,))
+    return backend.Call(arrays, arrays.stream(), zeros)
+
+
+def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
     """Return an array of floats on the device, of a dtype."""
     if not is_on_device(value):
         value = check.check_floats(value, name)
@@ -144,7 +162,7 @@ def _floats(arrays: Any, value: Any, name: str, dtype: str) -> Any:
     return arrays.cast(array, dtype)
 
 
-def _dtype_of_input(arrays: Any, array: Any) -> str:
+def dtype_of_input(arrays: Any, array: Any) -> str:
     """Return the dtype of the results."""
     dtype = str(arrays.dtype(array))
     if dtype not in (*FLOATS, "bfloat16"):
@@ -173,14 +191,13 @@ def prepare_on_device(
     smoothing = check.check_label_smoothing(label_smoothing)
     arrays = arrays_like(input)
     array = arrays.read(input)
-    dtype = _dtype_of_input(arrays, array)
+    dtype = dtype_of_input(arrays, array)
     computed = "float32" if dtype == "bfloat16" else dtype
     layout = layout_of(tuple(array.shape), class_axis)
     layout = make_layout(layout.shape, layout.axis, layout.axis)
     logits = arrays.cast(array, computed).reshape(layout.kernel_shape)
-    summary = arrays.spread(arrays.constant((0.0,), "float64"), (backend.N_SUMMARY,))
-    call = backend.Call(arrays, arrays.stream(), summary)
-    real = _real(computed)
+    call = new_call(arrays)
+    real = computed_dtype(computed)
 
     wanted, has_indices = _target(arrays, target, layout, computed)
     if not has_indices:
@@ -266,7 +283,7 @@ def _class_values(
             arrays.constant((x,), real) for x in (1.0, 1.0 - smoothing, share)
         )
         return one, (on, off)
-    weight = _floats(arrays, weight, "weight", real)
+    weight = floats_on_device(arrays, weight, "weight", real)
     if tuple(weight.shape) != (layout.n_classes,):
         raise ValueError(
             f"weight must have shape ({layout.n_classes},), one entry per class; got "
@@ -283,7 +300,7 @@ def _row_weight(arrays: Any, sample_weight: Any, layout: Layout, real: str) -> A
     """Return one weight per row from one per sample or one per row, or None."""
     if sample_weight is None:
         return None
-    weight = _floats(arrays, sample_weight, "sample_weight", real)
+    weight = floats_on_device(arrays, sample_weight, "sample_weight", real)
     shape = tuple(weight.shape)
     if shape not in (layout.row_shape[:1], layout.row_shape):
         raise ValueError(

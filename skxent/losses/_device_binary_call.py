@@ -1,0 +1,182 @@
+"""One call of the binary loss of logits on a CUDA device.
+
+Conventions are those of :mod:`skxent.losses._binary_call` and
+:mod:`skxent.losses._device_call`.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skxent.backends import _cuda as backend
+from skxent.backends._device_arrays import arrays_like
+from skxent.losses import _validation as check
+from skxent.losses._device import refuse_out_on_device
+from skxent.losses._device_call import (
+    REDUCTIONS,
+    computed_dtype,
+    dtype_of_input,
+    floats_on_device,
+    new_call,
+)
+
+__all__ = ["DeviceBinaryCall", "prepare_on_device"]
+
+
+class DeviceBinaryCall(NamedTuple):
+    """The checked arguments of one call; its methods are those of `BinaryCall`."""
+
+    call: backend.Call
+    logits: Any  # (n,)
+    targets: tuple[Any, Any, Any]  # target (n,), weight and pos_weight, periodic
+    shares: tuple[float, float]  # the smoothed target is the first times it, plus both
+    reduction: str
+    shape: tuple[int, ...]
+    dtype: str  # of the results
+    computed: str  # what the kernels read
+
+    @property
+    def options(self) -> Any:
+        """What the sum is multiplied with, and the shares, on the device."""
+        is_mean = self.reduction == "mean"
+        scale = 1.0 / max(1, self.logits.shape[0]) if is_mean else 1.0
+        real = computed_dtype(self.computed)
+        return self.call.arrays.constant((scale, *self.shares), real)
+
+    def run(self, gradient: Any, *, want_value: bool) -> Any:
+        """Return the reduced loss if it is wanted; fill the gradient if not None."""
+        losses, size = None, self.logits.shape[0]
+        arrays = self.call.arrays
+        if want_value and self.reduction == "none":
+            losses = arrays.empty((size,), self.computed)
+        if size:
+            backend.sigmoid_loss(
+                self.call,
+                self.logits,
+                self.targets,
+                self.computed,
+                True,
+                self.options,
+                losses,
+                gradient,
+            )
+        if not want_value:
+            return None
+        if losses is not None:
+            return arrays.cast(losses, self.dtype).reshape(self.shape)
+        total = backend.summary_on_host(self.call).total
+        if self.reduction == "sum":
+            return total
+        return total / size if size else math.nan
+
+    def gradient_buffer(self, out: Any) -> Any:
+        """Return the (n,) array that the kernel writes."""
+        refuse_out_on_device(out)
+        return self.call.arrays.empty(tuple(self.logits.shape), self.computed)
+
+    def deliver(self, gradient: Any, out: None) -> Any:
+        """Return the gradient in the input's shape and dtype."""
+        return self.call.arrays.cast(gradient, self.dtype).reshape(self.shape)
+
+    def weighted_by_output(self, grad_output: Any) -> "DeviceBinaryCall":
+        """Return the call with the gradient of each loss multiplied with a number."""
+        arrays, real = self.call.arrays, computed_dtype(self.computed)
+        inflow = floats_on_device(arrays, grad_output, "grad_output", real)
+        shape = self.shape if self.reduction == "none" else ()
+        if tuple(inflow.shape) != shape:
+            raise ValueError(
+                f"grad_output must have the shape of the loss, {shape}; got shape "
+                f"{tuple(inflow.shape)}."
+            )
+        target, weight, pos_weight = self.targets
+        if self.reduction == "none":
+            period = weight.shape[0]
+            n_periods = self.logits.shape[0] // max(1, period)
+            weight = arrays.spread(weight, (n_periods, period)).reshape((-1,))
+        inflow = arrays.spread(inflow.reshape((-1,)), tuple(weight.shape))
+        weight = arrays.times(weight, inflow)
+        return self._replace(targets=(target, weight, pos_weight))
+
+    def curvature(self, vector: Any, out: None) -> Any:
+        """Return the Hessian times a vector, both as the input."""
+        v = floats_on_device(self.call.arrays, vector, "vector", self.computed)
+        if tuple(v.shape) != self.shape:
+            raise ValueError(
+                f"vector must have the shape of input, {self.shape}; got shape "
+                f"{tuple(v.shape)}."
+            )
+        product = self.gradient_buffer(out)
+        if self.logits.shape[0]:
+            backend.sigmoid_curvature(
+                self.call,
+                self.logits,
+                self.targets,
+                self.computed,
+                v,
+                self.options,
+                product,
+            )
+        return self.deliver(product, out)
+
+
+def prepare_on_device(
+    input: Any,
+    target: Any,
+    weight: Any,
+    pos_weight: Any,
+    reduction: str,
+    label_smoothing: float,
+) -> DeviceBinaryCall:
+    """Check and encode the arguments."""
+    check.check_option(reduction, "reduction", REDUCTIONS)
+    smoothing = check.check_label_smoothing(label_smoothing)
+    arrays = arrays_like(input)
+    array = arrays.read(input)
+    dtype = dtype_of_input(arrays, array)
+    computed = "float32" if dtype == "bfloat16" else dtype
+    real = computed_dtype(computed)
+    shape = tuple(array.shape)
+    wanted = floats_on_device(arrays, target, "target", computed)
+    if tuple(wanted.shape) != shape:
+        raise ValueError(
+            f"target must have the shape of input, {shape}; got shape "
+            f"{tuple(wanted.shape)}. Reshape or broadcast one to the other."
+        )
+    weights = [
+        _periodic(arrays, value, name, shape, real)
+        for value, name in ((weight, "weight"), (pos_weight, "pos_weight"))
+    ]
+    return DeviceBinaryCall(
+        new_call(arrays),
+        arrays.cast(array, computed).reshape((-1,)),
+        (wanted.reshape((-1,)), *weights),
+        (1.0 - smoothing, smoothing / 2),
+        reduction,
+        shape,
+        dtype,
+        computed,
+    )
+
+
+def _periodic(
+    arrays: Any, value: Any, name: str, shape: tuple[int, ...], real: str
+) -> Any:
+    """Return the shortest (P,) array that holds element ``f``'s value at ``f % P``."""
+    if value is None:
+        return arrays.constant((1.0,), real)
+    array = floats_on_device(arrays, value, name, real)
+    came = tuple(array.shape)
+    try:
+        fits = np.broadcast_shapes(came, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} must broadcast to the shape of input, {shape}; got shape {came}. "
+            "Give it length 1 on the axes that it is spread over."
+        )
+    while came and came[0] == 1:
+        came = came[1:]
+    trailing = shape[len(shape) - len(came) :]
+    return arrays.spread(array.reshape(came), trailing).reshape((-1,))
