@@ -13,9 +13,8 @@ Conventions
 - What a row of weight 0 is, an index that is ignored or does not exist, and a row
   whose maximum is not finite, is as on the CPU.
 - ``loss_out`` (n,) of the logits' dtype receives the row losses if ``is_per_row``,
-  ``partial_out`` float64 the sum of the losses of each block, ``gradient_out`` of the
-  logits' shape ``scale`` times the gradient of the sum. It may be ``logits`` itself,
-  but where rows are read in turns or in planes: not for ``is_whole`` being false.
+  ``partial_out`` float64 the sum of the losses of each block, ``gradient_out``, another
+  array of the logits' shape, ``scale`` times the gradient of the sum.
 """
 
 from functools import lru_cache

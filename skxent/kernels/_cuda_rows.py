@@ -194,7 +194,7 @@ def rows_loss(memory, real, schedule, has_indices, has_gradient):
         # nothing is read of a row that does not count, or behind the last
         seen = Place(place.begin, place.first, 0, -1) if weight == 0 else place
         n_turns = 1 if is_whole else (n_classes + turn_size - 1) // turn_size
-        z_y = zero  # read now: the gradient may be written where the logits are
+        z_y = zero  # asked for before the row, so that nobody waits for it
         if has_indices and weight != 0:
             z_y = read_one(z, place.begin + y)
 

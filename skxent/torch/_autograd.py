@@ -74,10 +74,10 @@ def as_array(tensor: Tensor) -> Any:
 
 
 def as_tensor(result: Any, like: Tensor) -> Tensor:
-    """Return a result of the losses as a tensor in the dtype of another."""
+    """Return a result of the losses as a tensor with dtype and device of another."""
     if not isinstance(result, Tensor):
         result = torch.from_numpy(np.asarray(result))
-    converted: Tensor = result.to(like.dtype)
+    converted: Tensor = result.to(like)
     return converted
 
 
