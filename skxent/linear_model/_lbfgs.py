@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._trace import Trace
 
-__all__ = ["Identity", "Objective", "Preconditioner", "minimize"]
+__all__ = ["Estimate", "Identity", "Objective", "Preconditioner", "minimize"]
 
 Coef = NDArray[np.float64]
 
@@ -60,6 +60,10 @@ class Preconditioner(Protocol):
 
     def solve(self, gradient: Coef) -> Coef:
         """Return the inverse times a gradient."""
+
+
+# What makes one when it is called.
+Estimate = Callable[[], Preconditioner]
 
 
 class Identity:
@@ -112,20 +116,21 @@ class _Memory:
 def minimize(
     objective: Objective,
     coef: Coef,
-    preconditioner: Preconditioner,
+    first: Estimate,
     settings: Settings,
     *,
     enough: Callable[[float, float], bool] | None = None,
     memory: int = 20,
-    renew: Callable[[Coef, list[float]], Preconditioner | None] | None = None,
+    renew: Callable[[Coef, list[float]], Estimate | None] | None = None,
     rough: Objective | None = None,
 ) -> SolverResult:
     """Minimise until the estimated suboptimality is ``enough(it, value)``.
 
     That is, if not given, at most ``tol**2`` of the value. With no memory, steps are
-    the preconditioner's. ``renew(coef, decreases)`` may return another one after an
-    iteration. ``rough`` is the objective with more rounding, taken as long as it gets
-    nearer to the minimum.
+    the preconditioner's, which ``first()`` returns. ``renew(coef, decreases)`` may
+    return what makes another one after an iteration: they are large, and one is given
+    up before the next one is made. ``rough`` is the objective with more rounding, taken
+    as long as it gets nearer to the minimum.
     """
 
     def is_small(rest: float, value: float) -> bool:
@@ -133,6 +138,7 @@ def minimize(
 
     enough = enough or is_small
     kept = _Memory(memory)
+    preconditioner = first()
     evaluated = rough or objective
     value, gradient = evaluated.value_and_gradient(coef)
     trace = Trace(settings)
@@ -183,7 +189,10 @@ def minimize(
             status = SolverStatus.CONVERGED
             break
         if renew is not None:
-            preconditioner = renew(coef, decreases) or preconditioner
+            renewed = renew(coef, decreases)
+            if renewed is not None:
+                del preconditioner
+                preconditioner = renewed()
     return trace.result(coef, status)
 
 

@@ -219,17 +219,18 @@ class CorrectedCurvature:
     def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
         n_rows, q = coef.shape
         self.base = base = KroneckerCurvature(sample, coef)
+        moments = base.__dict__.pop("moments")  # as large as a factor
         count = min(q, MOST_CORRECTED // n_rows)
         enough = len(sample.X) >= ROWS_PER_CORRECTED * n_rows * count
         # at zero all rows have the same probabilities, and K is the Hessian
         self.directions = U = np.empty((q, 0))
         if count < FEWEST_CORRECTED or not (enough and coef.any()):
             return
-        if not np.isfinite(base.moments).all():
+        if not np.isfinite(moments).all():
             return
-        self.directions = U = _largest_directions(base, count)
+        self.directions = U = _largest_directions(base, moments, count)
         ridge = np.kron(sample.metric, U.T @ (base.ridge[:, np.newaxis] * U))
-        kronecker = np.kron(base.classes, U.T @ base.moments @ U)
+        kronecker = np.kron(base.classes, U.T @ moments @ U)
         blocks = (
             (X @ U, proba, weight)
             for X, proba, weight in _blocks(sample, coef, max(q, n_rows * count))
@@ -287,12 +288,14 @@ def _groups(eigenvalues: Matrix) -> Iterator[slice]:
             begin = end
 
 
-def _largest_directions(base: KroneckerCurvature, count: int) -> Matrix:
+def _largest_directions(
+    base: KroneckerCurvature, moments: Matrix, count: int
+) -> Matrix:
     """Return about the directions (q, count) in which the data's share is largest.
 
     By subspace iteration, which need not be precise.
     """
-    data = base.moments * (np.trace(base.classes) / len(base.classes))
+    data = moments * (np.trace(base.classes) / len(base.classes))
     scale = data.diagonal() + base.ridge
     scale = 1.0 / np.sqrt(np.where(scale > 0, scale, 1.0))
     data *= scale

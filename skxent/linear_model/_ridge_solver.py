@@ -43,7 +43,7 @@ def _minimize_lbfgs(
     objective: LinearCrossEntropy, coef: Coef, settings: Settings
 ) -> SolverResult:
     """Minimise without any knowledge of the curvature."""
-    return minimize(objective, coef, Identity(), settings)
+    return minimize(objective, coef, Identity, settings)
 
 
 def _minimize_newton(
@@ -56,10 +56,10 @@ def _minimize_newton(
     return minimize(
         objective,
         coef,
-        curvature_at(objective, coef),
+        partial(curvature_at, objective, coef),
         settings,
         memory=0,
-        renew=lambda coef, _: curvature_at(objective, coef),
+        renew=lambda coef, _: partial(curvature_at, objective, coef),
     )
 
 

@@ -7,12 +7,13 @@ correlation of the columns do not matter.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._lbfgs import Preconditioner, minimize
+from skxent.linear_model._lbfgs import Estimate, Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._preconditioners import (
     CorrectedCurvature,
@@ -39,7 +40,7 @@ ROWS_PER_UNKNOWN = 20
 ROWS_PER_FEATURE = 10
 FEWEST_ROWS = 5000
 # Or, where that is more, so many over R^2 q of all rows, which cost half an evaluation:
-# memory bounds that, and (R q)^2 multiplications a row a Hessian. A sample is a copy.
+# memory bounds that, and (R q)^2 multiplications a row a Hessian.
 CHEAP_SHARE = 4.0
 MOST_SHARE = 0.05
 # What is solved first. Where the Hessian is one matrix: samples of so many rows per
@@ -72,7 +73,6 @@ def minimize_sampled(
         curvature_of = DiagonalCurvature
     take = _Sampler(curvature_of, objective)
     rough = objective.in_float32()
-    sample = objective
     if not coef.any():
         for stage in _stages(objective, full):
             sample = take.rows(rough or objective, stage.n_rows)
@@ -80,18 +80,16 @@ def minimize_sampled(
             coef = minimize(
                 sample,
                 coef,
-                take.curvature(sample, coef),
+                partial(take.curvature, sample, coef),
                 settings._replace(stop=None, report=None),
                 enough=stage.is_solved,
                 renew=take.renewal(sample),
             ).coef
-    if not full or len(sample.X) < take.n_curved:
-        sample = objective
-    curvature = take.curvature(sample, coef)
+            del sample
     return minimize(
         objective,
         coef,
-        curvature,
+        partial(take.curvature, objective, coef),
         settings,
         renew=take.renewal(objective),
         rough=rough,
@@ -170,24 +168,29 @@ class _Sampler:
 
     def rows(self, objective: LinearCrossEntropy, n_rows: int) -> LinearCrossEntropy:
         """Return the objective of about evenly spaced rows, in their order."""
-        n = len(objective.X)
-        if n_rows >= n:
+        if n_rows >= len(objective.X):
             return objective
+        return objective.take(self._places(len(objective.X), n_rows))
+
+    def _places(self, n: int, n_rows: int) -> NDArray[np.intp]:
         places = np.arange(n_rows) + self.random_state.uniform(size=n_rows)
         rows = (places * (n / n_rows)).astype(np.intp)
-        return objective.take(np.minimum(rows, n - 1))
+        return np.minimum(rows, n - 1)
 
     def curvature(self, objective: LinearCrossEntropy, coef: Coef) -> Preconditioner:
         """Return the curvature of a sample."""
-        return self.of(self.rows(objective, self.n_curved), coef)
+        n = len(objective.X)
+        if self.n_curved < n:
+            objective = objective.in_place(self._places(n, self.n_curved))
+        return self.of(objective, coef)
 
     def renewal(
         self, objective: LinearCrossEntropy
-    ) -> Callable[[Coef, list[float]], Preconditioner | None]:
+    ) -> Callable[[Coef, list[float]], Estimate | None]:
         """Return what takes the curvature anew where progress is slow."""
         since, patience = 0, self.patience
 
-        def renew(coef: Coef, decreases: list[float]) -> Preconditioner | None:
+        def renew(coef: Coef, decreases: list[float]) -> Estimate | None:
             nonlocal since, patience
             since += 1
             if since < patience or decreases[-1] < SLOW * decreases[-patience]:
@@ -195,6 +198,6 @@ class _Sampler:
             since = 0
             if patience > 1:
                 patience *= 2
-            return self.curvature(objective, coef)
+            return partial(self.curvature, objective, coef)
 
         return renew

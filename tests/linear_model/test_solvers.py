@@ -43,7 +43,7 @@ class Rising(Rosenbrock):
 
 
 def test_minimum_is_found_and_recorded():
-    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity(), settings())
+    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity, settings())
     assert result.status is SolverStatus.CONVERGED
     np.testing.assert_allclose(result.coef, np.ones((2, 3)), rtol=1e-4)
     assert result.value == pytest.approx(1, abs=1e-10)
@@ -55,13 +55,13 @@ def test_minimum_is_found_and_recorded():
 
 
 def test_iterations_run_out():
-    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity(), settings(max_iter=3))
+    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity, settings(max_iter=3))
     assert result.status is SolverStatus.MAX_ITER
     assert result.n_iter == 3
 
 
 def test_line_search_that_finds_nothing():
-    result = minimize(Rising(), np.zeros((2, 3)), Identity(), settings())
+    result = minimize(Rising(), np.zeros((2, 3)), Identity, settings())
     assert result.status is SolverStatus.LINE_SEARCH
 
 
@@ -73,7 +73,7 @@ def test_search_stops_when_it_is_told():
         return len(seen) == 4
 
     told = settings()._replace(stop=stop)
-    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity(), told)
+    result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity, told)
     assert result.n_iter == 4
     np.testing.assert_array_equal(result.coef, seen[-1])
 
