@@ -5,8 +5,8 @@ Conventions
 - Arguments are addresses of contiguous arrays, then integers: lengths and flags. The
   arrays begin at multiples of 16 bytes.
 - ``logits`` are rows (n, K) or planes ``(outer, K, inner)``, as in
-  :mod:`skxent.kernels._cpu`. What is computed with is float32 for float16 and float32
-  memory, float64 for float64: that is ``real``.
+  :mod:`skxent.kernels._cpu`, of dtype float64, float32, float16 or bfloat16. What is
+  computed with, ``real``, is float64 for the first and float32 for the others.
 - ``target`` (n,) int64 class indices, or probabilities of the logits' shape and dtype.
 - ``on_value``, ``off_value`` of dtype ``real``: (K,), or one number for all classes,
   with ``class_step`` 0. ``row_weight`` (n,) of dtype ``real``. ``scale`` is one number.
@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from numba import cuda
-from numba.core.types import float16, float32, float64
+from numba.core.types import float16, float32, float64, uint16
 
 from skxent.kernels._cuda_curvature import rows_curvature
 from skxent.kernels._cuda_elements import (
@@ -62,7 +62,12 @@ __all__ = [
     "survey",
 ]
 
-MEMORY: dict[str, Any] = {"float16": float16, "float32": float32, "float64": float64}
+MEMORY: dict[str, Any] = {
+    "bfloat16": uint16,
+    "float16": float16,
+    "float32": float32,
+    "float64": float64,
+}
 MOST_STAGED_CLASSES = 32
 BLOCK = 128  # threads, where nothing asks for more
 LARGEST_GROUP = 512

@@ -8,7 +8,8 @@ Kernels are launched with addresses, since numba takes 4 us to hand over an arra
 0.3 for a number. `pointer_to` makes of an address what the others take. ``own`` is an
 array of the thread's own, `numba.cuda.local.array`, which the compiler keeps in
 registers where it knows every index. It holds numbers of the dtype that is computed
-with, which is float32 for memory of less.
+with, which is float32 for memory of less. bfloat16 is unknown to numpy: its memory is
+uint16, the upper half of a float32.
 
 Every primitive is an ordinary Python function, which is what it means and what the
 simulator runs, on arrays in place of addresses; the function decorated with its name is
@@ -17,6 +18,7 @@ what it compiles to.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 
@@ -35,6 +37,9 @@ __all__ = [
 WIDTH = 16  # bytes
 HALF = 2  # bytes of float16 and bfloat16
 I16 = ir.IntType(16)
+F32 = ir.FloatType()
+BFLOAT16 = types.uint16
+QUIET_NAN = 0x7FC0  # of bfloat16
 GLOBAL = 1  # the address space, in which a load needs no check of where it leads
 
 
@@ -50,24 +55,31 @@ def _pointer_to(s: Builder, address: Any, dtype: Any) -> Any:
 
 def read_one(p: Any, i: int) -> Any:
     """Return element ``i`` of a pointer, or of an array that threads share."""
+    if p.dtype == np.uint16:
+        return np.array(int(p[i]) << 16, np.uint32).view(np.float32)[()]
     return p[i]
 
 
 def write_one(x: Any, p: Any, i: int) -> None:
     """Write element ``i``."""
-    p[i] = x
+    if p.dtype == np.uint16:  # to the nearest, of two the one whose last bit is 0
+        bits = int(np.float32(x).view(np.uint32))
+        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+        p[i] = rounded if x == x else QUIET_NAN
+    else:
+        p[i] = x
 
 
 def read_wide(p: Any, i: int, own: Any, k: int) -> None:
     """Copy the 16 bytes from element ``i`` on to ``own`` from ``k`` on."""
     for lane in range(WIDTH // p.dtype.itemsize):
-        own[k + lane] = p[i + lane]
+        own[k + lane] = read_one(p, i + lane)
 
 
 def write_wide(own: Any, k: int, p: Any, i: int) -> None:
     """Copy numbers of ``own`` from ``k`` on to the 16 bytes from element ``i`` on."""
     for lane in range(WIDTH // p.dtype.itemsize):
-        p[i + lane] = own[k + lane]
+        write_one(own[k + lane], p, i + lane)
 
 
 def quotient(a: int, b: int) -> int:
@@ -127,16 +139,42 @@ def _vector(s: Builder, elements: list[Any], vector: Any) -> Any:
     return values
 
 
-@compiled(read_one, lambda p, i: p.dtype)
+def _widened(s: Builder, x: Any, dtype: Any, to: Any) -> Any:
+    """Return a number of memory as one that is computed with."""
+    if dtype != BFLOAT16:
+        return s.context.cast(s.b, x, dtype, to)
+    high = s.b.shl(s.b.zext(x, I32), I32(16))
+    return s.context.cast(s.b, s.b.bitcast(high, F32), types.float32, to)
+
+
+def _narrowed(s: Builder, x: Any, dtype: Any, to: Any) -> Any:
+    """Return a number as memory holds it: for bfloat16, rounded to the nearest."""
+    if to != BFLOAT16:
+        return s.context.cast(s.b, x, dtype, to)
+    x = s.context.cast(s.b, x, dtype, types.float32)
+    bits = s.b.bitcast(x, I32)
+    is_odd = s.b.and_(s.b.lshr(bits, I32(16)), I32(1))
+    rounded = s.b.lshr(s.b.add(s.b.add(bits, I32(0x7FFF)), is_odd), I32(16))
+    is_nan = s.b.fcmp_unordered("uno", x, x)
+    return s.b.trunc(s.b.select(is_nan, I32(QUIET_NAN), rounded), I16)
+
+
+def _type_of_one(p: Any, i: Any) -> Any:
+    return types.float32 if p.dtype == BFLOAT16 else p.dtype
+
+
+@compiled(read_one, _type_of_one)
 def _read_one(s: Builder, p: Any, i: Any) -> Any:
     place, size = _place(s, p, 0, i)
-    return s.b.load(place, align=size)
+    x = s.b.load(place, align=size)
+    return _widened(s, x, s.sig.args[0].dtype, s.sig.return_type)
 
 
 @compiled(write_one, lambda x, p, i: types.void)
 def _write_one(s: Builder, x: Any, p: Any, i: Any) -> None:
     place, size = _place(s, p, 1, i)
-    s.b.store(s.cast(x, 0, s.sig.args[1].dtype), place, align=size)
+    x = _narrowed(s, x, s.sig.args[0], s.sig.args[1].dtype)
+    s.b.store(x, place, align=size)
 
 
 @compiled(read_wide, lambda p, i, own, k: types.void)
@@ -145,7 +183,7 @@ def _read_wide(s: Builder, p: Any, i: Any, own: Any, k: Any) -> None:
     to, _ = _place(s, own, 2, k)
     values = s.b.load(place, align=WIDTH)
     for lane, x in enumerate(_elements(s, values, n, p.type.pointee)):
-        x = s.context.cast(s.b, x, s.sig.args[0].dtype, s.sig.args[2].dtype)
+        x = _widened(s, x, s.sig.args[0].dtype, s.sig.args[2].dtype)
         s.b.store(x, s.b.gep(to, [I32(lane)]))
 
 
@@ -155,5 +193,5 @@ def _write_wide(s: Builder, own: Any, k: Any, p: Any, i: Any) -> None:
     source, _ = _place(s, own, 0, k)
     elements = [s.b.load(s.b.gep(source, [I32(lane)])) for lane in range(n)]
     own_dtype, dtype = s.sig.args[0].dtype, s.sig.args[2].dtype
-    elements = [s.context.cast(s.b, x, own_dtype, dtype) for x in elements]
+    elements = [_narrowed(s, x, own_dtype, dtype) for x in elements]
     s.b.store(_vector(s, elements, place.type.pointee), place, align=WIDTH)

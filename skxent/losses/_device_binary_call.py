@@ -33,15 +33,14 @@ class DeviceBinaryCall(NamedTuple):
     shares: tuple[float, float]  # the smoothed target is the first times it, plus both
     reduction: str
     shape: tuple[int, ...]
-    dtype: str  # of the results
-    computed: str  # what the kernels read
+    dtype: str
 
     @property
     def options(self) -> Any:
         """What the sum is multiplied with, and the shares, on the device."""
         is_mean = self.reduction == "mean"
         scale = 1.0 / max(1, self.logits.shape[0]) if is_mean else 1.0
-        real = computed_dtype(self.computed)
+        real = computed_dtype(self.dtype)
         return self.call.arrays.constant((scale, *self.shares), real)
 
     def run(self, gradient: Any, *, want_value: bool) -> Any:
@@ -49,13 +48,13 @@ class DeviceBinaryCall(NamedTuple):
         losses, size = None, self.logits.shape[0]
         arrays = self.call.arrays
         if want_value and self.reduction == "none":
-            losses = arrays.empty((size,), self.computed)
+            losses = arrays.empty((size,), self.dtype)
         if size:
             backend.sigmoid_loss(
                 self.call,
                 self.logits,
                 self.targets,
-                self.computed,
+                self.dtype,
                 True,
                 self.options,
                 losses,
@@ -64,7 +63,7 @@ class DeviceBinaryCall(NamedTuple):
         if not want_value:
             return None
         if losses is not None:
-            return arrays.cast(losses, self.dtype).reshape(self.shape)
+            return losses.reshape(self.shape)
         total = backend.summary_on_host(self.call).total
         if self.reduction == "sum":
             return total
@@ -73,15 +72,15 @@ class DeviceBinaryCall(NamedTuple):
     def gradient_buffer(self, out: Any) -> Any:
         """Return the (n,) array that the kernel writes."""
         refuse_out_on_device(out)
-        return self.call.arrays.empty(tuple(self.logits.shape), self.computed)
+        return self.call.arrays.empty(tuple(self.logits.shape), self.dtype)
 
     def deliver(self, gradient: Any, out: None) -> Any:
-        """Return the gradient in the input's shape and dtype."""
-        return self.call.arrays.cast(gradient, self.dtype).reshape(self.shape)
+        """Return the gradient in the shape of the input."""
+        return gradient.reshape(self.shape)
 
     def weighted_by_output(self, grad_output: Any) -> "DeviceBinaryCall":
         """Return the call with the gradient of each loss multiplied with a number."""
-        arrays, real = self.call.arrays, computed_dtype(self.computed)
+        arrays, real = self.call.arrays, computed_dtype(self.dtype)
         inflow = floats_on_device(arrays, grad_output, "grad_output", real)
         shape = self.shape if self.reduction == "none" else ()
         if tuple(inflow.shape) != shape:
@@ -100,7 +99,7 @@ class DeviceBinaryCall(NamedTuple):
 
     def curvature(self, vector: Any, out: None) -> Any:
         """Return the Hessian times a vector, both as the input."""
-        v = floats_on_device(self.call.arrays, vector, "vector", self.computed)
+        v = floats_on_device(self.call.arrays, vector, "vector", self.dtype)
         if tuple(v.shape) != self.shape:
             raise ValueError(
                 f"vector must have the shape of input, {self.shape}; got shape "
@@ -112,7 +111,7 @@ class DeviceBinaryCall(NamedTuple):
                 self.call,
                 self.logits,
                 self.targets,
-                self.computed,
+                self.dtype,
                 v,
                 self.options,
                 product,
@@ -134,10 +133,9 @@ def prepare_on_device(
     arrays = arrays_like(input)
     array = arrays.read(input)
     dtype = dtype_of_input(arrays, array)
-    computed = "float32" if dtype == "bfloat16" else dtype
-    real = computed_dtype(computed)
+    real = computed_dtype(dtype)
     shape = tuple(array.shape)
-    wanted = floats_on_device(arrays, target, "target", computed)
+    wanted = floats_on_device(arrays, target, "target", dtype)
     if tuple(wanted.shape) != shape:
         raise ValueError(
             f"target must have the shape of input, {shape}; got shape "
@@ -149,13 +147,12 @@ def prepare_on_device(
     ]
     return DeviceBinaryCall(
         new_call(arrays),
-        arrays.cast(array, computed).reshape((-1,)),
+        array.reshape((-1,)),
         (wanted.reshape((-1,)), *weights),
         (1.0 - smoothing, smoothing / 2),
         reduction,
         shape,
         dtype,
-        computed,
     )
 
 

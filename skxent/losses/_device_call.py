@@ -1,8 +1,7 @@
 """One call of a loss of scores on a CUDA device: checked there, queued, delivered.
 
 Conventions are those of :mod:`skxent.losses._call`. What comes beside the input moves
-to its device; what comes back are arrays of its library, and Python floats. bfloat16
-is computed in float32.
+to its device; what comes back are arrays of its library, and Python floats.
 """
 
 import math
@@ -28,7 +27,7 @@ __all__ = [
 ]
 
 REDUCTIONS = ("none", "sum", "mean")
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("bfloat16", "float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 NO_LIMITS = (-math.inf, math.inf)
 
@@ -42,8 +41,7 @@ class DeviceCall(NamedTuple):
     layout: Layout
     reduction: str
     from_logits: bool
-    dtype: str  # of the results
-    computed: str  # what the kernels read
+    dtype: str
     scale: Any  # (1,) on the device
     mean_of: float | None  # rows that a mean divides by, None for those surveyed
 
@@ -52,9 +50,9 @@ class DeviceCall(NamedTuple):
         losses = None
         arrays = self.call.arrays
         if wants_loss and self.reduction == "none":
-            losses = arrays.empty((self.layout.n_rows,), self.computed)
+            losses = arrays.empty((self.layout.n_rows,), self.dtype)
         if self.layout.n_rows and self.layout.n_classes:
-            common = self.logits, self.targets, self.computed
+            common = self.logits, self.targets, self.dtype
             if self.from_logits:
                 backend.softmax_loss(self.call, *common, self.scale, losses, gradient)
             else:
@@ -65,7 +63,7 @@ class DeviceCall(NamedTuple):
         if not wants_loss:
             return None
         if losses is not None:
-            return arrays.cast(losses, self.dtype).reshape(self.layout.row_shape)
+            return losses.reshape(self.layout.row_shape)
         if self.reduction == "sum":
             return summary.total
         weight = summary.weight if self.mean_of is None else self.mean_of
@@ -83,11 +81,10 @@ class DeviceCall(NamedTuple):
 
     def new_like_logits(self) -> Any:
         """Return an array for a gradient, as the kernels write it."""
-        return self.call.arrays.empty(tuple(self.logits.shape), self.computed)
+        return self.call.arrays.empty(tuple(self.logits.shape), self.dtype)
 
     def delivered(self, gradient: Any) -> Any:
-        """Return a gradient in the shape and dtype of the input."""
-        gradient = self.call.arrays.cast(gradient, self.dtype)
+        """Return a gradient in the shape of the input."""
         return gradient.reshape(self.layout.shape)
 
     def weighted_by(self, grad_output: Any) -> "DeviceCall":
@@ -111,12 +108,12 @@ class DeviceCall(NamedTuple):
     @property
     def real(self) -> str:
         """The dtype that is computed with."""
-        return computed_dtype(self.computed)
+        return computed_dtype(self.dtype)
 
     def curvature(self, vector: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
         arrays = self.call.arrays
-        v = floats_on_device(arrays, vector, "vector", self.computed)
+        v = floats_on_device(arrays, vector, "vector", self.dtype)
         if tuple(v.shape) != self.layout.shape:
             raise ValueError(
                 f"vector must have the shape of input, {self.layout.shape}; got shape "
@@ -128,7 +125,7 @@ class DeviceCall(NamedTuple):
                 self.call,
                 self.logits,
                 self.targets,
-                self.computed,
+                self.dtype,
                 v,
                 self.scale,
                 product,
@@ -154,7 +151,7 @@ def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
         value = check.check_floats(value, name)
     array = arrays.read(value)
     came = arrays.dtype(array)
-    if came not in (*FLOATS, *INTEGERS, "bfloat16"):
+    if came not in (*FLOATS, *INTEGERS):
         raise TypeError(
             f"{name} must hold real numbers of dtype float16, bfloat16, float32 or "
             f"float64; got dtype {came}. Convert it to float32."
@@ -165,7 +162,7 @@ def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
 def dtype_of_input(arrays: Any, array: Any) -> str:
     """Return the dtype of the results."""
     dtype = str(arrays.dtype(array))
-    if dtype not in (*FLOATS, "bfloat16"):
+    if dtype not in FLOATS:
         raise TypeError(
             "input must hold real numbers of dtype float16, bfloat16, float32 or "
             f"float64 on a device; got dtype {dtype}. Convert it to float32."
@@ -192,14 +189,13 @@ def prepare_on_device(
     arrays = arrays_like(input)
     array = arrays.read(input)
     dtype = dtype_of_input(arrays, array)
-    computed = "float32" if dtype == "bfloat16" else dtype
     layout = layout_of(tuple(array.shape), class_axis)
     layout = make_layout(layout.shape, layout.axis, layout.axis)
-    logits = arrays.cast(array, computed).reshape(layout.kernel_shape)
+    logits = array.reshape(layout.kernel_shape)
     call = new_call(arrays)
-    real = computed_dtype(computed)
+    real = computed_dtype(dtype)
 
-    wanted, has_indices = _target(arrays, target, layout, computed)
+    wanted, has_indices = _target(arrays, target, layout, dtype)
     if not has_indices:
         check.refuse_ignore_index(ignore_index)
     if abs(ignore_index) > check.LARGEST_INT64:
@@ -235,15 +231,12 @@ def prepare_on_device(
         reduction,
         from_logits,
         dtype,
-        computed,
         scale,
         mean_of,
     )
 
 
-def _target(
-    arrays: Any, target: Any, layout: Layout, computed: str
-) -> tuple[Any, bool]:
+def _target(arrays: Any, target: Any, layout: Layout, dtype: str) -> tuple[Any, bool]:
     """Return class indices (n,) int64 and True, or probabilities and False."""
     if not is_on_device(target):
         target = check.to_array(target, "target")
@@ -255,18 +248,18 @@ def _target(
             f"classes on axis {layout.axis}; got shape {shape}."
         )
     array = arrays.read(target)
-    dtype = arrays.dtype(array)
+    came = arrays.dtype(array)
     if shape == layout.shape:
-        if dtype not in (*FLOATS, "bfloat16"):
+        if came not in FLOATS:
             raise TypeError(
                 "target of the input's shape must hold probabilities in a float "
-                f"dtype; got dtype {dtype}. Convert it to float32, or pass class "
+                f"dtype; got dtype {came}. Convert it to float32, or pass class "
                 "indices of the input's shape without the class axis."
             )
-        return arrays.cast(array, computed), False
-    if dtype not in INTEGERS and layout.n_rows:
+        return arrays.cast(array, dtype), False
+    if came not in INTEGERS and layout.n_rows:
         raise TypeError(
-            f"target of class indices must have an integer dtype; got dtype {dtype}. "
+            f"target of class indices must have an integer dtype; got dtype {came}. "
             "Convert it to int64, or pass one row of probabilities for each row of "
             "input."
         )

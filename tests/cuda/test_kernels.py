@@ -50,6 +50,7 @@ WIDE = {
     "a row in turns": rows(50_257, "float32", True),
     "a row in turns, probabilities": rows(50_257, "float32", False),
     "float16": rows(1000, "float16", True),
+    "bfloat16": rows(1000, "bfloat16", True),
     "float64": rows(1000, "float64", True),
     "staged": staged("float32", True),
     "staged probabilities": staged("float32", False),

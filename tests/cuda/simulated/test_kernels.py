@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numba import cuda
-from numba.core.types import float32, float64
+from numba.core.types import float32, float64, uint16
 
 from skxent.kernels import NO_INDEX
 from skxent.kernels import _cuda as kernels
@@ -229,3 +229,27 @@ def test_a_class_of_probability_zero():
     assert losses[0] == np.inf
     assert np.isfinite(losses[1])
     np.testing.assert_allclose(gradient.sum(axis=1), 0.0, atol=3e-16)
+
+
+def bfloat16(values):
+    """Return the upper halves of float32 numbers, rounded to the nearest."""
+    bits = np.float32(values).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def test_bfloat16_is_the_upper_half_of_float32():
+    n_classes = 37
+    rng = np.random.default_rng(0)
+    memory = bfloat16(3 * rng.standard_normal((3, n_classes)))
+    rows = (memory.astype(np.uint32) << 16).view(np.float32)
+    target, one = np.array([0, 36, 20]), np.ones(1, np.float32)
+    schedule = Schedule(16, 1, 32, True)
+    kernel = kernels.rows_loss(uint16, float32, schedule, True, True)
+    losses, gradient = np.zeros(3, np.uint16), np.zeros(memory.size, np.uint16)
+    args = memory.reshape(-1), target, one, 0 * one, one, one
+    outputs = losses, np.zeros(2), gradient
+    cuda.jit(kernel)[2, 32](*args, *outputs, 3, n_classes, IGNORED, 0, 0, 0, 1)
+    expected = reference.cross_entropy(rows, target, reduction="none")
+    np.testing.assert_array_equal(losses, bfloat16(expected))
+    expected = reference.cross_entropy_grad(rows, target, reduction="sum")
+    np.testing.assert_array_equal(gradient, bfloat16(expected).reshape(-1))
