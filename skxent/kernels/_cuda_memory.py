@@ -70,15 +70,23 @@ def write_one(x: Any, p: Any, i: int) -> None:
         p[i] = x
 
 
+def lanes_at(p: Any, i: int) -> range:
+    """Return the elements of 16 bytes, from ``i`` on; a device faults elsewhere."""
+    lanes = WIDTH // p.dtype.itemsize
+    if i % lanes:
+        raise ValueError(f"16 bytes begin at a multiple of {lanes} elements, not {i}.")
+    return range(lanes)
+
+
 def read_wide(p: Any, i: int, own: Any, k: int) -> None:
     """Copy the 16 bytes from element ``i`` on to ``own`` from ``k`` on."""
-    for lane in range(WIDTH // p.dtype.itemsize):
+    for lane in lanes_at(p, i):
         own[k + lane] = read_one(p, i + lane)
 
 
 def write_wide(own: Any, k: int, p: Any, i: int) -> None:
     """Copy numbers of ``own`` from ``k`` on to the 16 bytes from element ``i`` on."""
-    for lane in range(WIDTH // p.dtype.itemsize):
+    for lane in lanes_at(p, i):
         write_one(own[k + lane], p, i + lane)
 
 
