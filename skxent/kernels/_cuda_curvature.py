@@ -9,13 +9,12 @@ for the product. The caches have it the second time and the third.
 
 import math
 
-from numba import cuda, int64
+from numba import cuda
 
 from skxent.kernels._cuda_groups import WARP, group_max, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
 from skxent.kernels._cuda_targets import (
     Sums,
-    Targets,
     class_of_row,
     is_spread,
     nothing,
@@ -23,6 +22,7 @@ from skxent.kernels._cuda_targets import (
     rest_of,
     shares_of,
     target_of,
+    targets_at,
     with_logit,
 )
 from skxent.kernels._rules import curvature, residual
@@ -56,12 +56,13 @@ def rows_curvature(memory, real, group, block, has_indices):
     ):
         z, v = pointer_to(logits, memory), pointer_to(vector, memory)
         q, out = pointer_to(target, memory), pointer_to(product_out, memory)
-        targets = Targets(
-            pointer_to(target, int64),
-            pointer_to(on_value, real),
-            pointer_to(off_value, real),
+        targets = targets_at(
+            real,
+            target,
+            on_value,
+            off_value,
             class_step,
-            pointer_to(row_weight, real),
+            row_weight,
             is_weighted,
             is_smooth,
             n_classes,

@@ -9,11 +9,11 @@ the loss, not in the gradient.
 
 import math
 
-from numba import cuda, float64, int64
+from numba import cuda, float64
 
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
-from skxent.kernels._cuda_targets import Targets, class_of_row, target_of
+from skxent.kernels._cuda_targets import class_of_row, target_of, targets_at
 from skxent.kernels._rules import clip, ratio, weighted
 
 __all__ = ["probability_rows_loss"]
@@ -48,12 +48,13 @@ def probability_rows_loss(memory, real, group, block, has_indices, has_gradient)
     ):
         share, q = pointer_to(probabilities, memory), pointer_to(target, memory)
         out = pointer_to(gradient_out, memory)
-        targets = Targets(
-            pointer_to(target, int64),
-            pointer_to(on_value, real),
-            pointer_to(off_value, real),
+        targets = targets_at(
+            real,
+            target,
+            on_value,
+            off_value,
             class_step,
-            pointer_to(row_weight, real),
+            row_weight,
             is_weighted,
             is_smooth,
             n_classes,

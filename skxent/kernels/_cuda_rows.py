@@ -14,7 +14,7 @@ and behind the last part of a row are extra ones, which some threads have, one e
 import math
 from typing import Any, NamedTuple
 
-from numba import cuda, float64, int64
+from numba import cuda, float64
 
 from skxent.kernels._cuda_groups import WARP, group_max, group_sum
 from skxent.kernels._cuda_memory import (
@@ -27,7 +27,6 @@ from skxent.kernels._cuda_memory import (
 )
 from skxent.kernels._cuda_targets import (
     Sums,
-    Targets,
     class_of_row,
     is_spread,
     loss_of,
@@ -36,6 +35,7 @@ from skxent.kernels._cuda_targets import (
     rest_of,
     shares_of,
     target_of,
+    targets_at,
     with_index,
     with_logit,
     with_target,
@@ -170,12 +170,13 @@ def rows_loss(memory, real, schedule, has_indices, has_gradient):
     ):
         z, out = pointer_to(logits, memory), pointer_to(gradient_out, memory)
         q = pointer_to(target, memory)
-        targets = Targets(
-            pointer_to(target, int64),
-            pointer_to(on_value, real),
-            pointer_to(off_value, real),
+        targets = targets_at(
+            real,
+            target,
+            on_value,
+            off_value,
             class_step,
-            pointer_to(row_weight, real),
+            row_weight,
             is_weighted,
             is_smooth,
             n_classes,

@@ -11,7 +11,7 @@ In planes neighbouring threads read neighbouring numbers as it is.
 
 import math
 
-from numba import cuda, float64, int64
+from numba import cuda, float64
 
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import (
@@ -24,7 +24,6 @@ from skxent.kernels._cuda_memory import (
     write_wide,
 )
 from skxent.kernels._cuda_targets import (
-    Targets,
     class_of_row,
     is_spread,
     loss_of,
@@ -33,6 +32,7 @@ from skxent.kernels._cuda_targets import (
     rest_of,
     shares_of,
     target_of,
+    targets_at,
     with_index,
     with_logit,
     with_target,
@@ -163,12 +163,13 @@ def short_rows_loss(memory, real, block, is_staged, has_indices, has_gradient):
     ):
         z, q = pointer_to(logits, memory), pointer_to(target, memory)
         out = pointer_to(gradient_out, memory)
-        targets = Targets(
-            pointer_to(target, int64),
-            pointer_to(on_value, real),
-            pointer_to(off_value, real),
+        targets = targets_at(
+            real,
+            target,
+            on_value,
+            off_value,
             class_step,
-            pointer_to(row_weight, real),
+            row_weight,
             is_weighted,
             is_smooth,
             n_classes,

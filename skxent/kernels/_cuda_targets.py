@@ -7,7 +7,9 @@
 import math
 from typing import Any, NamedTuple
 
-from skxent.kernels._cuda_memory import read_one
+from numba.core.types import int64
+
+from skxent.kernels._cuda_memory import pointer_to, read_one
 from skxent.kernels._jit import rule
 from skxent.kernels._rules import blend, weighted
 from skxent.kernels._simd import spread
@@ -16,7 +18,6 @@ from skxent.kernels._vector import divided, two_sum
 
 __all__ = [
     "Sums",
-    "Targets",
     "class_of_row",
     "is_spread",
     "loss_of",
@@ -25,6 +26,7 @@ __all__ = [
     "rest_of",
     "shares_of",
     "target_of",
+    "targets_at",
     "with_index",
     "with_logit",
     "with_target",
@@ -53,6 +55,33 @@ class Sums(NamedTuple):
     ones: Any  # how many are as large
     linear: Any  # sum of t (m - z)
     mass: Any  # sum of t
+
+
+@rule
+def targets_at(
+    real,
+    target,
+    on_value,
+    off_value,
+    class_step,
+    row_weight,
+    is_weighted,
+    is_smooth,
+    n_classes,
+    ignore_index,
+):
+    """Return the record of a kernel's arguments; ``real`` is the type of floats."""
+    return Targets(
+        pointer_to(target, int64),
+        pointer_to(on_value, real),
+        pointer_to(off_value, real),
+        class_step,
+        pointer_to(row_weight, real),
+        is_weighted,
+        is_smooth,
+        n_classes,
+        ignore_index,
+    )
 
 
 @rule
