@@ -1,4 +1,4 @@
-"""The command line: ``python -m skxent demo``."""
+"""The command line: ``python -m skxent``, with the name of a command."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,15 @@ def main() -> None:
         default=Path("skxent-demo.png"),
         help="where to save the picture (default: %(default)s)",
     )
+    commands.add_parser(
+        "show-versions", help="print what a report of a problem should say"
+    )
     arguments = parser.parse_args()
+    if arguments.command == "show-versions":
+        from skxent._versions import lines
+
+        print("\n".join(lines()))
+        return
 
     from skxent._demo import run  # scikit-learn is not loaded for --help
 

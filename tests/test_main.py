@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
+import numba
 import pytest
+
+import skxent
 
 
 def run(*arguments, cwd):
@@ -42,3 +46,13 @@ def test_usage_names_the_commands(tmp_path):
     result = run(cwd=tmp_path)
     assert result.returncode == 2
     assert "demo" in result.stderr
+
+
+def test_versions_name_what_is_there_and_what_is_not(tmp_path):
+    shown = run("show-versions", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    versions = dict(line.split(maxsplit=1) for line in shown.stdout.splitlines())
+    assert versions["skxent"] == skxent.__version__
+    assert versions["numba"] == numba.__version__
+    assert (versions["cupy"] == "not installed") == (find_spec("cupy") is None)
+    assert "cuda" in versions
