@@ -56,12 +56,16 @@ class TorchArrays:
 
     def read(self, array: Any) -> Any:
         """Return an array of this library, contiguous and aligned, on this device."""
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
+            array = array.copy()  # torch has no read-only tensors, and warns
         array = self.torch.as_tensor(array).detach().to(self.device).contiguous()
         return array if array.data_ptr() % _ALIGNMENT == 0 else array.clone()
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         kind = getattr(self.torch, dtype)
-        return self.torch.tensor(values, dtype=kind, device=self.device)
+        constant = self.torch.tensor(values, dtype=kind, device=self.device)
+        self.torch.cuda.current_stream(self.device).synchronize()  # for other streams
+        return constant
 
     def dtype(self, array: Any) -> str:
         return str(array.dtype).partition(".")[2]
@@ -109,7 +113,9 @@ class CupyArrays:
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         with self.device:
-            return self.cupy.asarray(values, dtype=dtype)
+            constant = self.cupy.asarray(values, dtype=dtype)
+            self.cupy.cuda.get_current_stream().synchronize()  # for other streams
+            return constant
 
     def dtype(self, array: Any) -> str:
         return str(array.dtype)

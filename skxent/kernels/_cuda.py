@@ -96,7 +96,11 @@ def compiled(factory: Any, dtype: str | None, *options: Any) -> Any:
         types = (real_of(str(dtype)),)
     elif dtype is not None:
         types = MEMORY[dtype], real_of(dtype)
-    return cuda.jit(factory(*types, *options))
+    bounds = {}
+    if factory is rows_loss and options[0].block >= LARGEST_GROUP:
+        # told of it, the assembler takes no more registers than such a block may have
+        bounds = {"launch_bounds": options[0].block}
+    return cuda.jit(**bounds)(factory(*types, *options))
 
 
 def schedule_of(n_classes: int, dtype: str, has_indices: bool) -> Schedule:

@@ -1,0 +1,71 @@
+"""What is asked of arrays on a device, as far as tensors on the CPU can answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from skxent.backends._device_arrays import TorchArrays, is_on_device
+
+
+class CudaArray:
+    __cuda_array_interface__: dict = {}  # noqa: RUF012 - its presence is what counts
+
+
+class Capsule:
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __dlpack_device__(self):
+        return self.kind, 0
+
+
+CPU, CUDA, MANAGED, METAL = 1, 2, 13, 8
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(2), [1.0], 1.0, torch.zeros(2), Capsule(CPU), Capsule(METAL)]
+)
+def test_what_is_not_on_a_cuda_device(array):
+    assert not is_on_device(array)
+
+
+@pytest.mark.parametrize("array", [CudaArray(), Capsule(CUDA), Capsule(MANAGED)])
+def test_what_is_on_a_cuda_device(array):
+    assert is_on_device(array)
+
+
+@pytest.fixture
+def arrays():
+    return TorchArrays(torch.device("cpu"))
+
+
+def test_read_gives_contiguous_memory_that_begins_at_16_bytes(arrays):
+    whole = torch.arange(24.0).reshape(4, 6)
+    for tensor in (whole.T, whole.reshape(-1)[1:], whole[:, 2:]):
+        read = arrays.read(tensor)
+        assert read.is_contiguous()
+        assert read.data_ptr() % 16 == 0
+        assert torch.equal(read, tensor)
+    assert arrays.read(whole).data_ptr() == whole.data_ptr()
+
+
+def test_read_takes_arrays_of_the_host_and_leaves_the_graph(arrays):
+    values = np.arange(3)
+    values.flags.writeable = False
+    assert arrays.read(values).tolist() == [0, 1, 2]
+    assert not arrays.read(torch.ones(2, requires_grad=True)).requires_grad
+
+
+def test_dtypes_have_their_numpy_names(arrays):
+    for name in ("float16", "bfloat16", "float32", "float64", "int64"):
+        assert arrays.dtype(arrays.empty((2,), name)) == name
+        assert arrays.dtype(arrays.cast(torch.zeros(2), name)) == name
+
+
+def test_spread_repeats_and_times_leaves_zeros(arrays):
+    spread = arrays.spread(torch.tensor([[1.0], [2.0]]), (2, 3))
+    assert spread.is_contiguous()
+    assert spread.tolist() == [[1.0] * 3, [2.0] * 3]
+    weights, factors = torch.tensor([0.0, 2.0]), torch.tensor([np.inf, 3.0])
+    assert arrays.times(weights, factors).tolist() == [0.0, 6.0]
+    assert arrays.to_host(weights).tolist() == [0.0, 2.0]
