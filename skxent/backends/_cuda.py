@@ -284,7 +284,7 @@ def _elements(
     target, weight, pos_weight = targets
     size = values.shape[0]
     n_blocks = -(-size // kernels.elements_per_block(dtype))
-    partial = call.arrays.empty((n_blocks,), "float64")
+    partial = call.arrays.empty((n_blocks, 2), "float64")
     made = kernels.PARTS, kernels.BLOCK, kind, out is not None
     _launch(
         call,
@@ -306,7 +306,7 @@ def _elements(
         int(losses is not None),
     )
     if kind != kernels.CURVATURE:
-        _add_up(call, partial, n_blocks, 1, call.summary)
+        _add_up(call, partial, n_blocks, 2, call.summary)
 
 
 def sigmoid_loss(
@@ -321,7 +321,8 @@ def sigmoid_loss(
 ) -> None:
     """Find out the sum of the losses (n,); fill the arrays that are not None.
 
-    ``options`` holds the scale, ``on_share`` and ``off_share``.
+    And how many probabilities are none. ``options`` holds the scale, ``on_share`` and
+    ``off_share``.
     """
     kind = kernels.LOGITS if from_logits else kernels.PROBABILITIES
     _elements(call, kind, values, targets, dtype, None, options, losses, gradient)

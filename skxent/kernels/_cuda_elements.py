@@ -5,6 +5,8 @@ Conventions are those of :mod:`skxent.kernels._cuda` and, for the targets, those
 ``off_share`` in the dtype that is computed with.
 
 A block has ``block * n_parts * lanes`` neighbouring elements, ``lanes`` to 16 bytes.
+``partial_out`` (n_blocks, 2) receives the sum of its losses, and how many of its
+probabilities are none.
 """
 
 import math
@@ -111,7 +113,7 @@ def elements_loss(memory, real, n_parts, block, kind, has_gradient):
         on_share = read_one(pointer_to(options, real), 1)
         off_share = read_one(pointer_to(options, real), 2)
 
-        total = float64(zero)
+        total, wrong = float64(zero), float64(zero)
         for part in range(n_parts):
             i = (cuda.blockIdx.x * n_parts + part) * block + cuda.threadIdx.x
             i *= lanes
@@ -124,8 +126,11 @@ def elements_loss(memory, real, n_parts, block, kind, has_gradient):
                     )
                 w = i % n_weights if n_weights > 1 else 0
                 w1 = i % n_pos_weights if n_pos_weights > 1 else 0
-                of_part = zero
+                of_part, wrong_in_part = zero, zero
                 for lane in range(lanes):
+                    if kind == PROBABILITIES and i + lane < size:
+                        if own[lane] < 0 or own[lane] > 1:
+                            wrong_in_part += one
                     v = own_v[lane] if kind == CURVATURE else one
                     loss, slope = loss_and_slope(
                         kind,
@@ -143,6 +148,7 @@ def elements_loss(memory, real, n_parts, block, kind, has_gradient):
                     w = w + 1 if w + 1 < n_weights else 0
                     w1 = w1 + 1 if w1 + 1 < n_pos_weights else 0
                 total += float64(of_part)
+                wrong += float64(wrong_in_part)
                 if is_per_element:
                     write_elements(losses, pointer_to(loss_out, memory), i, size, lanes)
                 if has_gradient:
@@ -150,8 +156,11 @@ def elements_loss(memory, real, n_parts, block, kind, has_gradient):
                         own, pointer_to(gradient_out, memory), i, size, lanes
                     )
         if kind != CURVATURE:
+            partial = pointer_to(partial_out, float64)
             total = group_sum(total, block, shared_losses)
+            wrong = group_sum(wrong, block, shared_losses)
             if cuda.threadIdx.x == 0:
-                write_one(total, pointer_to(partial_out, float64), cuda.blockIdx.x)
+                write_one(total, partial, 2 * cuda.blockIdx.x)
+                write_one(wrong, partial, 2 * cuda.blockIdx.x + 1)
 
     return kernel

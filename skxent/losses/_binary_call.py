@@ -34,7 +34,7 @@ from skxent.losses._ragged import (
     sums_of_entries,
 )
 
-__all__ = ["BinaryCall", "prepare"]
+__all__ = ["BinaryCall", "check_unit_interval", "prepare"]
 
 ONE = np.ones(1)
 
@@ -191,12 +191,12 @@ def prepare(
 ) -> Any:
     """Check and encode the arguments that all binary losses share.
 
-    The call is a `BinaryCall`, or its like for logits on a device.
+    The call is a `BinaryCall`, or its like on a device.
     """
-    if from_logits and is_on_device(input):
+    if is_on_device(input):
         device = on_device("_device_binary_call")
         return device.prepare_on_device(
-            input, target, weight, pos_weight, reduction, label_smoothing
+            input, target, weight, pos_weight, reduction, label_smoothing, from_logits
         )
     backend = backend_for(input)
     check.check_option(reduction, "reduction", REDUCTIONS)
@@ -211,7 +211,7 @@ def prepare(
     scores = check.check_floats(came, "input")
     shape, dtype = scores.shape, scores.dtype
     if not from_logits:
-        _check_unit_interval(scores)
+        check_unit_interval(scores)
     if dtype == FLOAT16 and not from_logits:
         scores = scores.astype(FLOAT32)
     targets = check.check_floats(target, "target")
@@ -246,7 +246,7 @@ def prepare(
     return call.weighted_by(np.repeat(share, lengths))
 
 
-def _check_unit_interval(probabilities: NDArray[Any]) -> None:
+def check_unit_interval(probabilities: NDArray[Any]) -> None:
     """Raise if a probability lies outside [0, 1]; nan passes."""
     if not probabilities.size:
         return

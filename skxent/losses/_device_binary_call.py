@@ -1,4 +1,4 @@
-"""One call of the binary loss of logits on a CUDA device.
+"""One call of a binary loss on a CUDA device.
 
 Conventions are those of :mod:`skxent.losses._binary_call` and
 :mod:`skxent.losses._device_call`.
@@ -12,6 +12,7 @@ import numpy as np
 from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import arrays_like
 from skxent.losses import _validation as check
+from skxent.losses._binary_call import check_unit_interval
 from skxent.losses._device import refuse_out_on_device
 from skxent.losses._device_call import (
     REDUCTIONS,
@@ -28,10 +29,11 @@ class DeviceBinaryCall(NamedTuple):
     """The checked arguments of one call; its methods are those of `BinaryCall`."""
 
     call: backend.Call
-    logits: Any  # (n,)
+    scores: Any  # (n,) logits or probabilities
     targets: tuple[Any, Any, Any]  # target (n,), weight and pos_weight, periodic
     shares: tuple[float, float]  # the smoothed target is the first times it, plus both
     reduction: str
+    from_logits: bool
     shape: tuple[int, ...]
     dtype: str
 
@@ -39,27 +41,28 @@ class DeviceBinaryCall(NamedTuple):
     def options(self) -> Any:
         """What the sum is multiplied with, and the shares, on the device."""
         is_mean = self.reduction == "mean"
-        scale = 1.0 / max(1, self.logits.shape[0]) if is_mean else 1.0
+        scale = 1.0 / max(1, self.scores.shape[0]) if is_mean else 1.0
         real = computed_dtype(self.dtype)
         return self.call.arrays.constant((scale, *self.shares), real)
 
     def run(self, gradient: Any, *, want_value: bool) -> Any:
         """Return the reduced loss if it is wanted; fill the gradient if not None."""
-        losses, size = None, self.logits.shape[0]
+        losses, size = None, self.scores.shape[0]
         arrays = self.call.arrays
         if want_value and self.reduction == "none":
             losses = arrays.empty((size,), self.dtype)
         if size:
             backend.sigmoid_loss(
                 self.call,
-                self.logits,
+                self.scores,
                 self.targets,
                 self.dtype,
-                True,
+                self.from_logits,
                 self.options,
                 losses,
                 gradient,
             )
+            self.check_probabilities()
         if not want_value:
             return None
         if losses is not None:
@@ -69,10 +72,17 @@ class DeviceBinaryCall(NamedTuple):
             return total
         return total / size if size else math.nan
 
+    def check_probabilities(self) -> None:
+        """Raise if a probability is none; logits are not looked at."""
+        if not self.from_logits and backend.summary_on_host(self.call).n_wrong:
+            arrays = self.call.arrays
+            scores = arrays.to_host(arrays.cast(self.scores, "float64"))
+            check_unit_interval(scores.reshape(self.shape))
+
     def gradient_buffer(self, out: Any) -> Any:
         """Return the (n,) array that the kernel writes."""
         refuse_out_on_device(out)
-        return self.call.arrays.empty(tuple(self.logits.shape), self.dtype)
+        return self.call.arrays.empty(tuple(self.scores.shape), self.dtype)
 
     def deliver(self, gradient: Any, out: None) -> Any:
         """Return the gradient in the shape of the input."""
@@ -91,7 +101,7 @@ class DeviceBinaryCall(NamedTuple):
         target, weight, pos_weight = self.targets
         if self.reduction == "none":
             period = weight.shape[0]
-            n_periods = self.logits.shape[0] // max(1, period)
+            n_periods = self.scores.shape[0] // max(1, period)
             weight = arrays.spread(weight, (n_periods, period)).reshape((-1,))
         inflow = arrays.spread(inflow.reshape((-1,)), tuple(weight.shape))
         weight = arrays.times(weight, inflow)
@@ -106,10 +116,10 @@ class DeviceBinaryCall(NamedTuple):
                 f"{tuple(v.shape)}."
             )
         product = self.gradient_buffer(out)
-        if self.logits.shape[0]:
+        if self.scores.shape[0]:
             backend.sigmoid_curvature(
                 self.call,
-                self.logits,
+                self.scores,
                 self.targets,
                 self.dtype,
                 v,
@@ -126,6 +136,7 @@ def prepare_on_device(
     pos_weight: Any,
     reduction: str,
     label_smoothing: float,
+    from_logits: bool,
 ) -> DeviceBinaryCall:
     """Check and encode the arguments."""
     check.check_option(reduction, "reduction", REDUCTIONS)
@@ -151,6 +162,7 @@ def prepare_on_device(
         (wanted.reshape((-1,)), *weights),
         (1.0 - smoothing, smoothing / 2),
         reduction,
+        from_logits,
         shape,
         dtype,
     )

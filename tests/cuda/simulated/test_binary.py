@@ -1,4 +1,4 @@
-"""The binary loss of logits on a device, in the simulator."""
+"""Binary losses on a device, in the simulator."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,8 @@ from numba.core.types import float64
 from skxent.backends import _cuda as backend
 from skxent.kernels import _cuda as kernels
 from skxent.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_grad,
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_grad,
     binary_cross_entropy_with_logits_hvp,
@@ -112,7 +114,7 @@ def test_probabilities():
     kernel = cuda.jit(kernels.elements_loss(float64, float64, 1, 32, kind, True))
 
     def run():
-        losses, gradient, partial = np.zeros(5), np.zeros(5), np.zeros(1)
+        losses, gradient, partial = np.zeros(5), np.zeros(5), np.zeros(2)
         args = p, q, one, one, p, options, losses, partial, gradient
         kernel[1, 32](*args, 5, 1, 1, 1)
         return losses, gradient, partial
@@ -122,4 +124,28 @@ def test_probabilities():
     np.testing.assert_allclose(losses, wanted, rtol=1e-15)
     np.testing.assert_allclose(gradient[[1, 3]], [-4.0, 0.0], rtol=1e-15)
     assert gradient[2] == pytest.approx(1e12)
-    assert partial[0] == pytest.approx(sum(wanted))
+    np.testing.assert_allclose(partial, [sum(wanted), 0.0])
+
+
+def test_losses_of_probabilities():
+    p = RNG.uniform(size=(5, 4))
+    q, weight = RNG.uniform(size=(5, 4)), RNG.uniform(0.5, 2, 4)
+    losses = -weight * (q * np.log(p) + (1 - q) * np.log1p(-p))
+    gradient = weight * (p - q) / (p * (1 - p))
+    there = cuda.to_device(p)
+    got = binary_cross_entropy(there, q, weight=weight)
+    assert got == pytest.approx(losses.mean(), rel=1e-14)
+    got = on_host(binary_cross_entropy_grad(there, q, weight=weight))
+    np.testing.assert_allclose(got, gradient / p.size, rtol=1e-13)
+    got = on_host(binary_cross_entropy(there, q, weight=weight, reduction="none"))
+    np.testing.assert_allclose(got, losses, rtol=1e-14)
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.5])
+def test_numbers_that_are_no_probabilities_are_refused(bad):
+    p = np.full((40, 3), 0.5)
+    p[37, 1] = bad
+    with pytest.raises(ValueError, match=rf"got {bad} at index \(37, 1\)"):
+        binary_cross_entropy(cuda.to_device(p), np.ones((40, 3)))
+    with pytest.raises(ValueError, match="probabilities in"):
+        binary_cross_entropy_grad(cuda.to_device(p), np.ones((40, 3)))
