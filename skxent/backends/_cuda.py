@@ -29,7 +29,7 @@ __all__ = [
 # Blocks of the first stage of a sum; the second adds up theirs.
 MOST_BLOCKS = 1024
 SUM_BLOCK = 256
-TOTAL, N_WRONG, N_IGNORED, WEIGHT, N_SUMMARY = range(5)
+TOTAL, N_WRONG, WEIGHT, N_SUMMARY = range(4)
 
 
 class Call(NamedTuple):
@@ -37,7 +37,7 @@ class Call(NamedTuple):
 
     arrays: TorchArrays | CupyArrays | NumbaArrays
     stream: Any
-    summary: Any  # (4,) float64, on the device
+    summary: Any  # (3,) float64, on the device
 
 
 class DeviceTargets(NamedTuple):
@@ -63,7 +63,6 @@ class Summary(NamedTuple):
 
     total: float
     n_wrong: int
-    n_ignored: int
     weight: float  # of the rows that count
 
 
@@ -83,7 +82,7 @@ def _launch(
 
 def _add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> None:
     """Write the sums (n_columns,) over ``n`` rows of float64 numbers."""
-    kernel = kernels.compiled(kernels.sum_columns, None, SUM_BLOCK)
+    kernel = kernels.compiled(kernels.sum_columns, SUM_BLOCK)
     if n > MOST_BLOCKS:
         n_blocks = min(MOST_BLOCKS, -(-n // MOST_BLOCKS))
         sums = call.arrays.empty((n_blocks, n_columns), "float64")
@@ -95,14 +94,13 @@ def _add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> N
 def survey_indices(
     call: Call, targets: DeviceTargets, class_weight: Any, n_classes: int, real: str
 ) -> None:
-    """Find out how many indices are wrong or ignored, and what the others weigh."""
+    """Find out how many indices are wrong, and what the rows weigh that count."""
     n = targets.target.shape[0]
     n_blocks = max(1, min(MOST_BLOCKS, -(-n // SUM_BLOCK)))
     counts = call.arrays.empty((n_blocks, kernels.N_COUNTS), "float64")
-    step = int(class_weight.shape[0] > 1)
     _launch(
         call,
-        kernels.compiled(kernels.survey, real, SUM_BLOCK),
+        kernels.compiled(kernels.survey, kernels.real_of(real), SUM_BLOCK),
         n_blocks,
         SUM_BLOCK,
         targets.target,
@@ -111,9 +109,7 @@ def survey_indices(
         counts,
         n,
         n_classes,
-        targets.ignore_index,
-        step,
-        int(targets.row_weight is not None),
+        *targets.flags()[:3],
     )
     _add_up(call, counts, n_blocks, kernels.N_COUNTS, call.summary[N_WRONG:])
 
@@ -126,15 +122,15 @@ def total_of(call: Call, values: Any) -> None:
 def inverse_of(call: Call, real: str) -> Any:
     """Return 1 over the weight of the rows that count, (1,) on the device."""
     inverse = call.arrays.empty((1,), real)
-    kernel = kernels.compiled(kernels.inverse, real)
+    kernel = kernels.compiled(kernels.inverse, kernels.real_of(real))
     _launch(call, kernel, 1, 1, call.summary[WEIGHT:], inverse)
     return inverse
 
 
 def summary_on_host(call: Call) -> Summary:
     """Wait for the device and return what the call found out."""
-    total, wrong, ignored, weight = call.arrays.to_host(call.summary).tolist()
-    return Summary(total, int(wrong), int(ignored), weight)
+    total, wrong, weight = call.arrays.to_host(call.summary).tolist()
+    return Summary(total, int(wrong), weight)
 
 
 def softmax_loss(
@@ -169,7 +165,7 @@ def softmax_loss(
     partial = call.arrays.empty((n_blocks,), "float64")
     _launch(
         call,
-        kernels.compiled(factory, dtype, *options),
+        kernels.compiled(factory, *kernels.types_of(dtype), *options),
         n_blocks,
         block,
         logits,
@@ -201,7 +197,6 @@ def probability_loss(
     probabilities: Any,
     targets: DeviceTargets,
     dtype: str,
-    limits: tuple[float, float],
     scale: Any,
     losses: Any,
     gradient: Any,
@@ -211,10 +206,11 @@ def probability_loss(
     n_rows, group = outer * n_columns, _group_of(n_columns)
     n_blocks = -(-n_rows // (kernels.BLOCK // group))
     partial = call.arrays.empty((n_blocks,), "float64")
+    types = kernels.types_of(dtype)
     options = group, kernels.BLOCK, targets.has_indices, gradient is not None
     _launch(
         call,
-        kernels.compiled(kernels.probability_rows_loss, dtype, *options),
+        kernels.compiled(kernels.probability_rows_loss, *types, *options),
         n_blocks,
         kernels.BLOCK,
         probabilities,
@@ -223,7 +219,6 @@ def probability_loss(
         targets.off_value,
         targets.row_weight,
         scale,
-        call.arrays.constant(limits, kernels.real_name(dtype)),
         losses,
         partial,
         gradient,
@@ -248,10 +243,11 @@ def softmax_curvature(
     """Write ``scale`` times the Hessian of the sum times ``vector``."""
     outer, n_classes, n_columns = (*logits.shape, 1)[:3]
     n_rows, group = outer * n_columns, _group_of(n_columns)
+    types = kernels.types_of(dtype)
     options = group, kernels.BLOCK, targets.has_indices
     _launch(
         call,
-        kernels.compiled(kernels.rows_curvature, dtype, *options),
+        kernels.compiled(kernels.rows_curvature, *types, *options),
         -(-n_rows // (kernels.BLOCK // group)),
         kernels.BLOCK,
         logits,
@@ -285,10 +281,11 @@ def _elements(
     size = values.shape[0]
     n_blocks = -(-size // kernels.elements_per_block(dtype))
     partial = call.arrays.empty((n_blocks, 2), "float64")
+    types = kernels.types_of(dtype)
     made = kernels.PARTS, kernels.BLOCK, kind, out is not None
     _launch(
         call,
-        kernels.compiled(kernels.elements_loss, dtype, *made),
+        kernels.compiled(kernels.elements_loss, *types, *made),
         n_blocks,
         kernels.BLOCK,
         values,

@@ -52,6 +52,7 @@ __all__ = [
     "inverse",
     "probability_rows_loss",
     "real_name",
+    "real_of",
     "rows_curvature",
     "rows_loss",
     "schedule_of",
@@ -60,6 +61,7 @@ __all__ = [
     "staged_bytes",
     "sum_columns",
     "survey",
+    "types_of",
 ]
 
 MEMORY: dict[str, Any] = {
@@ -74,7 +76,6 @@ LARGEST_GROUP = 512
 # Bytes of a row that a thread keeps in registers, its logits and its probabilities.
 # More than 128 registers a thread are too few threads, or memory in their place.
 MOST_OWN_BYTES = 128
-OF_REAL = (survey, inverse)  # kernels that read no logits
 PARTS = 4  # of 16 bytes for each thread of an elementwise kernel
 
 
@@ -88,19 +89,19 @@ def real_of(dtype: str) -> Any:
     return MEMORY[real_name(dtype)]
 
 
+def types_of(dtype: str) -> tuple[Any, Any]:
+    """Return ``memory`` and ``real``, the numba types that most factories take."""
+    return MEMORY[dtype], real_of(dtype)
+
+
 @lru_cache(maxsize=256)
-def compiled(factory: Any, dtype: str | None, *options: Any) -> Any:
-    """Return the kernel that a factory makes for memory of a dtype, and its options."""
-    types: tuple[Any, ...] = ()
-    if factory in OF_REAL:
-        types = (real_of(str(dtype)),)
-    elif dtype is not None:
-        types = MEMORY[dtype], real_of(dtype)
-    bounds = {}
-    if factory is rows_loss and options[0].block >= LARGEST_GROUP:
-        # told of it, the assembler takes no more registers than such a block may have
-        bounds = {"launch_bounds": options[0].block}
-    return cuda.jit(**bounds)(factory(*types, *options))
+def compiled(factory: Any, *args: Any) -> Any:
+    """Return the kernel that a factory makes, the same for the same arguments."""
+    # told of a large block, the assembler takes no more registers than it may have
+    blocks = [arg.block for arg in args if isinstance(arg, Schedule)]
+    large = [block for block in blocks if block >= LARGEST_GROUP]
+    bounds = {"launch_bounds": large[0]} if large else {}
+    return cuda.jit(**bounds)(factory(*args))
 
 
 def schedule_of(n_classes: int, dtype: str, has_indices: bool) -> Schedule:

@@ -3,8 +3,7 @@
 Conventions are those of :mod:`skxent.kernels._cuda`.
 
 Row ``i`` is column ``i % n_columns`` of plane ``i // n_columns``. A group of threads
-goes over a row once, number by number. Probabilities are limited to ``[low, high]`` in
-the loss, not in the gradient.
+goes over a row once, number by number.
 """
 
 import math
@@ -14,7 +13,7 @@ from numba import cuda, float64
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
 from skxent.kernels._cuda_targets import class_of_row, target_of, targets_at
-from skxent.kernels._rules import clip, ratio, weighted
+from skxent.kernels._rules import ratio, weighted
 
 __all__ = ["probability_rows_loss"]
 
@@ -33,7 +32,6 @@ def probability_rows_loss(memory, real, group, block, has_indices, has_gradient)
         off_value,
         row_weight,
         scale,
-        limits,
         loss_out,
         partial_out,
         gradient_out,
@@ -63,8 +61,6 @@ def probability_rows_loss(memory, real, group, block, has_indices, has_gradient)
         shared = cuda.shared.array(n_warps, real)
         shared_losses = cuda.shared.array(n_warps, float64)
         zero, one = real(0), real(1)
-        low = read_one(pointer_to(limits, real), 0)
-        high = read_one(pointer_to(limits, real), 1)
 
         g = cuda.threadIdx.x % group
         row = cuda.blockIdx.x * (block // group) + cuda.threadIdx.x // group
@@ -81,7 +77,7 @@ def probability_rows_loss(memory, real, group, block, has_indices, has_gradient)
                 if has_indices and k == y:
                     t += read_one(targets.on, k * targets.class_step)
                 p = read_one(share, i)
-                loss += weighted(t, zero - math.log(clip(p, low, high)))
+                loss += weighted(t, zero - math.log(p))
                 if has_gradient:
                     write_one(ratio(-factor * t, p), out, i)
             elif has_gradient:

@@ -15,8 +15,8 @@ from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
 
 __all__ = ["N_COUNTS", "inverse", "sum_columns", "survey"]
 
-# What a survey finds: how many indices are wrong, how many ignored, what others weigh.
-N_COUNTS = 3
+# What a survey finds: how many indices are wrong, and what those weigh that count.
+N_COUNTS = 2
 
 
 def survey(real, block):
@@ -37,26 +37,24 @@ def survey(real, block):
         shared = cuda.shared.array(n_warps, float64)
         indices, out = pointer_to(target, int64), pointer_to(counts_out, float64)
         of_class, of_row = pointer_to(class_weight, real), pointer_to(row_weight, real)
-        wrong, ignored, weight = float64(0), float64(0), float64(0)
+        wrong, weight = float64(0), float64(0)
         share = (n_rows + cuda.gridDim.x - 1) // cuda.gridDim.x
         begin = cuda.blockIdx.x * share
         for row in range(begin + cuda.threadIdx.x, min(begin + share, n_rows), block):
             y = read_one(indices, row)
             if y == ignore_index:
-                ignored += 1.0
-            elif y < 0 or y >= n_classes:
+                continue
+            if y < 0 or y >= n_classes:
                 wrong += 1.0
             else:
                 of_this = float64(read_one(of_row, row)) if is_weighted else 1.0
                 if of_this != 0.0:
                     weight += of_this * float64(read_one(of_class, y * class_step))
         wrong = group_sum(wrong, block, shared)
-        ignored = group_sum(ignored, block, shared)
         weight = group_sum(weight, block, shared)
         if cuda.threadIdx.x == 0:
             write_one(wrong, out, cuda.blockIdx.x * N_COUNTS)
-            write_one(ignored, out, cuda.blockIdx.x * N_COUNTS + 1)
-            write_one(weight, out, cuda.blockIdx.x * N_COUNTS + 2)
+            write_one(weight, out, cuda.blockIdx.x * N_COUNTS + 1)
 
     return kernel
 

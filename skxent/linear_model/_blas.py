@@ -17,7 +17,8 @@ __all__ = ["one_blas_thread", "threads_for"]
 # Multiplications that are worth starting the other threads for: 5 ms of one.
 WORTH_THREADS = 1 << 27
 
-# Finding the libraries takes 4 ms, as long as a small fit.
+# Finding the libraries takes 4 ms, as long as a small fit. Another one than that of the
+# losses: theirs may have been made before scipy loaded its own BLAS.
 _controller = functools.cache(ThreadpoolController)
 _allowed = ContextVar("_allowed", default=1)
 

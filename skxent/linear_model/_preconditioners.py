@@ -219,7 +219,8 @@ class CorrectedCurvature:
     def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
         n_rows, q = coef.shape
         self.base = base = KroneckerCurvature(sample, coef)
-        moments = base.__dict__.pop("moments")  # as large as a factor
+        moments = base.moments
+        del base.moments  # as large as a factor
         count = min(q, MOST_CORRECTED // n_rows)
         enough = len(sample.X) >= ROWS_PER_CORRECTED * n_rows * count
         # at zero all rows have the same probabilities, and K is the Hessian

@@ -138,13 +138,14 @@ def cross_entropy(
         class_axis,
         sample_weight,
     )
+    if all(map(is_, options, DEFAULTS)):
+        loss = plain_loss(input, target)
+        if loss is not None:
+            return loss
     if is_on_device(input):
         device = on_device()
         return device.value(device.prepare_on_device(input, target, *options))
-    loss = None
-    if all(map(is_, options, DEFAULTS)):
-        loss = plain_loss(input, target)
-    return value(prepare(input, target, *options)) if loss is None else loss
+    return value(prepare(input, target, *options))
 
 
 DEFAULTS = tuple((cross_entropy.__kwdefaults__ or {}).values())
@@ -211,18 +212,17 @@ def cross_entropy_value_and_grad(
         class_axis,
         sample_weight,
     )
+    if all(map(is_, options, DEFAULTS)):
+        both = plain_value_and_grad(input, target, out)
+        if both is not None:
+            return both
     if is_on_device(input):
         refuse_out_on_device(out)
         device = on_device()
         call = device.prepare_on_device(input, target, *options)
         loss, gradient = device.value_and_grad(call)
         return loss, gradient
-    both = None
-    if all(map(is_, options, DEFAULTS)):
-        both = plain_value_and_grad(input, target, out)
-    return (
-        value_and_grad(prepare(input, target, *options), out) if both is None else both
-    )
+    return value_and_grad(prepare(input, target, *options), out)
 
 
 def cross_entropy_grad(

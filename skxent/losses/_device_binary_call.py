@@ -11,15 +11,17 @@ import numpy as np
 
 from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import arrays_like
+from skxent.kernels._cuda import real_name
 from skxent.losses import _validation as check
 from skxent.losses._binary_call import check_unit_interval
 from skxent.losses._device import refuse_out_on_device
 from skxent.losses._device_call import (
     REDUCTIONS,
-    computed_dtype,
     dtype_of_input,
     floats_on_device,
+    grad_output_on_device,
     new_call,
+    vector_on_device,
 )
 
 __all__ = ["DeviceBinaryCall", "prepare_on_device"]
@@ -42,7 +44,7 @@ class DeviceBinaryCall(NamedTuple):
         """What the sum is multiplied with, and the shares, on the device."""
         is_mean = self.reduction == "mean"
         scale = 1.0 / max(1, self.scores.shape[0]) if is_mean else 1.0
-        real = computed_dtype(self.dtype)
+        real = real_name(self.dtype)
         return self.call.arrays.constant((scale, *self.shares), real)
 
     def run(self, gradient: Any, *, want_value: bool) -> Any:
@@ -62,22 +64,25 @@ class DeviceBinaryCall(NamedTuple):
                 losses,
                 gradient,
             )
-            self.check_probabilities()
+        total = 0.0
+        if not self.from_logits or (want_value and losses is None):
+            total = self.checked_total()
         if not want_value:
             return None
         if losses is not None:
             return losses.reshape(self.shape)
-        total = backend.summary_on_host(self.call).total
         if self.reduction == "sum":
             return total
         return total / size if size else math.nan
 
-    def check_probabilities(self) -> None:
-        """Raise if a probability is none; logits are not looked at."""
-        if not self.from_logits and backend.summary_on_host(self.call).n_wrong:
+    def checked_total(self) -> float:
+        """Wait for the sum of the losses; raise for a probability that is none."""
+        summary = backend.summary_on_host(self.call)
+        if summary.n_wrong:
             arrays = self.call.arrays
             scores = arrays.to_host(arrays.cast(self.scores, "float64"))
             check_unit_interval(scores.reshape(self.shape))
+        return summary.total
 
     def gradient_buffer(self, out: Any) -> Any:
         """Return the (n,) array that the kernel writes."""
@@ -90,14 +95,9 @@ class DeviceBinaryCall(NamedTuple):
 
     def weighted_by_output(self, grad_output: Any) -> "DeviceBinaryCall":
         """Return the call with the gradient of each loss multiplied with a number."""
-        arrays, real = self.call.arrays, computed_dtype(self.dtype)
-        inflow = floats_on_device(arrays, grad_output, "grad_output", real)
+        arrays, real = self.call.arrays, real_name(self.dtype)
         shape = self.shape if self.reduction == "none" else ()
-        if tuple(inflow.shape) != shape:
-            raise ValueError(
-                f"grad_output must have the shape of the loss, {shape}; got shape "
-                f"{tuple(inflow.shape)}."
-            )
+        inflow = grad_output_on_device(arrays, grad_output, shape, real)
         target, weight, pos_weight = self.targets
         if self.reduction == "none":
             period = weight.shape[0]
@@ -109,12 +109,7 @@ class DeviceBinaryCall(NamedTuple):
 
     def curvature(self, vector: Any, out: None) -> Any:
         """Return the Hessian times a vector, both as the input."""
-        v = floats_on_device(self.call.arrays, vector, "vector", self.dtype)
-        if tuple(v.shape) != self.shape:
-            raise ValueError(
-                f"vector must have the shape of input, {self.shape}; got shape "
-                f"{tuple(v.shape)}."
-            )
+        v = vector_on_device(self.call.arrays, vector, self.shape, self.dtype)
         product = self.gradient_buffer(out)
         if self.scores.shape[0]:
             backend.sigmoid_curvature(
@@ -144,7 +139,7 @@ def prepare_on_device(
     arrays = arrays_like(input)
     array = arrays.read(input)
     dtype = dtype_of_input(arrays, array)
-    real = computed_dtype(dtype)
+    real = real_name(dtype)
     shape = tuple(array.shape)
     wanted = floats_on_device(arrays, target, "target", dtype)
     if tuple(wanted.shape) != shape:

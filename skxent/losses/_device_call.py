@@ -10,26 +10,27 @@ from typing import Any, NamedTuple
 from skxent.backends import NO_INDEX
 from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import arrays_like, is_on_device
+from skxent.kernels._cuda import real_name
 from skxent.losses import _validation as check
 from skxent.losses._layout import Layout, layout_of, make_layout
 
 __all__ = [
     "REDUCTIONS",
     "DeviceCall",
-    "computed_dtype",
     "dtype_of_input",
     "floats_on_device",
     "grad",
+    "grad_output_on_device",
     "new_call",
     "prepare_on_device",
     "value",
     "value_and_grad",
+    "vector_on_device",
 ]
 
 REDUCTIONS = ("none", "sum", "mean")
 FLOATS = ("bfloat16", "float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
-NO_LIMITS = (-math.inf, math.inf)
 
 
 class DeviceCall(NamedTuple):
@@ -53,12 +54,10 @@ class DeviceCall(NamedTuple):
             losses = arrays.empty((self.layout.n_rows,), self.dtype)
         if self.layout.n_rows and self.layout.n_classes:
             common = self.logits, self.targets, self.dtype
-            if self.from_logits:
-                backend.softmax_loss(self.call, *common, self.scale, losses, gradient)
-            else:
-                backend.probability_loss(
-                    self.call, *common, NO_LIMITS, self.scale, losses, gradient
-                )
+            loss = (
+                backend.softmax_loss if self.from_logits else backend.probability_loss
+            )
+            loss(self.call, *common, self.scale, losses, gradient)
         summary = self.checked_summary()
         if not wants_loss:
             return None
@@ -89,14 +88,9 @@ class DeviceCall(NamedTuple):
 
     def weighted_by(self, grad_output: Any) -> "DeviceCall":
         """Return the call with the gradient of each loss multiplied with a number."""
-        arrays, real = self.call.arrays, self.real
+        arrays, real = self.call.arrays, real_name(self.dtype)
         shape = self.layout.loss_shape(self.reduction)
-        inflow = floats_on_device(arrays, grad_output, "grad_output", real)
-        if tuple(inflow.shape) != shape:
-            raise ValueError(
-                f"grad_output must have the shape of the loss, {shape}; got shape "
-                f"{tuple(inflow.shape)}."
-            )
+        inflow = grad_output_on_device(arrays, grad_output, shape, real)
         n_rows = (self.layout.n_rows,)
         inflow = arrays.spread(inflow.reshape((-1,)), n_rows)
         weight = self.targets.row_weight
@@ -105,20 +99,10 @@ class DeviceCall(NamedTuple):
         weight = arrays.times(weight, inflow)
         return self._replace(targets=self.targets._replace(row_weight=weight))
 
-    @property
-    def real(self) -> str:
-        """The dtype that is computed with."""
-        return computed_dtype(self.dtype)
-
     def curvature(self, vector: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
         arrays = self.call.arrays
-        v = floats_on_device(arrays, vector, "vector", self.dtype)
-        if tuple(v.shape) != self.layout.shape:
-            raise ValueError(
-                f"vector must have the shape of input, {self.layout.shape}; got shape "
-                f"{tuple(v.shape)}."
-            )
+        v = vector_on_device(arrays, vector, self.layout.shape, self.dtype)
         product = self.new_like_logits()
         if self.layout.n_rows and self.layout.n_classes:
             backend.softmax_curvature(
@@ -132,11 +116,6 @@ class DeviceCall(NamedTuple):
             )
         self.checked_summary()
         return self.delivered(product)
-
-
-def computed_dtype(dtype: str) -> str:
-    """Return the dtype that numbers of a dtype are computed with."""
-    return "float64" if dtype == "float64" else "float32"
 
 
 def new_call(arrays: Any) -> backend.Call:
@@ -157,6 +136,32 @@ def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
             f"float64; got dtype {came}. Convert it to float32."
         )
     return arrays.cast(array, dtype)
+
+
+def grad_output_on_device(
+    arrays: Any, value: Any, shape: tuple[int, ...], dtype: str
+) -> Any:
+    """Return what flows into the loss, of the shape of the loss."""
+    return _of_shape(arrays, value, "grad_output", shape, "the loss", dtype)
+
+
+def vector_on_device(
+    arrays: Any, value: Any, shape: tuple[int, ...], dtype: str
+) -> Any:
+    """Return what the Hessian is multiplied with, of the shape of the input."""
+    return _of_shape(arrays, value, "vector", shape, "input", dtype)
+
+
+def _of_shape(
+    arrays: Any, value: Any, name: str, shape: tuple[int, ...], of: str, dtype: str
+) -> Any:
+    array = floats_on_device(arrays, value, name, dtype)
+    came = tuple(array.shape)
+    if came != shape:
+        raise ValueError(
+            f"{name} must have the shape of {of}, {shape}; got shape {came}."
+        )
+    return array
 
 
 def dtype_of_input(arrays: Any, array: Any) -> str:
@@ -193,7 +198,7 @@ def prepare_on_device(
     layout = make_layout(layout.shape, layout.axis, layout.axis)
     logits = array.reshape(layout.kernel_shape)
     call = new_call(arrays)
-    real = computed_dtype(dtype)
+    real = real_name(dtype)
 
     wanted, has_indices = _target(arrays, target, layout, dtype)
     if not has_indices:

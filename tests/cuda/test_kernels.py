@@ -65,7 +65,7 @@ NARROW = {
         kernels.probability_rows_loss,
         "float32",
         (kernels.WARP, BLOCK, True, True),
-        18,
+        17,
     ),
     "curvature": (
         kernels.rows_curvature,
@@ -78,7 +78,7 @@ NARROW = {
 
 def assembled(factory, dtype, options, n_arguments):
     """Return what the assembler says of a kernel on each architecture."""
-    kernel = kernels.compiled(factory, dtype, *options)
+    kernel = kernels.compiled(factory, *kernels.types_of(dtype), *options)
     signature = void(*[int64] * n_arguments)
     first = ptx.compiled(kernel, signature, cc=ARCHITECTURES[0])
     return [first, *(ptx.assembled(first.ptx, cc) for cc in ARCHITECTURES[1:])]

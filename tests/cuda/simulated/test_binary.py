@@ -5,7 +5,6 @@ import pytest
 from numba import cuda
 from numba.core.types import float64
 
-from skxent.backends import _cuda as backend
 from skxent.kernels import _cuda as kernels
 from skxent.losses import (
     binary_cross_entropy,
@@ -16,8 +15,10 @@ from skxent.losses import (
     binary_cross_entropy_with_logits_value_and_grad,
 )
 from tests.cuda.scheduler import in_every_order, use_device_math
+from tests.cuda.simulated.arrays import on_host
 
 use_device_math("skxent.kernels._cuda")
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 RNG = np.random.default_rng(0)
 TOLERANCES = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-14}
@@ -33,17 +34,6 @@ CASES = {
     "sum": ((9, 4), {"reduction": "sum", "weight": RNG.uniform(0, 2, 4)}, "float64"),
     "half precision": ((40,), {}, "float16"),
 }
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Launch a warp to a block: the simulator runs one thread after another."""
-    monkeypatch.setattr(kernels, "BLOCK", 32)
-    monkeypatch.setattr(backend, "SUM_BLOCK", 32)
-
-
-def on_host(value):
-    return value.copy_to_host() if hasattr(value, "copy_to_host") else value
 
 
 def expected(x, q, v, options):

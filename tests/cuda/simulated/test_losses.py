@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from skxent.backends import _cuda as backend
-from skxent.kernels import _cuda as kernels
 from skxent.losses import (
     cross_entropy,
     cross_entropy_grad,
@@ -14,15 +12,10 @@ from skxent.losses import (
 )
 from tests import reference
 from tests.cuda.scheduler import use_device_math
+from tests.cuda.simulated.arrays import on_host
 
 use_device_math("skxent.kernels._cuda")
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Launch a warp to a block: the simulator runs one thread after another."""
-    monkeypatch.setattr(kernels, "BLOCK", 32)
-    monkeypatch.setattr(backend, "SUM_BLOCK", 32)
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 RNG = np.random.default_rng(0)
@@ -56,10 +49,6 @@ CASES = {
     "half precision": ((3, 40), {}, False, "float16"),
     "scores that are probabilities": ((4, 3), {"from_logits": False}, False, "float64"),
 }
-
-
-def on_host(value):
-    return value.copy_to_host() if hasattr(value, "copy_to_host") else value
 
 
 def drawn(shape, options, has_probabilities, dtype):
