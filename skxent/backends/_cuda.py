@@ -11,11 +11,11 @@ from skxent.backends._device_arrays import CupyArrays, NumbaArrays, TorchArrays
 from skxent.kernels import _cuda as kernels
 
 __all__ = [
-    "N_SUMMARY",
     "Call",
     "DeviceTargets",
     "Summary",
     "inverse_of",
+    "new_call",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
@@ -38,6 +38,12 @@ class Call(NamedTuple):
     arrays: TorchArrays | CupyArrays | NumbaArrays
     stream: Any
     summary: Any  # (3,) float64, on the device
+
+
+def new_call(arrays: Any) -> Call:
+    """Return a call that has found out nothing yet, on the current stream."""
+    zeros = arrays.spread(arrays.constant((0.0,), "float64"), (N_SUMMARY,))
+    return Call(arrays, arrays.stream(), zeros)
 
 
 class DeviceTargets(NamedTuple):

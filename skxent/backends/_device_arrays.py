@@ -2,7 +2,10 @@
 
 Every library answers the same few questions about the arrays of one call, which all
 live on the device of the first. Dtypes are named as in numpy. ``constant`` copies a few
-numbers to the device, once; nothing but ``to_host`` waits for it.
+numbers to the device, once; nothing but ``to_host`` and ``is_finite`` waits for it.
+
+Estimators ask for more, which the arrays of torch and cupy answer: rows that are taken,
+sums of columns, products by ``@``. Those of numba cannot.
 """
 
 from functools import lru_cache
@@ -10,7 +13,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CupyArrays", "NumbaArrays", "TorchArrays", "arrays_like", "is_on_device"]
+__all__ = [
+    "CupyArrays",
+    "NumbaArrays",
+    "TorchArrays",
+    "arrays_like",
+    "copy_to_host",
+    "is_on_device",
+]
 
 _DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of the DLPack header
 _ALIGNMENT = 16  # bytes, of what a kernel reads at a time
@@ -37,6 +47,15 @@ def arrays_like(array: Any) -> "TorchArrays | CupyArrays | NumbaArrays":
     if package == "cupy":
         return _cupy_arrays(array.device.id)
     return _numba_arrays()
+
+
+def copy_to_host(array: Any) -> Any:
+    """Return an array of a device as one of numpy, bfloat16 as float32."""
+    arrays = arrays_like(array)
+    array = arrays.read(array)
+    if arrays.dtype(array) == "bfloat16":
+        array = arrays.cast(array, "float32")
+    return arrays.to_host(array)
 
 
 def _package(array: Any) -> str:
@@ -84,6 +103,28 @@ class TorchArrays:
     def times(self, weights: Any, factors: Any) -> Any:
         """Return the product, 0 where a weight is 0."""
         return self.torch.where(weights == 0, weights, weights * factors)
+
+    def take(self, array: Any, rows: Any) -> Any:
+        """Return some rows, which a numpy array numbers."""
+        return array[self.torch.as_tensor(rows, device=self.device)]
+
+    def column_sums(self, array: Any) -> Any:
+        """Return the sums over the rows, float64."""
+        return array.sum(0, dtype=self.torch.float64)
+
+    def is_finite(self, array: Any) -> bool:
+        return bool(self.torch.isfinite(array).all())
+
+    def put(self, array: Any, columns: Any, values: Any) -> None:
+        """Write one value to each row, in the column that is given."""
+        array.scatter_(1, columns[:, None], values[:, None])
+
+    def exp(self, array: Any) -> Any:
+        return self.torch.exp(array)
+
+    def largest(self, array: Any) -> Any:
+        """Return the largest number of each row, (n, 1)."""
+        return array.amax(1, keepdim=True)
 
     def address(self, array: Any) -> Any:
         return array.data_ptr()
@@ -137,6 +178,34 @@ class CupyArrays:
         """Return the product, 0 where a weight is 0."""
         with self.device:
             return self.cupy.where(weights == 0, weights, weights * factors)
+
+    def take(self, array: Any, rows: Any) -> Any:
+        """Return some rows, which a numpy array numbers."""
+        with self.device:
+            return array[self.cupy.asarray(rows)]
+
+    def column_sums(self, array: Any) -> Any:
+        """Return the sums over the rows, float64."""
+        with self.device:
+            return array.sum(0, dtype="float64")
+
+    def is_finite(self, array: Any) -> bool:
+        with self.device:
+            return bool(self.cupy.isfinite(array).all())
+
+    def put(self, array: Any, columns: Any, values: Any) -> None:
+        """Write one value to each row, in the column that is given."""
+        with self.device:
+            array[self.cupy.arange(len(columns)), columns] = values
+
+    def exp(self, array: Any) -> Any:
+        with self.device:
+            return self.cupy.exp(array)
+
+    def largest(self, array: Any) -> Any:
+        """Return the largest number of each row, (n, 1)."""
+        with self.device:
+            return array.max(1, keepdims=True)
 
     def address(self, array: Any) -> Any:
         return array.data.ptr

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import UNUSED
 
+from skxent._array_api import on_host
 from skxent.linear_model._checks import check_known_targets
 from skxent.losses import cross_entropy
 from skxent.losses._validation import check_weights_of_samples, to_array
@@ -52,7 +53,10 @@ class NegativeCrossEntropy(BaseEstimator):
         soft_labels: ArrayLike | None = None,
     ) -> float:
         """Score the estimator's predictions for X."""
-        logits = estimator.decision_function(X)
+        logits = on_host(estimator.decision_function(X))
+        y_true, sample_weight, soft_labels = map(
+            on_host, (y_true, sample_weight, soft_labels)
+        )
         if logits.ndim == 1:
             logits = np.column_stack([np.zeros_like(logits), logits])
         target = check_known_targets(

@@ -3,13 +3,13 @@
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import validate_data
 
+from skxent._array_api import Home, home_of, on_host
 from skxent.linear_model._checks import check_known_targets
+from skxent.linear_model._homes import as_numpy, read_samples, refuse_on_device
 from skxent.linear_model._minibatch import MinibatchState, learn, start
 from skxent.losses._validation import check_weights_of_samples
 
@@ -134,21 +134,15 @@ class PartialFitMixin:
         """
         self._check_parameters()
         first = getattr(self, "classes_", None) is None
-        data, labels = validate_data(
-            self,
-            X,
-            y,
-            reset=first,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            multi_output=True,
-        )
-        weights = check_weights_of_samples(sample_weight, data.shape[0])
+        home = home_of(X)
+        refuse_on_device(X, "X", "live on the host", type(X).__name__)
+        data, labels = read_samples(self, X, y, reset=first, accept_sparse="csr")
+        weights = check_weights_of_samples(on_host(sample_weight), data.shape[0])
         known = self._known_classes(classes, labels)
-        target = check_known_targets(labels, soft_labels, known)
+        target = check_known_targets(labels, on_host(soft_labels), known)
         targets = self._encode(target, known, weights, data.dtype)
         self.classes_ = known
-        self._learn(data, targets, first)
+        self._learn(data, targets, first, home)
         return self
 
     def _forget_batches(self, total: float) -> None:
@@ -185,25 +179,25 @@ class PartialFitMixin:
             )
         return known
 
-    def _learn(self, data: Any, targets: Any, first: bool) -> None:
+    def _learn(self, data: Any, targets: Any, first: bool, home: Home) -> None:
         """Move the coefficients, and remember what the next call needs."""
         n_outputs = 1 if len(targets.on_value) == 2 else len(targets.on_value)
         p = data.shape[1]
         coef = np.zeros((n_outputs, p + bool(self.fit_intercept)))
         if not first:
-            sparse = scipy.sparse.issparse(self.coef_)
-            coef[:, :p] = self.coef_.toarray() if sparse else self.coef_
+            coef[:, :p] = as_numpy(self.coef_)
             if self.fit_intercept:
-                coef[:, p] = self.intercept_
+                coef[:, p] = as_numpy(self.intercept_)
         state: MinibatchState | None = getattr(self, "_minibatch", None)
         if first or state is None:
             fitted = 0.0 if first else getattr(self, "_fitted_weight", 0.0)
-            intercept = bool(self.fit_intercept)
-            state = start(coef.shape, fit_intercept=intercept, total=fitted)
+            has_intercept = bool(self.fit_intercept)
+            state = start(coef.shape, fit_intercept=has_intercept, total=fitted)
         learn(state, coef, data, targets, C=self.C)
         self._minibatch = state
         self.n_samples_seen_ = state.n_rows
-        self.coef_ = coef[:, :p].astype(data.dtype)
-        self.intercept_ = np.zeros(n_outputs, data.dtype)
+        intercept = np.zeros(n_outputs, data.dtype)
         if self.fit_intercept:
-            self.intercept_[...] = coef[:, p]
+            intercept[...] = coef[:, p]
+        self.coef_ = home.bring(coef[:, :p].astype(data.dtype))
+        self.intercept_ = home.bring(intercept)

@@ -5,14 +5,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
 
-from skxent.linear_model._probabilities import log_softmax, softmax
+from skxent._array_api import Home, on_host
+from skxent.backends._device_arrays import arrays_like
+from skxent.backends._device_matrix import DeviceMatrix
+from skxent.linear_model import _probabilities
+from skxent.linear_model._homes import as_numpy, check_same_home, read_matrix
 
-__all__ = ["FLOATS", "SPARSE", "PredictionMixin"]
-
-FLOATS = (np.float64, np.float32)
-SPARSE = ("csr", "csc")
+__all__ = ["PredictionMixin"]
 
 
 class PredictionMixin:
@@ -26,9 +28,10 @@ class PredictionMixin:
         """Return the tags of scikit-learn."""
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+    def decision_function(self, X: Any) -> Any:
         """Return the logits.
 
         Parameters
@@ -41,15 +44,10 @@ class PredictionMixin:
         logits : ndarray of shape (n_samples, n_classes) or (n_samples,)
             For two classes, the log-odds of the second one alone.
         """
-        check_is_fitted(self)
-        data = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=FLOATS)
-        logits = data @ self.coef_.T
-        if scipy.sparse.issparse(logits):  # both were
-            logits = logits.toarray()
-        logits = np.asarray(logits + self.intercept_)
-        return logits.ravel() if logits.shape[1] == 1 else logits
+        logits, home = self._logits(X, "decision_function")
+        return home.bring(logits)
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Return the most probable label of each sample.
 
         Parameters
@@ -62,11 +60,12 @@ class PredictionMixin:
         labels : ndarray of shape (n_samples,)
             Labels as in `classes_`.
         """
-        logits = self.decision_function(X)
-        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
-        return np.asarray(self.classes_[best.astype(np.intp)])
+        logits, home = self._logits(X, "predict")
+        best = as_numpy(logits > 0 if logits.ndim == 1 else logits.argmax(1))
+        labels = self.classes_[best.astype(np.intp)]
+        return home.bring(labels) if labels.dtype.kind in "biuf" else labels
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
 
         Parameters
@@ -79,9 +78,10 @@ class PredictionMixin:
         probabilities : ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return softmax(self._two_sided_logits(X))
+        logits, home = self._two_sided_logits(X, "predict_proba")
+        return home.bring(self._probabilities_of(logits).softmax(logits))
 
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of the probability of each class.
 
         Parameters
@@ -94,11 +94,64 @@ class PredictionMixin:
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Finite where :meth:`predict_proba` underflows to 0.
         """
-        return log_softmax(self._two_sided_logits(X))
+        logits, home = self._two_sided_logits(X, "predict_log_proba")
+        return home.bring(self._probabilities_of(logits).log_softmax(logits))
 
-    def _two_sided_logits(self, X: ArrayLike) -> NDArray[Any]:
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the share of samples whose label is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        score : float
+            The accuracy.
+        """
+        predicted = on_host(self.predict(X))
+        weight = on_host(sample_weight)
+        return float(accuracy_score(on_host(y), predicted, sample_weight=weight))
+
+    def _logits(self, X: Any, method: str) -> tuple[Any, Home]:
+        """Return the logits where they are computed, and where they go to."""
+        check_is_fitted(self)
+        home = check_same_home(self, X, method)
+        data = read_matrix(self, X)
+        if isinstance(data, DeviceMatrix):
+            logits = data.logits(self.coef_, self.intercept_)
+        else:
+            sparse = scipy.sparse.issparse(self.coef_)
+            coef = self.coef_ if sparse else as_numpy(self.coef_)
+            logits = data @ coef.T
+            if scipy.sparse.issparse(logits):  # both were
+                logits = logits.toarray()
+            logits = np.asarray(logits + as_numpy(self.intercept_))
+        return (logits[:, 0] if logits.shape[1] == 1 else logits), home
+
+    def _two_sided_logits(self, X: Any, method: str) -> tuple[Any, Home]:
         """Return one logit per class, 0 for the first of two."""
-        logits = self.decision_function(X)
-        if logits.ndim == 2:
-            return logits
-        return np.column_stack([np.zeros_like(logits), logits])
+        logits, home = self._logits(X, method)
+        if logits.ndim == 1 and isinstance(logits, np.ndarray):
+            logits = np.column_stack([np.zeros_like(logits), logits])
+        elif logits.ndim == 1:
+            arrays = arrays_like(logits)
+            logits = arrays.spread(logits[:, None], (len(logits), 2))
+            logits[:, 0] = 0.0
+        return logits, home
+
+    @staticmethod
+    def _probabilities_of(logits: Any) -> Any:
+        """Return the module that makes probabilities of these logits."""
+        if isinstance(logits, np.ndarray):
+            return _probabilities
+        from skxent.linear_model import _device_probabilities
+
+        return _device_probabilities

@@ -6,15 +6,14 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import validate_data
 
+from skxent._array_api import Home, home_of, on_host
 from skxent.backends import EncodedTargets
+from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._blas import one_blas_thread
 from skxent.linear_model._callbacks import (
     FRAMES_OF_WITH_CALLBACKS,
@@ -24,8 +23,14 @@ from skxent.linear_model._callbacks import (
 )
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
+from skxent.linear_model._homes import (
+    as_numpy,
+    check_finite,
+    read_samples,
+    refuse_on_device,
+)
 from skxent.linear_model._partial_fit import PartialFitMixin
-from skxent.linear_model._prediction import FLOATS, SPARSE, PredictionMixin
+from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._sparse_coef import SparseCoefMixin
@@ -216,17 +221,12 @@ class SoftmaxRegression(
             If the solver stopped before it reached `tol`.
         """
         self._check_parameters()
-        data, labels = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=SPARSE,
-            dtype=FLOATS,
-            multi_output=True,
-            ensure_all_finite=False,
-        )
-        weights = check_weights_of_samples(sample_weight, data.shape[0])
-        classes, target = check_targets(labels, soft_labels)
+        home = home_of(X)
+        if self.l1_ratio > 0:
+            refuse_on_device(X, "l1_ratio", "be 0", repr(self.l1_ratio))
+        data, labels = read_samples(self, X, y, ensure_all_finite=False)
+        weights = check_weights_of_samples(on_host(sample_weight), data.shape[0])
+        classes, target = check_targets(labels, on_host(soft_labels))
         problem = self._problem(data, target, classes, weights)
         held = None
         if self.early_stopping:
@@ -238,12 +238,12 @@ class SoftmaxRegression(
             )
         checks_late = problem.shows_non_finite and held is None
         if not checks_late:
-            self._check_finite(data)
+            check_finite(self, data)
         self.classes_ = classes
         callbacks = FitCallbacks(
             self,
-            functools.partial(self._attributes, problem),
-            X=data,
+            functools.partial(self._attributes, problem, home),
+            X=X if isinstance(data, DeviceMatrix) else data,
             y=labels,
             metadata=None if weights is None else {"sample_weight": weights},
         )
@@ -264,11 +264,11 @@ class SoftmaxRegression(
                     problem, start, settings, held, self.n_iter_no_change
                 )
         if checks_late and result.status is not SolverStatus.CONVERGED:
-            self._check_finite(data)
+            check_finite(self, data)
         self._warn_unless_converged(result)
-        for name, value in self._attributes(problem, result.coef).items():
+        for name, value in self._attributes(problem, home, result.coef).items():
             setattr(self, name, value)
-        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
+        self.n_iter_ = home.bring(np.array([result.n_iter], dtype=np.int32))
         self.history_ = result.history
         self._forget_batches(problem.targets.denominator)
         callbacks.close()
@@ -293,19 +293,18 @@ class SoftmaxRegression(
         )
 
     def _attributes(
-        self, problem: Problem, coef: NDArray[np.float64]
-    ) -> dict[str, NDArray[Any]]:
+        self, problem: Problem, home: Home, coef: NDArray[np.float64]
+    ) -> dict[str, Any]:
         """Return ``coef_`` and ``intercept_``, whose mean over classes is 0."""
         p, dtype = problem.X.shape[1], problem.X.dtype
         intercept = np.zeros(len(coef), dtype=dtype)
         if problem.fit_intercept:
             several = len(coef) > 1
             intercept[...] = coef[:, p] - (coef[:, p].mean() if several else 0.0)
-        return {"coef_": coef[:, :p].astype(dtype), "intercept_": intercept}
-
-    def _check_finite(self, X: Any) -> None:
-        """Raise unless all of X is finite."""
-        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+        return {
+            "coef_": home.bring(coef[:, :p].astype(dtype)),
+            "intercept_": home.bring(intercept),
+        }
 
     def _warn_unless_converged(self, result: SolverResult) -> None:
         """Warn if the solver did not finish."""
@@ -391,11 +390,10 @@ class SoftmaxRegression(
         p = problem.X.shape[1]
         start = np.zeros((n_rows, p + problem.fit_intercept))
         if self.warm_start and hasattr(self, "coef_"):
-            if self.coef_.shape == (n_rows, p):
-                sparse = scipy.sparse.issparse(self.coef_)
-                start[:, :p] = self.coef_.toarray() if sparse else self.coef_
+            if tuple(self.coef_.shape) == (n_rows, p):
+                start[:, :p] = as_numpy(self.coef_)
                 if problem.fit_intercept:
-                    start[:, p] = self.intercept_
+                    start[:, p] = as_numpy(self.intercept_)
         return start
 
 

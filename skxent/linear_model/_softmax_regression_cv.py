@@ -15,8 +15,8 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import validate_data
 
+from skxent._array_api import home_of, on_host
 from skxent.linear_model._checks import check_targets
 from skxent.linear_model._cv_path import (
     Samples,
@@ -31,11 +31,23 @@ from skxent.linear_model._cv_scoring import (
     indexed,
     scorer_of,
 )
-from skxent.linear_model._prediction import FLOATS, PredictionMixin
+from skxent.linear_model._homes import read_samples, refuse_on_device
+from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.losses._validation import check_weights_of_samples
 
 __all__ = ["SoftmaxRegressionCV"]
+
+# Attributes that live where X does.
+ARRAYS = (
+    "Cs_",
+    "coef_",
+    "coefs_paths_",
+    "intercept_",
+    "l1_ratios_",
+    "n_iter_",
+    "scores_",
+)
 
 
 class SoftmaxRegressionCV(
@@ -220,12 +232,12 @@ class SoftmaxRegressionCV(
             If a fit stopped before it reached `tol`; once for all fits of the folds.
         """
         Cs, l1_ratios = check_grid(self.Cs, self.l1_ratios)
-        data, labels = validate_data(
-            self, X, y, accept_sparse="csr", dtype=FLOATS, multi_output=True
-        )
+        home = home_of(X)
+        refuse_on_device(X, "X", "live on the host", type(X).__name__)
+        data, labels = read_samples(self, X, y, accept_sparse="csr")
         n = data.shape[0]
-        weights = check_weights_of_samples(sample_weight, n)
-        classes, target = check_targets(labels, soft_labels)
+        weights = check_weights_of_samples(on_host(sample_weight), n)
+        classes, target = check_targets(labels, on_host(soft_labels))
         soft = labels.ndim == 2 and labels.shape[1] > 1
         samples = Samples(
             data,
@@ -265,6 +277,8 @@ class SoftmaxRegressionCV(
         self.coefs_paths_ = coefs.reshape(*grid, *coefs.shape[2:])
         self._warn_of_failures(sum(path.n_failed for path in paths))
         self._choose(parameters, samples)
+        for name in ARRAYS:
+            setattr(self, name, home.bring(getattr(self, name)))
         return self
 
     def _choose(self, parameters: dict[str, Any], samples: Samples) -> None:

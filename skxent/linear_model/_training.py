@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets
+from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._early_stopping import Monitor, hold_out
 from skxent.linear_model._elastic_net import minimize_elastic_net
 from skxent.linear_model._linear_loss import (
@@ -65,7 +66,7 @@ class Problem(NamedTuple):
         """
         on_value, row_weight = self.targets.on_value, self.targets.row_weight
         return (
-            isinstance(self.X, np.ndarray)
+            isinstance(self.X, np.ndarray | DeviceMatrix)
             and self.l1_ratio == 0
             and self.X.shape[0] >= self.X.shape[1]  # else in the space of the rows
             and bool(on_value.all())
@@ -74,8 +75,14 @@ class Problem(NamedTuple):
 
     def objective(self) -> Any:
         """Return the objective with the ridge alone."""
-        sparse = scipy.sparse.issparse(self.X)
-        kind = SparseLinearCrossEntropy if sparse else LinearCrossEntropy
+        kind: Any = LinearCrossEntropy
+        if scipy.sparse.issparse(self.X):
+            kind = SparseLinearCrossEntropy
+        elif isinstance(self.X, DeviceMatrix):
+            # numba's CUDA is not imported for data on the host
+            from skxent.linear_model._device_loss import DeviceLinearCrossEntropy
+
+            kind = DeviceLinearCrossEntropy
         return kind(
             self.X,
             self.targets,

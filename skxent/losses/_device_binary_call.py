@@ -20,7 +20,6 @@ from skxent.losses._device_call import (
     dtype_of_input,
     floats_on_device,
     grad_output_on_device,
-    new_call,
     vector_on_device,
 )
 
@@ -152,7 +151,7 @@ def prepare_on_device(
         for value, name in ((weight, "weight"), (pos_weight, "pos_weight"))
     ]
     return DeviceBinaryCall(
-        new_call(arrays),
+        backend.new_call(arrays),
         array.reshape((-1,)),
         (wanted.reshape((-1,)), *weights),
         (1.0 - smoothing, smoothing / 2),

@@ -21,7 +21,6 @@ __all__ = [
     "floats_on_device",
     "grad",
     "grad_output_on_device",
-    "new_call",
     "prepare_on_device",
     "value",
     "value_and_grad",
@@ -118,12 +117,6 @@ class DeviceCall(NamedTuple):
         return self.delivered(product)
 
 
-def new_call(arrays: Any) -> backend.Call:
-    """Return a call that has found out nothing yet, on the current stream."""
-    zeros = arrays.spread(arrays.constant((0.0,), "float64"), (backend.N_SUMMARY,))
-    return backend.Call(arrays, arrays.stream(), zeros)
-
-
 def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
     """Return an array of floats on the device, of a dtype."""
     if not is_on_device(value):
@@ -197,7 +190,7 @@ def prepare_on_device(
     layout = layout_of(tuple(array.shape), class_axis)
     layout = make_layout(layout.shape, layout.axis, layout.axis)
     logits = array.reshape(layout.kernel_shape)
-    call = new_call(arrays)
+    call = backend.new_call(arrays)
     real = real_name(dtype)
 
     wanted, has_indices = _target(arrays, target, layout, dtype)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
+from skxent._array_api import like, on_host
 from skxent.losses._validation import check_option, check_weights_of_samples
-from skxent.metrics._arrays import like, on_host
 from skxent.metrics._blocks import two_columns
 from skxent.metrics._encoding import (
     check_scores,

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
+from skxent._array_api import on_host
 from skxent.losses._validation import check_class_weight, check_flag
-from skxent.metrics._arrays import on_host
 from skxent.metrics._blocks import (
     class_totals,
     n_columns_of,

@@ -22,7 +22,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from skxent.metrics._arrays import on_host
+from skxent._array_api import on_host
 from skxent.metrics._blocks import holds_distributions, n_columns_of, two_columns
 from skxent.metrics._codes import find_codes
 from skxent.metrics._encoding import is_plain, warn_unless_normalised

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent._array_api import on_host
 from skxent.backends import backend_for
-from skxent.metrics._arrays import on_host
 from skxent.metrics._blocks import blocks_of, eps_of, most_distance
 from skxent.metrics._codes import Table, find_table
 from skxent.metrics._predictions import are_integral

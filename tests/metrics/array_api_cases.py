@@ -18,8 +18,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import cross_val_score
 
 import skxent.metrics
+from skxent._array_api import on_host
 from skxent.metrics import get_scorer, get_scorer_names, reliability_curve
-from skxent.metrics._arrays import on_host
 from tests.metrics.sklearn_oracle import OURS_IS_THEIRS
 
 NAMES = [

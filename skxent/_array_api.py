@@ -1,0 +1,85 @@
+"""Arrays of other libraries, as scikit-learn 1.9 treats them.
+
+Conventions
+-----------
+Computation is numpy's, in host memory, but for arrays on a CUDA device, where what can
+be computed there is. For the others scikit-learn's ``array_api_dispatch`` decides what
+is taken: with it, arrays of any library, detached from their graph and copied to the
+host only from another device; without it, what `numpy.asarray` takes. Results go home,
+to the library and the device of the data: with the dispatch, and from CUDA always.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import get_config
+
+from skxent.backends._device_arrays import arrays_like, copy_to_host, is_on_device
+
+__all__ = ["Home", "dispatches", "home_of", "like", "on_host"]
+
+
+def _is_foreign(value: Any) -> bool:
+    """Return whether the value is an array of another library than numpy."""
+    return hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
+
+
+def dispatches() -> bool:
+    """Return whether the user has asked for scikit-learn's dispatch."""
+    return bool(get_config()["array_api_dispatch"])
+
+
+def _torch_of(value: Any) -> Any:
+    """Return torch if the value is one of its tensors, else None."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(value, torch.Tensor) else None
+
+
+def on_host(value: Any) -> Any:
+    """Return an array of another library as numpy's, all else as it came."""
+    if is_on_device(value):
+        return copy_to_host(value)
+    if not _is_foreign(value):
+        return value
+    if not dispatches():
+        return np.asarray(value)
+    torch = _torch_of(value)
+    if torch is not None:
+        value = value.detach().cpu()
+        if value.dtype == torch.bfloat16:  # numpy has none; scikit-learn's choice
+            value = value.to(torch.float64)
+    try:
+        return np.asarray(value)
+    except RuntimeError:  # array-api-strict's answer for all devices but the first
+        return np.from_dlpack(value)
+
+
+class Home(NamedTuple):
+    """Where results go back to."""
+
+    place: tuple[str, str]  # library and device
+    bring: Callable[[NDArray[Any]], Any]
+
+
+def home_of(value: Any) -> Home:
+    """Return where results that belong to an array go back to."""
+    if is_on_device(value):
+        library = type(value).__module__.partition(".")[0]
+        device = str(getattr(value, "device", ""))
+        return Home((library, device), arrays_like(value).read)
+    if not (_is_foreign(value) and dispatches()):
+        return Home(("numpy", "cpu"), lambda array: array)
+    xp = _torch_of(value) or value.__array_namespace__()
+
+    def bring(array: NDArray[Any]) -> Any:
+        return xp.asarray(array, device=value.device)
+
+    return Home((xp.__name__, str(value.device)), bring)
+
+
+def like(reference: Any, arrays: tuple[NDArray[Any], ...]) -> tuple[Any, ...]:
+    """Return the arrays in the library and on the device of the reference."""
+    return tuple(map(home_of(reference).bring, arrays))
