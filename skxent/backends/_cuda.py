@@ -5,7 +5,12 @@ what a mean is divided by, are made there. What a call has found out, `Summary`,
 to the host in one copy when it is asked for.
 """
 
+import math
+from contextlib import nullcontext
+from functools import cache
 from typing import Any, NamedTuple
+
+from numba import cuda
 
 from skxent.backends._device_arrays import CupyArrays, NumbaArrays, TorchArrays
 from skxent.kernels import _cuda as kernels
@@ -14,14 +19,18 @@ __all__ = [
     "Call",
     "DeviceTargets",
     "Summary",
-    "inverse_of",
+    "count_doubtful_rows",
+    "inverse_of_weight",
+    "inverses_of",
     "new_call",
+    "picked_loss",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
     "softmax_curvature",
     "softmax_loss",
     "summary_on_host",
+    "sums_of_rows",
     "survey_indices",
     "total_of",
 ]
@@ -83,7 +92,18 @@ def _launch(
         else call.arrays.address(anything if arg is None else arg)
         for arg in args
     ]
-    kernel[n_blocks, block, call.stream, shared](*addresses)
+    with _context_of(call.arrays):
+        kernel[n_blocks, block, call.stream, shared](*addresses)
+
+
+def _context_of(arrays: Any) -> Any:
+    """Return what makes the device of the arrays numba's own, if there are several."""
+    return cuda.gpus[arrays.index] if _n_devices() > 1 else nullcontext()
+
+
+@cache
+def _n_devices() -> int:
+    return len(cuda.gpus)
 
 
 def _add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> None:
@@ -98,9 +118,17 @@ def _add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> N
 
 
 def survey_indices(
-    call: Call, targets: DeviceTargets, class_weight: Any, n_classes: int, real: str
+    call: Call,
+    targets: DeviceTargets,
+    class_weight: Any,
+    n_classes: int,
+    real: str,
+    shares: Any = None,
 ) -> None:
-    """Find out how many indices are wrong, and what the rows weigh that count."""
+    """Find out how many indices are wrong, and what the rows weigh that count.
+
+    Fills ``shares`` (n,), float64, with what each of them weighs, if it is not None.
+    """
     n = targets.target.shape[0]
     n_blocks = max(1, min(MOST_BLOCKS, -(-n // SUM_BLOCK)))
     counts = call.arrays.empty((n_blocks, kernels.N_COUNTS), "float64")
@@ -113,9 +141,11 @@ def survey_indices(
         class_weight,
         targets.row_weight,
         counts,
+        shares,
         n,
         n_classes,
         *targets.flags()[:3],
+        int(shares is not None),
     )
     _add_up(call, counts, n_blocks, kernels.N_COUNTS, call.summary[N_WRONG:])
 
@@ -125,12 +155,35 @@ def total_of(call: Call, values: Any) -> None:
     _add_up(call, values, values.shape[0], 1, call.summary[WEIGHT:])
 
 
-def inverse_of(call: Call, real: str) -> Any:
+def inverse_of_weight(call: Call, real: str) -> Any:
     """Return 1 over the weight of the rows that count, (1,) on the device."""
-    inverse = call.arrays.empty((1,), real)
-    kernel = kernels.compiled(kernels.inverse, kernels.real_of(real))
-    _launch(call, kernel, 1, 1, call.summary[WEIGHT:], inverse)
-    return inverse
+    return inverses_of(call, call.summary[WEIGHT:], 1, real)
+
+
+def inverses_of(call: Call, numbers: Any, n: int, real: str) -> Any:
+    """Return 1 over each of ``n`` float64 numbers, nan for 0."""
+    inverses = call.arrays.empty((n,), real)
+    kernel = kernels.compiled(kernels.inverse, kernels.real_of(real), SUM_BLOCK)
+    _launch(call, kernel, -(-n // SUM_BLOCK), SUM_BLOCK, numbers, inverses, n)
+    return inverses
+
+
+def sums_of_rows(
+    call: Call, values: Any, n_rows: int, dtype: str, weights: Any = None
+) -> Any:
+    """Return the sum of each of ``n_rows`` rows of numbers, float64.
+
+    It is nan where one of ``weights`` (n_rows,), float64, is 0.
+    """
+    sums = call.arrays.empty((n_rows,), "float64")
+    memory, _ = kernels.types_of(dtype)
+    kernel = kernels.compiled(kernels.sum_rows, memory, SUM_BLOCK)
+    n_columns = values.shape[0] // n_rows
+    has_weights = int(weights is not None)
+    _launch(
+        call, kernel, n_rows, SUM_BLOCK, values, weights, sums, n_columns, has_weights
+    )
+    return sums
 
 
 def summary_on_host(call: Call) -> Summary:
@@ -232,6 +285,79 @@ def probability_loss(
         n_classes,
         n_columns,
         *targets.flags(),
+        int(losses is not None),
+    )
+    _add_up(call, partial, n_blocks, 1, call.summary)
+
+
+def count_doubtful_rows(
+    call: Call, probabilities: Any, dtype: str, most: float, most_off: float
+) -> None:
+    """Find out how many rows may be no distributions, as what is wrong.
+
+    ``most`` bounds an entry, ``most_off`` the distance of their sum from 1.
+    """
+    n_rows, n_classes = probabilities.shape
+    n_blocks = -(-n_rows // (kernels.BLOCK // kernels.WARP))
+    counts = call.arrays.empty((n_blocks,), "float64")
+    made = *kernels.types_of(dtype), kernels.WARP, kernels.BLOCK
+    limits = call.arrays.constant((most, most_off), kernels.real_name(dtype))
+    _launch(
+        call,
+        kernels.compiled(kernels.doubtful_rows, *made),
+        n_blocks,
+        kernels.BLOCK,
+        probabilities,
+        limits,
+        counts,
+        n_rows,
+        n_classes,
+    )
+    _add_up(call, counts, n_blocks, 1, call.summary[N_WRONG:])
+
+
+def picked_loss(
+    call: Call,
+    probabilities: Any,
+    targets: DeviceTargets,
+    dtype: str,
+    scale: Any,
+    losses: Any,
+    gradient: Any,
+    *,
+    is_log: bool,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> None:
+    """Find out the sum of ``-w_y log p_y``, or of ``-w_y x_y``, if the log is given.
+
+    Fills the arrays that are not None. Probabilities are limited in the loss.
+    """
+    outer, n_classes, n_columns = (*probabilities.shape, 1)[:3]
+    n_rows = outer * n_columns
+    n_blocks = -(-n_rows // kernels.BLOCK)
+    partial = call.arrays.empty((n_blocks,), "float64")
+    if gradient is not None:
+        call.arrays.clear(gradient)
+    has_gradient = gradient is not None
+    made = *kernels.types_of(dtype), kernels.BLOCK, is_log, has_gradient
+    _launch(
+        call,
+        kernels.compiled(kernels.picked_loss, *made),
+        n_blocks,
+        kernels.BLOCK,
+        probabilities,
+        targets.target,
+        targets.on_value,
+        targets.row_weight,
+        scale,
+        call.arrays.constant(limits, kernels.real_name(dtype)),
+        losses,
+        partial,
+        gradient,
+        n_rows,
+        n_classes,
+        n_columns,
+        *targets.flags()[:3],
         int(losses is not None),
     )
     _add_up(call, partial, n_blocks, 1, call.summary)

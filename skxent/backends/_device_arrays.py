@@ -71,6 +71,7 @@ class TorchArrays:
 
         self.torch = torch
         self.device = device
+        self.index = device.index or 0
         self.constant = lru_cache(maxsize=64)(self._constant)
 
     def read(self, array: Any) -> Any:
@@ -100,6 +101,13 @@ class TorchArrays:
         """Return the array broadcast to a shape, contiguous."""
         return self.torch.broadcast_to(array, shape).contiguous()
 
+    def clear(self, array: Any) -> None:
+        array.zero_()
+
+    def copy(self, array: Any, out: Any) -> None:
+        """Copy the numbers of an array to another one of the same library."""
+        out.detach().copy_(array)
+
     def times(self, weights: Any, factors: Any) -> Any:
         """Return the product, 0 where a weight is 0."""
         return self.torch.where(weights == 0, weights, weights * factors)
@@ -107,6 +115,9 @@ class TorchArrays:
     def take(self, array: Any, rows: Any) -> Any:
         """Return some rows, which a numpy array numbers."""
         return array[self.torch.as_tensor(rows, device=self.device)]
+
+    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+        return self.torch.where(condition, yes, no)
 
     def column_sums(self, array: Any) -> Any:
         """Return the sums over the rows, float64."""
@@ -129,6 +140,8 @@ class TorchArrays:
     def address(self, array: Any) -> Any:
         return array.data_ptr()
 
+    first_address = address
+
     def to_host(self, array: Any) -> Any:
         return array.cpu().numpy()
 
@@ -144,6 +157,7 @@ class CupyArrays:
 
         self.cupy = cupy
         self.device = cupy.cuda.Device(device)
+        self.index = device
         self.constant = lru_cache(maxsize=64)(self._constant)
 
     def read(self, array: Any) -> Any:
@@ -174,6 +188,15 @@ class CupyArrays:
         with self.device:
             return self.cupy.ascontiguousarray(self.cupy.broadcast_to(array, shape))
 
+    def clear(self, array: Any) -> None:
+        with self.device:
+            array.fill(0)
+
+    def copy(self, array: Any, out: Any) -> None:
+        """Copy the numbers of an array to another one of the same library."""
+        with self.device:
+            out[...] = array
+
     def times(self, weights: Any, factors: Any) -> Any:
         """Return the product, 0 where a weight is 0."""
         with self.device:
@@ -183,6 +206,10 @@ class CupyArrays:
         """Return some rows, which a numpy array numbers."""
         with self.device:
             return array[self.cupy.asarray(rows)]
+
+    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+        with self.device:
+            return self.cupy.where(condition, yes, no)
 
     def column_sums(self, array: Any) -> Any:
         """Return the sums over the rows, float64."""
@@ -210,6 +237,8 @@ class CupyArrays:
     def address(self, array: Any) -> Any:
         return array.data.ptr
 
+    first_address = address
+
     def to_host(self, array: Any) -> Any:
         return array.get()
 
@@ -228,6 +257,7 @@ class NumbaArrays:
         from numba import cuda
 
         self.cuda = cuda
+        self.index = 0  # of the device that is current when numba's arrays are made
         self.constant = lru_cache(maxsize=64)(self._constant)
 
     def read(self, array: Any) -> Any:
@@ -259,6 +289,13 @@ class NumbaArrays:
         spread = np.broadcast_to(array.copy_to_host(), shape)
         return self.cuda.to_device(np.ascontiguousarray(spread))
 
+    def clear(self, array: Any) -> None:
+        array.copy_to_device(np.zeros(array.shape, array.dtype))
+
+    def copy(self, array: Any, out: Any) -> None:
+        """Copy the numbers of an array to another one of the same library."""
+        out.copy_to_device(array)
+
     def times(self, weights: Any, factors: Any) -> Any:
         """Return the product, 0 where a weight is 0."""
         weights, factors = weights.copy_to_host(), factors.copy_to_host()
@@ -269,6 +306,11 @@ class NumbaArrays:
         pointer = getattr(array, "device_ctypes_pointer", None)
         # the simulator runs kernels on the array itself
         return array.reshape(-1) if pointer is None else pointer.value
+
+    def first_address(self, array: Any) -> Any:
+        """Return where the numbers begin, in the simulator as well."""
+        pointer = getattr(array, "device_ctypes_pointer", None)
+        return array.ctypes.data if pointer is None else pointer.value
 
     def to_host(self, array: Any) -> Any:
         return array.copy_to_host()

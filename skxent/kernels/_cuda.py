@@ -32,10 +32,17 @@ from skxent.kernels._cuda_elements import (
 )
 from skxent.kernels._cuda_groups import WARP
 from skxent.kernels._cuda_memory import WIDTH
-from skxent.kernels._cuda_probabilities import probability_rows_loss
+from skxent.kernels._cuda_picked import picked_loss
+from skxent.kernels._cuda_probabilities import doubtful_rows, probability_rows_loss
 from skxent.kernels._cuda_rows import Schedule, rows_loss
 from skxent.kernels._cuda_short_rows import short_rows_loss, staged_step
-from skxent.kernels._cuda_sums import N_COUNTS, inverse, sum_columns, survey
+from skxent.kernels._cuda_sums import (
+    N_COUNTS,
+    inverse,
+    sum_columns,
+    sum_rows,
+    survey,
+)
 
 __all__ = [
     "BLOCK",
@@ -47,9 +54,11 @@ __all__ = [
     "PROBABILITIES",
     "WARP",
     "compiled",
+    "doubtful_rows",
     "elements_loss",
     "elements_per_block",
     "inverse",
+    "picked_loss",
     "probability_rows_loss",
     "real_name",
     "real_of",
@@ -60,6 +69,7 @@ __all__ = [
     "staged_block",
     "staged_bytes",
     "sum_columns",
+    "sum_rows",
     "survey",
     "types_of",
 ]

@@ -224,7 +224,7 @@ def rows_loss(memory, real, schedule, has_indices, has_gradient):
         rest = rest_of(sums, one)
         loss = loss_of(sums, rest, weight) if g == 0 else zero
         if is_per_row and g == 0 and row < n_rows:
-            write_one(loss, pointer_to(loss_out, memory), row)
+            write_one(loss, pointer_to(loss_out, real), row)
         total = float64(loss)
         if group < block:
             total = group_sum(total, block, shared_losses)

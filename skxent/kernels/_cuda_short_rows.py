@@ -210,7 +210,7 @@ def short_rows_loss(memory, real, block, is_staged, has_indices, has_gradient):
                 sums, t_y = with_index(sums, targets, y, z_y)
             loss = loss_of(sums, rest_of(sums, one), weight)
             if is_per_row:
-                write_one(loss, pointer_to(loss_out, memory), row)
+                write_one(loss, pointer_to(loss_out, real), row)
             if has_gradient:
                 if is_staged:
                     write_row(

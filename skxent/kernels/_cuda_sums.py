@@ -13,14 +13,17 @@ from numba import cuda, float64, int64
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
 
-__all__ = ["N_COUNTS", "inverse", "sum_columns", "survey"]
+__all__ = ["N_COUNTS", "inverse", "sum_columns", "sum_rows", "survey"]
 
 # What a survey finds: how many indices are wrong, and what those weigh that count.
 N_COUNTS = 2
 
 
 def survey(real, block):
-    """Return the kernel that surveys class indices; ``real`` is the type of weights."""
+    """Return the kernel that surveys class indices; ``real`` is the type of weights.
+
+    It writes what each row weighs, float64, where that is asked for.
+    """
     n_warps = max(1, block // WARP)
 
     def kernel(
@@ -28,28 +31,34 @@ def survey(real, block):
         class_weight,
         row_weight,
         counts_out,
+        shares_out,
         n_rows,
         n_classes,
         ignore_index,
         class_step,
         is_weighted,
+        is_per_row,
     ):
         shared = cuda.shared.array(n_warps, float64)
         indices, out = pointer_to(target, int64), pointer_to(counts_out, float64)
         of_class, of_row = pointer_to(class_weight, real), pointer_to(row_weight, real)
+        shares = pointer_to(shares_out, float64)
         wrong, weight = float64(0), float64(0)
         share = (n_rows + cuda.gridDim.x - 1) // cuda.gridDim.x
         begin = cuda.blockIdx.x * share
         for row in range(begin + cuda.threadIdx.x, min(begin + share, n_rows), block):
             y = read_one(indices, row)
-            if y == ignore_index:
-                continue
-            if y < 0 or y >= n_classes:
-                wrong += 1.0
-            else:
-                of_this = float64(read_one(of_row, row)) if is_weighted else 1.0
-                if of_this != 0.0:
-                    weight += of_this * float64(read_one(of_class, y * class_step))
+            of_this = 0.0
+            if y != ignore_index:
+                if y < 0 or y >= n_classes:
+                    wrong += 1.0
+                else:
+                    of_this = float64(read_one(of_row, row)) if is_weighted else 1.0
+                    if of_this != 0.0:
+                        of_this *= float64(read_one(of_class, y * class_step))
+            weight += of_this
+            if is_per_row:
+                write_one(of_this, shares, row)
         wrong = group_sum(wrong, block, shared)
         weight = group_sum(weight, block, shared)
         if cuda.threadIdx.x == 0:
@@ -84,12 +93,37 @@ def sum_columns(block):
     return kernel
 
 
-def inverse(real):
-    """Return the kernel that writes ``1 / x`` of a float64 number, nan for 0."""
+def sum_rows(memory, block):
+    """Return the kernel that adds up each row of (n_rows, n_columns), in float64.
 
-    def kernel(number, inverse_out):
-        x = read_one(pointer_to(number, float64), 0)
-        result = math.nan if x == 0 else 1 / x
-        write_one(result, pointer_to(inverse_out, real), 0)
+    The sum of a row whose weight is 0 is nan, if rows are weighted.
+    """
+    n_warps = max(1, block // WARP)
+
+    def kernel(values, weights, sums_out, n_columns, is_weighted):
+        shared = cuda.shared.array(n_warps, float64)
+        begin = cuda.blockIdx.x * n_columns
+        total = float64(0)
+        for column in range(cuda.threadIdx.x, n_columns, block):
+            total += float64(read_one(pointer_to(values, memory), begin + column))
+        total = group_sum(total, block, shared)
+        if cuda.threadIdx.x == 0:
+            row = cuda.blockIdx.x
+            if is_weighted and read_one(pointer_to(weights, float64), row) == 0:
+                total = float64(math.nan)
+            write_one(total, pointer_to(sums_out, float64), row)
+
+    return kernel
+
+
+def inverse(real, block):
+    """Return the kernel that writes ``1 / x`` of float64 numbers, nan for 0."""
+
+    def kernel(numbers, inverses_out, n):
+        i = cuda.blockIdx.x * block + cuda.threadIdx.x
+        if i < n:
+            x = read_one(pointer_to(numbers, float64), i)
+            result = math.nan if x == 0 else 1 / x
+            write_one(result, pointer_to(inverses_out, real), i)
 
     return kernel

@@ -20,7 +20,7 @@ from skxent.losses._call import (
     value_and_grad,
     write_gradient,
 )
-from skxent.losses._device import is_on_device, on_device, refuse_out_on_device
+from skxent.losses._device import is_on_device, on_device
 from skxent.losses._plain import plain_loss, plain_value_and_grad
 from skxent.losses._targets import mass_and_weight
 
@@ -217,10 +217,9 @@ def cross_entropy_value_and_grad(
         if both is not None:
             return both
     if is_on_device(input):
-        refuse_out_on_device(out)
         device = on_device()
         call = device.prepare_on_device(input, target, *options)
-        loss, gradient = device.value_and_grad(call)
+        loss, gradient = device.value_and_grad(call, out)
         return loss, gradient
     return value_and_grad(prepare(input, target, *options), out)
 
@@ -289,10 +288,9 @@ def cross_entropy_grad(
         sample_weight,
     )
     if is_on_device(input):
-        refuse_out_on_device(out)
         device = on_device()
         call = device.prepare_on_device(input, target, *options)
-        return device.grad(call, grad_output)
+        return device.grad(call, grad_output, out)
     call = prepare(input, target, *options)
     if grad_output is not None:
         call = call.weighted_by(
@@ -373,9 +371,8 @@ def cross_entropy_hvp(
         sample_weight,
     )
     if is_on_device(input):
-        refuse_out_on_device(out)
         call = on_device().prepare_on_device(input, target, *options)
-        return call.curvature(vector)
+        return call.curvature(vector, out)
     call = prepare(input, target, *options).widened()
     v = call.layout.read(vector, "vector")
     product = gradient_buffer(call, out)

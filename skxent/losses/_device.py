@@ -2,11 +2,10 @@
 
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 from skxent.backends._device_arrays import is_on_device
 
-__all__ = ["is_on_device", "on_device", "refuse_out_on_device"]
+__all__ = ["is_on_device", "on_device"]
 
 
 def on_device(name: str = "_device_call") -> ModuleType:
@@ -29,12 +28,3 @@ def on_device(name: str = "_device_call") -> ModuleType:
             "the extra of your driver, skxent[cuda12] or skxent[cuda13], or move the "
             f"input to the host; importing numba.cuda said: {error}"
         ) from error
-
-
-def refuse_out_on_device(out: Any) -> None:
-    """Raise if a gradient on a device shall be written to an array of the caller."""
-    if out is not None:
-        raise ValueError(
-            "out must be None for an input on a device; the gradient comes back as a "
-            "new array there."
-        )

@@ -14,13 +14,17 @@ from skxent.backends._device_arrays import arrays_like
 from skxent.kernels._cuda import real_name
 from skxent.losses import _validation as check
 from skxent.losses._binary_call import check_unit_interval
-from skxent.losses._device import refuse_out_on_device
-from skxent.losses._device_call import (
-    REDUCTIONS,
+from skxent.losses._call import REDUCTIONS
+from skxent.losses._device_operands import (
     dtype_of_input,
     floats_on_device,
     grad_output_on_device,
     vector_on_device,
+)
+from skxent.losses._device_out import (
+    check_out_on_device,
+    deliver_on_device,
+    gradient_buffer_on_device,
 )
 
 __all__ = ["DeviceBinaryCall", "prepare_on_device"]
@@ -41,16 +45,30 @@ class DeviceBinaryCall(NamedTuple):
     @property
     def options(self) -> Any:
         """What the sum is multiplied with, and the shares, on the device."""
-        is_mean = self.reduction == "mean"
-        scale = 1.0 / max(1, self.scores.shape[0]) if is_mean else 1.0
+        scale = 1.0
+        if self.reduction in ("mean", "sample"):
+            n_means = self.n_samples if self.reduction == "sample" else 1
+            scale = max(1, n_means) / max(1, self.scores.shape[0])
         real = real_name(self.dtype)
         return self.call.arrays.constant((scale, *self.shares), real)
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the first axis; a number is one sample."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def loss_shape(self) -> tuple[int, ...]:
+        """Shape of the reduced loss."""
+        if self.reduction == "none":
+            return self.shape
+        return self.shape[:1] if self.reduction == "sample" else ()
 
     def run(self, gradient: Any, *, want_value: bool) -> Any:
         """Return the reduced loss if it is wanted; fill the gradient if not None."""
         losses, size = None, self.scores.shape[0]
         arrays = self.call.arrays
-        if want_value and self.reduction == "none":
+        if want_value and self.reduction in ("none", "sample"):
             losses = arrays.empty((size,), self.dtype)
         if size:
             backend.sigmoid_loss(
@@ -68,11 +86,24 @@ class DeviceBinaryCall(NamedTuple):
             total = self.checked_total()
         if not want_value:
             return None
+        if self.reduction == "sample":
+            losses = self.means_of_samples(losses)
         if losses is not None:
-            return losses.reshape(self.shape)
+            return losses.reshape(self.loss_shape)
         if self.reduction == "sum":
             return total
         return total / size if size else math.nan
+
+    def means_of_samples(self, losses: Any) -> Any:
+        """Return the mean loss of each sample."""
+        arrays, n = self.call.arrays, self.n_samples
+        size = self.scores.shape[0]
+        share = arrays.constant((n / size if size else math.nan,), "float64")
+        means = arrays.spread(share, (n,))
+        if size:
+            sums = backend.sums_of_rows(self.call, losses, n, self.dtype)
+            means = arrays.times(means, sums)
+        return arrays.cast(means, self.dtype)
 
     def checked_total(self) -> float:
         """Wait for the sum of the losses; raise for a probability that is none."""
@@ -83,33 +114,38 @@ class DeviceBinaryCall(NamedTuple):
             check_unit_interval(scores.reshape(self.shape))
         return summary.total
 
-    def gradient_buffer(self, out: Any) -> Any:
-        """Return the (n,) array that the kernel writes."""
-        refuse_out_on_device(out)
-        return self.call.arrays.empty(tuple(self.scores.shape), self.dtype)
+    def gradient_buffer(self, out: Any, *others: Any) -> Any:
+        """Return the (n,) array that the kernel writes, and none that it reads."""
+        arrays = self.call.arrays
+        if out is not None:
+            check_out_on_device(arrays, out, self.shape, self.dtype)
+        operands = *self.targets, *others
+        return gradient_buffer_on_device(arrays, out, self.scores, self.dtype, operands)
 
-    def deliver(self, gradient: Any, out: None) -> Any:
-        """Return the gradient in the shape of the input."""
-        return gradient.reshape(self.shape)
+    def deliver(self, gradient: Any, out: Any) -> Any:
+        """Return the gradient in the shape of the input, in ``out`` if given."""
+        return deliver_on_device(self.call.arrays, gradient, self.shape, out)
 
     def weighted_by_output(self, grad_output: Any) -> "DeviceBinaryCall":
         """Return the call with the gradient of each loss multiplied with a number."""
         arrays, real = self.call.arrays, real_name(self.dtype)
-        shape = self.shape if self.reduction == "none" else ()
-        inflow = grad_output_on_device(arrays, grad_output, shape, real)
+        inflow = grad_output_on_device(arrays, grad_output, self.loss_shape, real)
         target, weight, pos_weight = self.targets
-        if self.reduction == "none":
-            period = weight.shape[0]
-            n_periods = self.scores.shape[0] // max(1, period)
+        if self.reduction in ("none", "sample"):
+            size, period = self.scores.shape[0], weight.shape[0]
+            n_periods = size // max(1, period)
             weight = arrays.spread(weight, (n_periods, period)).reshape((-1,))
+            missing = (1,) * (len(self.shape) - len(self.loss_shape))
+            inflow = inflow.reshape((*self.loss_shape, *missing))
+            inflow = arrays.spread(inflow, self.shape)
         inflow = arrays.spread(inflow.reshape((-1,)), tuple(weight.shape))
         weight = arrays.times(weight, inflow)
         return self._replace(targets=(target, weight, pos_weight))
 
-    def curvature(self, vector: Any, out: None) -> Any:
+    def curvature(self, vector: Any, out: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
         v = vector_on_device(self.call.arrays, vector, self.shape, self.dtype)
-        product = self.gradient_buffer(out)
+        product = self.gradient_buffer(out, v)
         if self.scores.shape[0]:
             backend.sigmoid_curvature(
                 self.call,

@@ -5,31 +5,41 @@ to its device; what comes back are arrays of its library, and Python floats.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from skxent.backends import NO_INDEX
 from skxent.backends import _cuda as backend
-from skxent.backends._device_arrays import arrays_like, is_on_device
+from skxent.backends._device_arrays import arrays_like
 from skxent.kernels._cuda import real_name
 from skxent.losses import _validation as check
+from skxent.losses._call import REDUCTIONS
+from skxent.losses._device_operands import (
+    class_values,
+    dtype_of_input,
+    grad_output_on_device,
+    per_row,
+    row_weight_on_device,
+    target_on_device,
+    times_rows,
+    vector_on_device,
+)
+from skxent.losses._device_out import (
+    check_out_on_device,
+    deliver_on_device,
+    gradient_buffer_on_device,
+)
 from skxent.losses._layout import Layout, layout_of, make_layout
 
 __all__ = [
-    "REDUCTIONS",
     "DeviceCall",
-    "dtype_of_input",
-    "floats_on_device",
     "grad",
-    "grad_output_on_device",
     "prepare_on_device",
+    "prepare_scores",
     "value",
     "value_and_grad",
-    "vector_on_device",
 ]
-
-REDUCTIONS = ("none", "sum", "mean")
-FLOATS = ("bfloat16", "float16", "float32", "float64")
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
 class DeviceCall(NamedTuple):
@@ -40,32 +50,52 @@ class DeviceCall(NamedTuple):
     targets: backend.DeviceTargets
     layout: Layout
     reduction: str
-    from_logits: bool
     dtype: str
     scale: Any  # (1,) on the device
     mean_of: float | None  # rows that a mean divides by, None for those surveyed
+    loss: Callable[..., None]  # of the backend
+    of_samples: Any  # (N,) float64, what the rows of each sample weigh, or None
 
     def run(self, *, wants_loss: bool, gradient: Any) -> Any:
         """Return the reduced loss if it is wanted; fill the gradient if not None."""
-        losses = None
-        arrays = self.call.arrays
-        if wants_loss and self.reduction == "none":
-            losses = arrays.empty((self.layout.n_rows,), self.dtype)
+        losses = self.row_losses() if wants_loss else None
         if self.layout.n_rows and self.layout.n_classes:
             common = self.logits, self.targets, self.dtype
-            loss = (
-                backend.softmax_loss if self.from_logits else backend.probability_loss
-            )
-            loss(self.call, *common, self.scale, losses, gradient)
+            self.loss(self.call, *common, self.scale, losses, gradient)
         summary = self.checked_summary()
-        if not wants_loss:
-            return None
+        return self.reduced(losses, summary) if wants_loss else None
+
+    def reduced(self, losses: Any, summary: backend.Summary) -> Any:
+        """Return the loss from those of the rows or, for a number, from their sum."""
+        arrays, layout = self.call.arrays, self.layout
+        if self.reduction == "sample":
+            losses = self.sums_of_samples(losses)
         if losses is not None:
-            return losses.reshape(self.layout.row_shape)
+            losses = arrays.cast(losses, self.dtype)
+            return losses.reshape(layout.loss_shape(self.reduction))
         if self.reduction == "sum":
             return summary.total
         weight = summary.weight if self.mean_of is None else self.mean_of
         return summary.total / weight if weight else math.nan
+
+    def row_losses(self) -> Any:
+        """Return an array for the losses of the rows if they are wanted, else None."""
+        if self.reduction in ("sum", "mean"):
+            return None
+        return self.call.arrays.empty((self.layout.n_rows,), real_name(self.dtype))
+
+    def of_log_probabilities(self) -> "DeviceCall":
+        """Return the call of the loss of log-probabilities and class indices."""
+        return self._replace(loss=partial(backend.picked_loss, is_log=True))
+
+    def sums_of_samples(self, losses: Any) -> Any:
+        """Return the sums of the losses of each sample, whose shares the rows have."""
+        n_samples = _n_samples(self.layout)
+        if not self.layout.n_rows:
+            nan = self.call.arrays.constant((math.nan,), "float64")
+            return self.call.arrays.spread(nan, (n_samples,))
+        real = real_name(self.dtype)
+        return backend.sums_of_rows(self.call, losses, n_samples, real, self.of_samples)
 
     def checked_summary(self) -> backend.Summary:
         """Return what was found out; raise for a class index that is none."""
@@ -77,32 +107,32 @@ class DeviceCall(NamedTuple):
             )
         return summary
 
-    def new_like_logits(self) -> Any:
-        """Return an array for a gradient, as the kernels write it."""
-        return self.call.arrays.empty(tuple(self.logits.shape), self.dtype)
+    def gradient_buffer(self, out: Any, *others: Any) -> Any:
+        """Return the array that the kernel writes, over no others that it reads."""
+        arrays = self.call.arrays
+        if out is not None:
+            check_out_on_device(arrays, out, self.layout.shape, self.dtype)
+        weight = self.targets.row_weight
+        operands = self.targets.target, *([] if weight is None else [weight]), *others
+        return gradient_buffer_on_device(arrays, out, self.logits, self.dtype, operands)
 
-    def delivered(self, gradient: Any) -> Any:
+    def delivered(self, gradient: Any, out: Any) -> Any:
         """Return a gradient in the shape of the input."""
-        return gradient.reshape(self.layout.shape)
+        return deliver_on_device(self.call.arrays, gradient, self.layout.shape, out)
 
     def weighted_by(self, grad_output: Any) -> "DeviceCall":
         """Return the call with the gradient of each loss multiplied with a number."""
         arrays, real = self.call.arrays, real_name(self.dtype)
         shape = self.layout.loss_shape(self.reduction)
         inflow = grad_output_on_device(arrays, grad_output, shape, real)
-        n_rows = (self.layout.n_rows,)
-        inflow = arrays.spread(inflow.reshape((-1,)), n_rows)
-        weight = self.targets.row_weight
-        if weight is None:
-            weight = arrays.spread(arrays.constant((1.0,), real), n_rows)
-        weight = arrays.times(weight, inflow)
-        return self._replace(targets=self.targets._replace(row_weight=weight))
+        inflow = per_row(arrays, inflow, self.layout)
+        return self._replace(targets=times_rows(arrays, self.targets, inflow, real))
 
-    def curvature(self, vector: Any) -> Any:
+    def curvature(self, vector: Any, out: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
         arrays = self.call.arrays
         v = vector_on_device(arrays, vector, self.layout.shape, self.dtype)
-        product = self.new_like_logits()
+        product = self.gradient_buffer(out, v)
         if self.layout.n_rows and self.layout.n_classes:
             backend.softmax_curvature(
                 self.call,
@@ -114,58 +144,7 @@ class DeviceCall(NamedTuple):
                 product,
             )
         self.checked_summary()
-        return self.delivered(product)
-
-
-def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
-    """Return an array of floats on the device, of a dtype."""
-    if not is_on_device(value):
-        value = check.check_floats(value, name)
-    array = arrays.read(value)
-    came = arrays.dtype(array)
-    if came not in (*FLOATS, *INTEGERS):
-        raise TypeError(
-            f"{name} must hold real numbers of dtype float16, bfloat16, float32 or "
-            f"float64; got dtype {came}. Convert it to float32."
-        )
-    return arrays.cast(array, dtype)
-
-
-def grad_output_on_device(
-    arrays: Any, value: Any, shape: tuple[int, ...], dtype: str
-) -> Any:
-    """Return what flows into the loss, of the shape of the loss."""
-    return _of_shape(arrays, value, "grad_output", shape, "the loss", dtype)
-
-
-def vector_on_device(
-    arrays: Any, value: Any, shape: tuple[int, ...], dtype: str
-) -> Any:
-    """Return what the Hessian is multiplied with, of the shape of the input."""
-    return _of_shape(arrays, value, "vector", shape, "input", dtype)
-
-
-def _of_shape(
-    arrays: Any, value: Any, name: str, shape: tuple[int, ...], of: str, dtype: str
-) -> Any:
-    array = floats_on_device(arrays, value, name, dtype)
-    came = tuple(array.shape)
-    if came != shape:
-        raise ValueError(
-            f"{name} must have the shape of {of}, {shape}; got shape {came}."
-        )
-    return array
-
-
-def dtype_of_input(arrays: Any, array: Any) -> str:
-    """Return the dtype of the results."""
-    dtype = str(arrays.dtype(array))
-    if dtype not in FLOATS:
-        raise TypeError(
-            "input must hold real numbers of dtype float16, bfloat16, float32 or "
-            f"float64 on a device; got dtype {dtype}. Convert it to float32."
-        )
-    return dtype
+        return self.delivered(product, out)
 
 
 def prepare_on_device(
@@ -180,26 +159,59 @@ def prepare_on_device(
     sample_weight: Any,
 ) -> DeviceCall:
     """Check and encode the arguments of a loss of scores."""
-    check.check_option(reduction, "reduction", REDUCTIONS)
-    from_logits = check.check_flag(from_logits, "from_logits")
-    ignore_index = check.check_ignore_index(ignore_index)
-    smoothing = check.check_label_smoothing(label_smoothing)
     arrays = arrays_like(input)
     array = arrays.read(input)
     dtype = dtype_of_input(arrays, array)
     layout = layout_of(tuple(array.shape), class_axis)
     layout = make_layout(layout.shape, layout.axis, layout.axis)
-    logits = array.reshape(layout.kernel_shape)
+    return prepare_scores(
+        arrays,
+        array.reshape(layout.kernel_shape),
+        layout,
+        dtype,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        from_logits,
+        sample_weight,
+    )
+
+
+def prepare_scores(
+    arrays: Any,
+    logits: Any,
+    layout: Layout,
+    dtype: str,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    from_logits: bool,
+    sample_weight: Any,
+) -> DeviceCall:
+    """Check and encode the arguments beside the scores, which may be yet to come."""
+    check.check_option(reduction, "reduction", REDUCTIONS)
+    from_logits = check.check_flag(from_logits, "from_logits")
+    ignore_index = check.check_ignore_index(ignore_index)
+    smoothing = check.check_label_smoothing(label_smoothing)
     call = backend.new_call(arrays)
     real = real_name(dtype)
 
-    wanted, has_indices = _target(arrays, target, layout, dtype)
+    wanted, has_indices = target_on_device(arrays, target, layout, dtype)
     if not has_indices:
         check.refuse_ignore_index(ignore_index)
+    loss: Callable[..., None] = backend.softmax_loss
+    if not from_logits:
+        loss = backend.probability_loss
+        if has_indices and not smoothing:
+            loss = partial(backend.picked_loss, is_log=False)
     if abs(ignore_index) > check.LARGEST_INT64:
         ignore_index = NO_INDEX
-    class_weight, values = _class_values(arrays, weight, smoothing, layout, real)
-    row_weight = _row_weight(arrays, sample_weight, layout, real)
+    class_weight, values = class_values(arrays, weight, smoothing, layout, real)
+    row_weight = row_weight_on_device(arrays, sample_weight, layout, real)
     targets = backend.DeviceTargets(
         wanted,
         *values,
@@ -209,16 +221,27 @@ def prepare_on_device(
         has_indices,
     )
     mean_of = None
+    shares = None
+    if reduction == "sample" and has_indices:
+        shares = arrays.empty((layout.n_rows,), "float64")
     if has_indices and layout.n_rows:
-        backend.survey_indices(call, targets, class_weight, layout.n_classes, real)
+        backend.survey_indices(
+            call, targets, class_weight, layout.n_classes, real, shares
+        )
     elif row_weight is not None:
         backend.total_of(call, arrays.cast(row_weight, "float64"))
     else:
         mean_of = float(layout.n_rows)
+    of_samples = None
+    if reduction == "sample" and layout.n_rows:
+        of_samples = _weights_of_samples(call, targets, shares, layout, real)
+        inverse = backend.inverses_of(call, of_samples, _n_samples(layout), real)
+        inverse = per_row(arrays, inverse, layout)
+        targets = times_rows(arrays, targets, inverse, real)
     if reduction != "mean":
         scale = arrays.constant((1.0,), real)
     elif mean_of is None:
-        scale = backend.inverse_of(call, real)
+        scale = backend.inverse_of_weight(call, real)
     else:
         scale = arrays.constant((1 / mean_of if mean_of else math.nan,), real)
     return DeviceCall(
@@ -227,80 +250,36 @@ def prepare_on_device(
         targets,
         layout,
         reduction,
-        from_logits,
         dtype,
         scale,
         mean_of,
+        loss,
+        of_samples,
     )
 
 
-def _target(arrays: Any, target: Any, layout: Layout, dtype: str) -> tuple[Any, bool]:
-    """Return class indices (n,) int64 and True, or probabilities and False."""
-    if not is_on_device(target):
-        target = check.to_array(target, "target")
-    shape = tuple(target.shape)
-    if shape not in (layout.shape, layout.row_shape):
-        raise ValueError(
-            f"target must have shape {layout.row_shape} (class indices) or "
-            f"{layout.shape} (probabilities) for scores of shape {layout.shape} with "
-            f"classes on axis {layout.axis}; got shape {shape}."
-        )
-    array = arrays.read(target)
-    came = arrays.dtype(array)
-    if shape == layout.shape:
-        if came not in FLOATS:
-            raise TypeError(
-                "target of the input's shape must hold probabilities in a float "
-                f"dtype; got dtype {came}. Convert it to float32, or pass class "
-                "indices of the input's shape without the class axis."
-            )
-        return arrays.cast(array, dtype), False
-    if came not in INTEGERS and layout.n_rows:
-        raise TypeError(
-            f"target of class indices must have an integer dtype; got dtype {came}. "
-            "Convert it to int64, or pass one row of probabilities for each row of "
-            "input."
-        )
-    return arrays.cast(array, "int64").reshape((layout.n_rows,)), True
+def _n_samples(layout: Layout) -> int:
+    return layout.row_shape[0] if layout.row_shape else 1
 
 
-def _class_values(
-    arrays: Any, weight: Any, smoothing: float, layout: Layout, real: str
-) -> tuple[Any, tuple[Any, Any]]:
-    """Return the weight of each class, ``on_value`` and ``off_value``."""
-    share = smoothing / max(1, layout.n_classes)
-    if weight is None:
-        one, on, off = (
-            arrays.constant((x,), real) for x in (1.0, 1.0 - smoothing, share)
-        )
-        return one, (on, off)
-    weight = floats_on_device(arrays, weight, "weight", real)
-    if tuple(weight.shape) != (layout.n_classes,):
-        raise ValueError(
-            f"weight must have shape ({layout.n_classes},), one entry per class; got "
-            f"shape {tuple(weight.shape)}."
-        )
-    on, off = (
-        arrays.times(weight, arrays.spread(arrays.constant((x,), real), weight.shape))
-        for x in (1.0 - smoothing, share)
-    )
-    return weight, (on, off)
+def _weights_of_samples(
+    call: backend.Call,
+    targets: backend.DeviceTargets,
+    shares: Any,
+    layout: Layout,
+    real: str,
+) -> Any:
+    """Return what the rows of each sample weigh together, (N,) float64.
 
-
-def _row_weight(arrays: Any, sample_weight: Any, layout: Layout, real: str) -> Any:
-    """Return one weight per row from one per sample or one per row, or None."""
-    if sample_weight is None:
-        return None
-    weight = floats_on_device(arrays, sample_weight, "sample_weight", real)
-    shape = tuple(weight.shape)
-    if shape not in (layout.row_shape[:1], layout.row_shape):
-        raise ValueError(
-            f"sample_weight must have shape {layout.row_shape[:1]}, one entry per "
-            f"sample, or {layout.row_shape}, one entry per row; got shape {shape}."
-        )
-    missing = len(layout.row_shape) - len(shape)
-    weight = weight.reshape(shape + (1,) * missing)
-    return arrays.spread(weight, layout.row_shape).reshape((layout.n_rows,))
+    ``shares`` (n,), float64, are what class indices weigh, None for probabilities.
+    """
+    arrays = call.arrays
+    if shares is None:
+        weight = targets.row_weight
+        if weight is None:
+            weight = arrays.constant((1.0,), real)
+        shares = arrays.cast(arrays.spread(weight, (layout.n_rows,)), "float64")
+    return backend.sums_of_rows(call, shares, _n_samples(layout), "float64")
 
 
 def value(call: DeviceCall) -> Any:
@@ -308,16 +287,16 @@ def value(call: DeviceCall) -> Any:
     return call.run(wants_loss=True, gradient=None)
 
 
-def value_and_grad(call: DeviceCall) -> tuple[Any, Any]:
+def value_and_grad(call: DeviceCall, out: Any) -> tuple[Any, Any]:
     """Return the reduced loss and its gradient, from one pass over the logits."""
-    gradient = call.new_like_logits()
-    return call.run(wants_loss=True, gradient=gradient), call.delivered(gradient)
+    gradient = call.gradient_buffer(out)
+    return call.run(wants_loss=True, gradient=gradient), call.delivered(gradient, out)
 
 
-def grad(call: DeviceCall, grad_output: Any) -> Any:
+def grad(call: DeviceCall, grad_output: Any, out: Any) -> Any:
     """Return the gradient, times what flows into the loss."""
     if grad_output is not None:
         call = call.weighted_by(grad_output)
-    gradient = call.new_like_logits()
+    gradient = call.gradient_buffer(out)
     call.run(wants_loss=False, gradient=gradient)
-    return call.delivered(gradient)
+    return call.delivered(gradient, out)

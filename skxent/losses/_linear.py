@@ -195,7 +195,8 @@ def linear_cross_entropy_value_and_grad(
         label_smoothing,
         sample_weight,
     )
-    return call.value_and_grad(out)
+    loss, slopes = call.value_and_grad(out)
+    return loss, slopes
 
 
 def linear_cross_entropy_grad(
@@ -288,7 +289,6 @@ def linear_cross_entropy_grad(
         sample_weight,
     )
     if grad_output is not None:
-        loss = call.loss
-        inflow = loss.layout.read_grad_output(grad_output, loss.reduction)
-        call = call._replace(loss=loss.weighted_by(inflow))
-    return call.grad(out)
+        call = call.weighted_by_output(grad_output)
+    slopes: tuple[NDArray[Any], ...] = call.grad(out)
+    return slopes

@@ -19,10 +19,11 @@ from skxent.backends import backend_for
 from skxent.backends._team import Run, team
 from skxent.losses import _validation as check
 from skxent.losses._call import Call, cast, prepare_call
-from skxent.losses._layout import make_layout
+from skxent.losses._device import is_on_device, on_device
+from skxent.losses._layout import Layout, make_layout
 from skxent.losses._targets import row_weights
 
-__all__ = ["LinearCall", "prepare"]
+__all__ = ["LinearCall", "layout_of_scores", "prepare"]
 
 # A block is the only part of the scores that exists. The least numbers of rows and of
 # elements keep the products efficient, the share and the most bound the memory: the
@@ -84,6 +85,11 @@ class LinearCall(NamedTuple):
     def inner(self) -> int:
         """Number of losses per sample, M."""
         return math.prod(self.shapes[1][1:-1])
+
+    def weighted_by_output(self, grad_output: Any) -> "LinearCall":
+        """Return the call with the gradient of each loss multiplied with a number."""
+        inflow = self.loss.layout.read_grad_output(grad_output, self.loss.reduction)
+        return self._replace(loss=self.loss.weighted_by(inflow))
 
     def value(self) -> Any:
         """Return the reduced loss."""
@@ -291,42 +297,33 @@ def prepare(
     reduction: str,
     label_smoothing: float,
     sample_weight: ArrayLike | None,
-) -> LinearCall:
+) -> Any:
     """Check and encode the arguments that the functions of a linear layer share."""
+    if is_on_device(input):
+        return on_device("_device_linear_call").prepare_on_device(
+            input,
+            linear_weight,
+            target,
+            linear_bias,
+            weight,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            sample_weight,
+        )
     backend = backend_for(input)
     X = check.check_floats(input, "input")
     dtype = X.dtype
-    if X.ndim not in (1, 2):
-        raise ValueError(
-            "input must have shape (D,) or (N, D) with D features; got shape "
-            f"{X.shape}. Reshape further axes into the first."
-        )
     W = _check_operand(linear_weight, "linear_weight", dtype)
-    if W.ndim < 2 or W.shape[-1] != X.shape[-1]:
-        raise ValueError(
-            f"linear_weight must have shape (C, {X.shape[-1]}) or "
-            f"(C, d1, .., dK, {X.shape[-1]}) for input of shape {X.shape}; got shape "
-            f"{W.shape}."
-        )
-    if W.ndim > 2 and X.ndim == 1:
-        raise ValueError(
-            f"input must have shape (N, D) for linear_weight of {W.ndim} axes; got "
-            f"shape {X.shape}. Pass input[None, :] and target[None]."
-        )
     shapes: tuple[tuple[int, ...], ...] = (X.shape, W.shape)
     computed = np.dtype(np.float32) if dtype == np.float16 else dtype
     b = None
     if linear_bias is not None:
         b = _check_operand(linear_bias, "linear_bias", dtype)
-        if b.shape != W.shape[:-1]:
-            raise ValueError(
-                f"linear_bias must have shape {W.shape[:-1]}, one entry per score; got "
-                f"shape {b.shape}."
-            )
         shapes = (*shapes, b.shape)
+    layout = layout_of_scores(*shapes)
+    if b is not None:
         b = b.astype(computed, copy=False).reshape(-1)
-    axis = X.ndim - 1
-    layout = make_layout((*X.shape[:-1], *W.shape[:-1]), axis, axis)
     loss = prepare_call(
         backend,
         np.empty((0, *layout.kernel_shape[1:]), computed),
@@ -343,6 +340,37 @@ def prepare(
     n_scores = math.prod(W.shape[:-1])
     W = np.ascontiguousarray(W, dtype=computed).reshape(n_scores, W.shape[-1])
     return LinearCall(loss, np.atleast_2d(X), W, b, shapes)
+
+
+def layout_of_scores(
+    input: tuple[int, ...],
+    linear_weight: tuple[int, ...],
+    linear_bias: tuple[int, ...] | None = None,
+) -> Layout:
+    """Return the layout of the scores of operands of these shapes, which must fit."""
+    if len(input) not in (1, 2):
+        raise ValueError(
+            "input must have shape (D,) or (N, D) with D features; got shape "
+            f"{input}. Reshape further axes into the first."
+        )
+    D = input[-1]
+    if len(linear_weight) < 2 or linear_weight[-1] != D:
+        raise ValueError(
+            f"linear_weight must have shape (C, {D}) or (C, d1, .., dK, {D}) for input "
+            f"of shape {input}; got shape {linear_weight}."
+        )
+    if len(linear_weight) > 2 and len(input) == 1:
+        raise ValueError(
+            f"input must have shape (N, D) for linear_weight of {len(linear_weight)} "
+            f"axes; got shape {input}. Pass input[None, :] and target[None]."
+        )
+    if linear_bias is not None and linear_bias != linear_weight[:-1]:
+        raise ValueError(
+            f"linear_bias must have shape {linear_weight[:-1]}, one entry per score; "
+            f"got shape {linear_bias}."
+        )
+    axis = len(input) - 1
+    return make_layout((*input[:-1], *linear_weight[:-1]), axis, axis)
 
 
 def _check_operand(value: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

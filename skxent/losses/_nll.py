@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skxent.losses._call import Call, cast, deliver, gradient_buffer, prepare
+from skxent.losses._device import is_on_device, on_device
 from skxent.losses._ragged import read
 from skxent.losses._targets import row_weights
 
 __all__ = ["nll_loss", "nll_loss_grad", "nll_loss_value_and_grad"]
+
+_NO_INDICES = (
+    "target must hold class indices in an integer dtype; got {}. Pass probabilities to "
+    "cross_entropy, with exp(input) as its input and from_logits=False."
+)
 
 
 def nll_loss(
@@ -97,10 +103,10 @@ def nll_loss(
     >>> nll_loss(log_probabilities, [0, 1], reduction="none").round(4)
     array([0.3567, 1.204 ])
     """
-    call = _prepare(
-        input, target, weight, ignore_index, reduction, class_axis, sample_weight
-    )
-    return _value(call)
+    options = weight, ignore_index, reduction, class_axis, sample_weight
+    if is_on_device(input):
+        return on_device().value(_prepare_on_device(input, target, *options))
+    return _value(_prepare(input, target, *options))
 
 
 def nll_loss_value_and_grad(
@@ -153,9 +159,12 @@ def nll_loss_value_and_grad(
     >>> gradient
     array([-1.,  0.,  0.])
     """
-    call = _prepare(
-        input, target, weight, ignore_index, reduction, class_axis, sample_weight
-    )
+    options = weight, ignore_index, reduction, class_axis, sample_weight
+    if is_on_device(input):
+        there = _prepare_on_device(input, target, *options)
+        loss, gradient = on_device().value_and_grad(there, out)
+        return loss, gradient
+    call = _prepare(input, target, *options)
     gradient = gradient_buffer(call, out)
     loss = _value(call)
     _write_gradient(call.for_gradient(), gradient)
@@ -215,9 +224,11 @@ def nll_loss_grad(
     array([[-0.5,  0. ,  0. ],
            [ 0. , -0.5,  0. ]])
     """
-    call = _prepare(
-        input, target, weight, ignore_index, reduction, class_axis, sample_weight
-    )
+    options = weight, ignore_index, reduction, class_axis, sample_weight
+    if is_on_device(input):
+        there = _prepare_on_device(input, target, *options)
+        return on_device().grad(there, grad_output, out)
+    call = _prepare(input, target, *options)
     if grad_output is not None:
         call = call.weighted_by(
             call.layout.read_grad_output(grad_output, call.reduction)
@@ -242,11 +253,7 @@ def _prepare(
     # an empty list comes as float64
     floats = [e.dtype for e in entries if e.dtype.kind == "f" and e.size]
     if floats:
-        raise TypeError(
-            f"target must hold class indices in an integer dtype; got {floats[0]}. "
-            "Pass probabilities to cross_entropy, with exp(input) as its input and "
-            "from_logits=False."
-        )
+        raise TypeError(_NO_INDICES.format(floats[0]))
     return prepare(
         input,
         target,
@@ -258,6 +265,32 @@ def _prepare(
         class_axis,
         sample_weight,
     )
+
+
+def _prepare_on_device(
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    class_axis: int | None,
+    sample_weight: Any,
+) -> Any:
+    """Do as `_prepare` for an input on a device."""
+    call = on_device().prepare_on_device(
+        input,
+        target,
+        weight,
+        ignore_index,
+        reduction,
+        0.0,
+        False,
+        class_axis,
+        sample_weight,
+    )
+    if not call.targets.has_indices:
+        raise TypeError(_NO_INDICES.format(call.dtype))
+    return call.of_log_probabilities()
 
 
 class _Rows(NamedTuple):

@@ -9,6 +9,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent._array_api import on_host
+from skxent.backends._device_arrays import is_on_device
 from skxent.losses._validation import check_class_weight, check_flag
 from skxent.metrics._blocks import (
     class_totals,
@@ -16,6 +17,7 @@ from skxent.metrics._blocks import (
     sums_of_losses,
     two_columns,
 )
+from skxent.metrics._device import dtype_on_device, sums_on_device
 from skxent.metrics._encoding import (
     EncodedLabels,
     check_scores,
@@ -51,6 +53,25 @@ def _weights_of_classes(
         seen = classes[counts > 0]
     weights = compute_class_weight(class_weight, classes=classes, y=seen)
     return np.asarray(weights, dtype=np.float64)
+
+
+def _sums_where_scores_are(
+    y_true: Any,
+    y_score: Any,
+    labels: Any,
+    ignore_label: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    **options: Any,
+) -> tuple[float, float] | None:
+    """Return what `sums_on_device` does for labels of any type."""
+    check_consistent_length(y_true, y_score, sample_weight)
+    n_columns = y_score.shape[1]
+    encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
+    weights = _weights_of_classes(class_weight, encoded, n_columns)
+    return sums_on_device(
+        y_score, encoded.target, sample_weight, class_weight=weights, **options
+    )
 
 
 def cross_entropy_loss(
@@ -132,8 +153,8 @@ def cross_entropy_loss(
     >>> print(f"{cross_entropy_loss(soft, proba):.5f}")
     0.54683
     """
-    y_true, y_score, labels, sample_weight, class_weight = map(
-        on_host, (y_true, y_score, labels, sample_weight, class_weight)
+    y_true, labels, sample_weight, class_weight = map(
+        on_host, (y_true, labels, sample_weight, class_weight)
     )
     from_logits = check_flag(from_logits, "from_logits")
     has_options = not (
@@ -145,7 +166,20 @@ def cross_entropy_loss(
         sums = straight_sums(y_true, y_score, sample_weight, labels, clips=False)
         if sums is not None:
             return sums.loss / sums.weight if normalize else sums.loss
-    scores, is_normalised = check_scores(y_score, "y_score", from_logits)
+    if is_on_device(y_score) and dtype_on_device(y_score) is not None:
+        found = _sums_where_scores_are(
+            y_true,
+            y_score,
+            labels,
+            ignore_label,
+            sample_weight,
+            class_weight,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+        )
+        if found is not None:
+            return _reduced(*found, normalize)
+    scores, is_normalised = check_scores(on_host(y_score), "y_score", from_logits)
     n_columns = n_columns_of(scores)
     check_consistent_length(y_true, scores, sample_weight)
     encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
@@ -159,6 +193,11 @@ def cross_entropy_loss(
         label_smoothing=label_smoothing,
         from_logits=from_logits,
     )
+    return _reduced(total, denominator, normalize)
+
+
+def _reduced(total: float, denominator: float, normalize: bool) -> float:
+    """Return the sum or the mean of the losses."""
     if not normalize:
         return total
     return total / denominator if denominator else math.nan

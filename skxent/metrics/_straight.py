@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from skxent._array_api import on_host
 from skxent.backends import backend_for
+from skxent.backends._device_arrays import is_on_device
 from skxent.metrics._blocks import blocks_of, eps_of, most_distance
 from skxent.metrics._codes import Table, find_table
+from skxent.metrics._device import dtype_on_device, log_loss_on_device
 from skxent.metrics._predictions import are_integral
 
 __all__ = ["Sums", "class_weights", "straight_sums"]
@@ -44,14 +46,10 @@ def straight_sums(
     ``clips`` stands for all that is scikit-learn's: it limits probabilities, has none
     just above 1, and takes fractions for no classes.
     """
-    rows = on_host(y_proba)
-    if (
-        type(rows) not in (np.ndarray, np.memmap)
-        or rows.dtype not in COMPUTED
-        or rows.ndim != 2
-        or rows.shape[1] < 2
-        or not rows.flags.c_contiguous
-    ):
+    there = is_on_device(y_proba)
+    rows = y_proba if there else on_host(y_proba)
+    dtype = dtype_on_device(rows) if there else _dtype_of_plain(rows)
+    if dtype is None:
         return None
     weight, total_weight = NO_ROWS, float(len(rows))
     if sample_weight is not None:
@@ -66,14 +64,36 @@ def straight_sums(
         return None
     if clips and not are_integral(table.classes):
         return None
-    eps = eps_of(rows.dtype)
+    eps = eps_of(dtype)
     limits = (1.0, eps, 1.0 - eps) if clips else (1.0 + eps**0.5, -math.inf, math.inf)
+    if there:
+        found = log_loss_on_device(rows, _codes(table), weight, *limits)
+        return None if found is None else Sums(found, total_weight, table, weight)
     loss, worst = backend_for(rows).checked_log_loss(
         rows, table.labels, table.least, table.codes, weight, *limits
     )
     if not worst <= most_distance(rows) or math.isnan(loss):
         return None
     return Sums(loss, total_weight, table, weight)
+
+
+def _dtype_of_plain(rows: Any) -> np.dtype[Any] | None:
+    """Return the dtype of rows that the kernel takes as they are, else None."""
+    is_plain = (
+        type(rows) in (np.ndarray, np.memmap)
+        and rows.dtype in COMPUTED
+        and rows.ndim == 2
+        and rows.shape[1] >= 2
+        and rows.flags.c_contiguous
+    )
+    return rows.dtype if is_plain else None
+
+
+def _codes(table: Table) -> NDArray[Any]:
+    """Return the class index of each label, -1 for those of no class."""
+    labels, least, codes, _ = table
+    places = labels.astype(np.int64) - least
+    return codes[places] if codes.size else places
 
 
 def _are_weights(weight: Any, size: int) -> bool:

@@ -67,6 +67,18 @@ NARROW = {
         (kernels.WARP, BLOCK, True, True),
         17,
     ),
+    "class indices of probabilities": (
+        kernels.picked_loss,
+        "float32",
+        (BLOCK, False, True),
+        16,
+    ),
+    "checks of probabilities": (
+        kernels.doubtful_rows,
+        "float32",
+        (kernels.WARP, BLOCK),
+        5,
+    ),
     "curvature": (
         kernels.rows_curvature,
         "float32",

@@ -9,6 +9,7 @@ from skxent.losses import (
     cross_entropy_grad,
     cross_entropy_hvp,
     cross_entropy_value_and_grad,
+    nll_loss,
 )
 from tests import reference
 from tests.cuda.scheduler import use_device_math
@@ -48,6 +49,12 @@ CASES = {
     ),
     "half precision": ((3, 40), {}, False, "float16"),
     "scores that are probabilities": ((4, 3), {"from_logits": False}, False, "float64"),
+    "smoothed targets of probabilities": (
+        (4, 3),
+        {"from_logits": False, "label_smoothing": 0.2},
+        False,
+        "float64",
+    ),
 }
 
 
@@ -151,7 +158,8 @@ def test_nothing_to_average_is_nan():
     assert cross_entropy(empty, np.zeros(0, int), reduction="sum") == 0.0
 
 
-HERE = cuda.to_device(np.zeros((3, 2), np.float32))
+WIDE = np.zeros((3, 2))
+HERE = cuda.to_device(WIDE.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -179,12 +187,13 @@ HERE = cuda.to_device(np.zeros((3, 2), np.float32))
         ),
         (
             "reduction must be one of",
-            lambda: cross_entropy(HERE, [0, 1, 1], reduction="sample"),
+            lambda: cross_entropy(HERE, [0, 1, 1], reduction="all"),
         ),
         (
-            "out must be None",
-            lambda: cross_entropy_grad(HERE, [0, 1, 1], out=np.zeros((3, 2))),
+            "out must have the shape",
+            lambda: cross_entropy_grad(HERE, [0, 1, 1], out=cuda.to_device(WIDE)),
         ),
+        ("got 2 at row 1", lambda: nll_loss(HERE, [0, 2, 1])),
     ],
 )
 def test_wrong_values_are_refused(message, call):
@@ -201,6 +210,11 @@ def test_wrong_values_are_refused(message, call):
             lambda: cross_entropy(cuda.to_device(np.zeros((3, 2), int)), [0, 1, 1]),
         ),
         ("float dtype", lambda: cross_entropy(HERE, np.zeros((3, 2), int))),
+        (
+            "out must be an array of the library",
+            lambda: cross_entropy_grad(HERE, [0, 1, 1], out=np.zeros((3, 2))),
+        ),
+        ("class indices", lambda: nll_loss(HERE, np.ones((3, 2)))),
     ],
 )
 def test_wrong_types_are_refused(message, call):

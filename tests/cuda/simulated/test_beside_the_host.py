@@ -1,0 +1,123 @@
+"""What the losses of a device share with those of the host: reductions, `out`, nll."""
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from skxent import losses
+from tests.cuda.scheduler import use_device_math
+from tests.cuda.simulated.arrays import on_host
+
+use_device_math("skxent.kernels._cuda")
+pytestmark = pytest.mark.usefixtures("small_blocks")
+
+RNG = np.random.default_rng(3)
+SHAPE = (3, 4, 5)
+SCORES = np.log(RNG.dirichlet(np.ones(4), (3, 5))).transpose(0, 2, 1).copy()
+INDICES = RNG.integers(4, size=(3, 5))
+INDICES[0, 1] = INDICES[2] = -100  # the third sample has no rows left
+SOFT = RNG.dirichlet(np.ones(4), (3, 5)).transpose(0, 2, 1).copy()
+WEIGHT = RNG.uniform(0.5, 2, 4)
+OF_SAMPLES, OF_ROWS = RNG.uniform(0, 2, 3), RNG.uniform(0, 2, (3, 5))
+UNIT = RNG.uniform(0.1, 0.9, SHAPE)
+CASES = {
+    "samples": ("cross_entropy", INDICES, {"reduction": "sample", "weight": WEIGHT}),
+    "weighted samples": (
+        "cross_entropy",
+        INDICES,
+        {"reduction": "sample", "sample_weight": OF_ROWS, "label_smoothing": 0.1},
+    ),
+    "samples of probabilities": ("cross_entropy", SOFT, {"reduction": "sample"}),
+    "weighted samples of probabilities": (
+        "cross_entropy",
+        SOFT,
+        {"reduction": "sample", "sample_weight": OF_ROWS},
+    ),
+    "nll": ("nll_loss", INDICES, {}),
+    "nll, weighted": (
+        "nll_loss",
+        INDICES,
+        {"weight": WEIGHT, "sample_weight": OF_SAMPLES},
+    ),
+    "nll of rows": ("nll_loss", INDICES, {"reduction": "none"}),
+    "nll of samples": ("nll_loss", INDICES, {"reduction": "sample"}),
+    "binary samples": (
+        "binary_cross_entropy_with_logits",
+        UNIT,
+        {"reduction": "sample", "pos_weight": WEIGHT[:, np.newaxis]},
+    ),
+    "binary probabilities of samples": (
+        "binary_cross_entropy",
+        SOFT,
+        {"reduction": "sample", "weight": OF_SAMPLES[:, np.newaxis, np.newaxis]},
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("case", CASES)
+def test_same_as_on_the_host(case, dtype):
+    name, target, options = CASES[case]
+    scores = (UNIT if name == "binary_cross_entropy" else SCORES).astype(dtype)
+    near = {"rtol": 100 * np.finfo(dtype).eps, "atol": 10 * np.finfo(dtype).eps}
+
+    def both(suffix, *args, **more):
+        function = getattr(losses, name + suffix)
+        expected = function(scores, target, *args, **options, **more)
+        got = function(cuda.to_device(scores), target, *args, **options, **more)
+        return got, expected
+
+    (loss, gradient), expected = both("_value_and_grad")
+    np.testing.assert_allclose(on_host(loss), expected[0], **near)
+    np.testing.assert_allclose(on_host(gradient), expected[1], **near)
+    assert isinstance(loss, float) or str(loss.dtype) == dtype
+    loss, expected = both("")
+    np.testing.assert_allclose(on_host(loss), expected, **near)
+    inflow = RNG.normal(size=np.shape(expected))
+    gradient, expected = both("_grad", grad_output=inflow)
+    np.testing.assert_allclose(on_host(gradient), expected, **near)
+    if hasattr(losses, name + "_hvp"):
+        product, expected = both("_hvp", RNG.normal(size=SHAPE).astype(dtype))
+        np.testing.assert_allclose(on_host(product), expected, **near)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"],
+)
+def test_out_receives_the_gradient(name):
+    target = SOFT if name.startswith("binary") else INDICES
+    there = cuda.to_device(SCORES)
+    expected = getattr(losses, name + "_grad")(SCORES, target)
+    out = cuda.device_array_like(there)
+    for _ in range(2):  # the second time over the input
+        assert getattr(losses, name + "_grad")(there, target, out=out) is out
+        np.testing.assert_allclose(on_host(out), expected, rtol=1e-13, atol=1e-16)
+        out = there
+    there = cuda.to_device(SCORES)
+    _, gradient = getattr(losses, name + "_value_and_grad")(there, target, out=there)
+    assert gradient is there
+    np.testing.assert_allclose(on_host(there), expected, rtol=1e-13, atol=1e-16)
+
+
+def test_out_may_be_what_the_kernel_reads():
+    expected = losses.cross_entropy_grad(SCORES, SOFT)
+    target = cuda.to_device(SOFT)
+    got = losses.cross_entropy_grad(cuda.to_device(SCORES), target, out=target)
+    assert got is target
+    np.testing.assert_allclose(on_host(target), expected, rtol=1e-13)
+    v = RNG.normal(size=SHAPE)
+    expected = losses.cross_entropy_hvp(SCORES, INDICES, v)
+    there, vector = cuda.to_device(SCORES), cuda.to_device(v)
+    losses.cross_entropy_hvp(there, INDICES, vector, out=vector)
+    np.testing.assert_allclose(on_host(vector), expected, rtol=1e-12, atol=1e-16)
+
+
+def test_samples_without_rows_are_nan():
+    empty = cuda.to_device(np.zeros((2, 3, 0)))
+    loss = losses.cross_entropy(empty, np.zeros((2, 0), int), reduction="sample")
+    assert np.isnan(on_host(loss)).all()
+    loss = losses.binary_cross_entropy_with_logits(
+        empty, np.zeros((2, 3, 0)), reduction="sample"
+    )
+    assert np.isnan(on_host(loss)).tolist() == [True, True]
