@@ -194,7 +194,8 @@ class SoftmaxRegression(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data, float32 or float64; sparse data in CSR or CSC form, of either
-            index dtype. Neither is copied.
+            index dtype. Neither is copied. A tensor of torch or an array of cupy on a
+            CUDA device is trained on there, and attributes come back as its like.
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             Labels of any type; or soft labels, float rows that sum to 1.
         sample_weight : array-like of shape (n_samples,), default=None
