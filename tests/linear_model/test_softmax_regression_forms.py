@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from skxent.linear_model import SoftmaxRegression, _training
+from skxent.linear_model._checks import _encode_labels
 from skxent.metrics import cross_entropy_loss
 from tests.linear_model.peers import elastic_net
 
@@ -172,3 +173,21 @@ def test_empty_columns_have_no_coefficient(shape, make, l1_ratio, size):
     model.fit(make(np.zeros(shape)), y)
     np.testing.assert_array_equal(model.coef_, 0)
     assert model.intercept_[0] == pytest.approx(np.log(y.mean() / (1 - y.mean())), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["b", "a", "c", "a", "b"],
+        ["", "a", "aa", "\0", "a\0b"],
+        ["é", "z", "Z", "é", "10"],
+    ],
+)
+@pytest.mark.parametrize("dtype", [str, object])
+def test_labels_are_encoded_as_numpy_sorts_them(labels, dtype):
+    y = np.array(labels, dtype)
+    classes, indices = _encode_labels(y)
+    expected, expected_indices = np.unique(y, return_inverse=True)
+    assert classes.dtype == expected.dtype
+    assert np.array_equal(classes, expected)
+    assert np.array_equal(indices, expected_indices)
