@@ -93,8 +93,10 @@ def _encode_labels(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         if all(isinstance(label, str) for label in distinct):
             ordered = sorted(distinct)
             index_of = {label: index for index, label in enumerate(ordered)}
-            found = map(index_of.__getitem__, labels)
-            return np.array(ordered, y.dtype), np.fromiter(found, np.intp, len(labels))
+            indices_of = map(index_of.__getitem__, labels)
+            return np.array(ordered, y.dtype), np.fromiter(
+                indices_of, np.intp, len(labels)
+            )
     check_classification_targets(y)
     classes, indices = np.unique(y, return_inverse=True)
     return classes, indices
