@@ -12,8 +12,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from skxent.linear_model._blas import threads_for
 from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._products import add_gram
 from skxent.losses._targets import row_weights
 
 __all__ = ["in_row_space"]
@@ -37,8 +37,9 @@ def in_row_space(
     if weight.size and not weight.all():  # rows without weight need no feature
         kept = np.flatnonzero(weight)
         X, targets = X[kept], targets.rows(kept)
-    with threads_for(0.5 * X.shape[0] ** 2 * X.shape[1]):
-        products = np.asarray(X @ X.T, dtype=np.float64)
+    products = np.zeros((len(X), len(X)), X.dtype)
+    add_gram(X.T, products)
+    products = products.astype(np.float64, copy=False)
     largest = float(products.diagonal().max(initial=0.0))
     if not largest > 0:
         return None

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import validate_data
 
 from skxent.backends import EncodedTargets
-from skxent.linear_model._blas import one_blas_thread
+from skxent.backends._blas import one_blas_thread
 from skxent.linear_model._callbacks import (
     FRAMES_OF_WITH_CALLBACKS,
     CallbackSupportMixin,
