@@ -7,7 +7,9 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skxent.backends._blas import one_blas_thread
 from skxent.linear_model._probabilities import log_softmax, softmax
+from skxent.linear_model._products import multiply
 
 __all__ = ["FLOATS", "SPARSE", "PredictionMixin"]
 
@@ -43,11 +45,18 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         data = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=FLOATS)
-        logits = data @ self.coef_.T
+        with one_blas_thread():
+            logits = self._product(data)
         if scipy.sparse.issparse(logits):  # both were
             logits = logits.toarray()
         logits = np.asarray(logits + self.intercept_)
         return logits.ravel() if logits.shape[1] == 1 else logits
+
+    def _product(self, data: Any) -> Any:
+        """Return the logits without the intercepts."""
+        if scipy.sparse.issparse(data) or scipy.sparse.issparse(self.coef_):
+            return data @ self.coef_.T
+        return multiply(data, self.coef_.T)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each sample.

@@ -31,6 +31,7 @@ from skxent.linear_model._cv_scoring import (
     indexed,
     scorer_of,
 )
+from skxent.linear_model._guard import FRAMES_OF_GUARDED, guarded
 from skxent.linear_model._prediction import FLOATS, PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.losses._validation import check_weights_of_samples
@@ -177,6 +178,7 @@ class SoftmaxRegressionCV(
         self.random_state = random_state
         self.verbose = verbose
 
+    @guarded
     def fit(
         self,
         X: ArrayLike,
@@ -308,7 +310,7 @@ class SoftmaxRegressionCV(
                 f"tol={self.tol}. Increase max_iter, standardise the features "
                 "(sklearn.preprocessing.StandardScaler), or try smaller Cs.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=3 + FRAMES_OF_GUARDED,
             )
 
     def score(
