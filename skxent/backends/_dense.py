@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Blocks", "aligned", "blocks_of", "lines_of", "padded"]
+__all__ = ["Blocks", "aligned", "blocks_of", "lines_of", "padded", "rows_of_share"]
 
 VECTOR_SIZE = 64  # bytes
 # Bytes of a block. Rows side by side are read faster where the first cache holds them
@@ -46,6 +46,12 @@ def blocks_of(
     least = max(-(-n_rows // MOST_CHUNKS), ROWS_PER_CLASS * n_others)
     rows_per_chunk = -(-least // block_rows) * block_rows
     return Blocks(block_rows, rows_per_chunk, -(-n_rows // rows_per_chunk))
+
+
+def rows_of_share(blocks: Blocks, n_shares: int) -> int:
+    """Return the rows of about so many shares of a chunk, whole blocks."""
+    n_blocks = blocks.rows_per_chunk // blocks.block_rows
+    return max(1, n_blocks // max(1, n_shares)) * blocks.block_rows
 
 
 def lines_of(X: NDArray[Any]) -> tuple[NDArray[Any], int, bool]:

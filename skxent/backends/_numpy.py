@@ -1,26 +1,15 @@
-"""The backend for arrays in host memory: launches the CPU kernels.
-
-Which twin runs
----------------
-Small inputs run on the calling thread: two threads gain nothing there. So does every
-call that finds another one of ours in the parallel section: the threads are taken then,
-and numba's workqueue layer aborts the process when two threads launch at once. A forked
-child stays sequential for good, since OpenMP's threads do not survive the fork. Both
-twins give the same bits.
-"""
+"""The backend for arrays in host memory: launches the CPU kernels."""
 
 import math
-import os
-import threading
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import _dense
 from skxent.backends._base import BinaryTargets, EncodedTargets
+from skxent.backends._threads import LAUNCH_SIZE, launch
 from skxent.kernels import (
     _cpu,
     _half_rows,
@@ -30,7 +19,6 @@ from skxent.kernels import (
     _sigmoid,
     _survey,
 )
-from skxent.kernels._jit import Twins
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
 
@@ -50,44 +38,16 @@ __all__ = [
 
 # Elements of one chunk, the unit of scheduling and of partial sums.
 CHUNK_SIZE = 1 << 15
-# Two chunks are the least that two threads can share. Measured there, sequential and
-# parallel: 52 and 44 us for rows of 10 classes, 81 and 73 us for rows of 100.
-PARALLEL_MIN_SIZE = 2 * CHUNK_SIZE
 
 # Up to so many classes `linear_softmax_loss` is faster than products by BLAS on blocks
 # of rows, one thread each, for 20 to 784 features: 1.5 to 5 times at 5 and 10 classes,
 # 1.0 to 2.5 at 32; at 64 only with less than 200 features.
 MOST_LINEAR_CLASSES = 32
 
+# Classes that a number of X is multiplied with in the time of an element of a loss.
+CLASSES_OF_ELEMENT = 4
+
 HALF = np.dtype(np.float16)
-
-_parallel_section = threading.Lock()
-_forked = False
-
-
-def _after_fork_in_child() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _launch(kernel: Twins, size: int, *args: Any) -> None:
-    """Run the twin that fits the size and the surroundings."""
-    if (
-        size >= PARALLEL_MIN_SIZE
-        and not _forked
-        and numba.get_num_threads() > 1
-        and _parallel_section.acquire(blocking=False)
-    ):
-        try:
-            kernel.parallel(*args)
-        finally:
-            _parallel_section.release()
-    else:
-        kernel.sequential(*args)
 
 
 class _Rewritable:
@@ -172,14 +132,14 @@ def softmax_loss(
         logits, gradient_out = map(_as_integers, (logits, gradient_out))
         loss_out = loss_out.view(np.int16)
     partial = np.empty(n_chunks)
-    _launch(
+    launch(
         kernel,
         logits.size,
+        n_chunks,
         _operand(logits),
         *_operands(targets, as_planes=short),
         scale,
         rows_per_chunk,
-        n_chunks,
         loss_out,
         partial,
         gradient_out,
@@ -231,16 +191,16 @@ def softmax_curvature(
         kernel = _cpu.long_rows_curvature
     else:
         kernel = _cpu.long_planes_curvature
-    _launch(
+    launch(
         kernel,
         logits.size,
+        n_chunks,
         _operand(logits),
         _operand(mass),
         _operand(row_weight),
         _operand(vector),
         scale,
         rows_per_chunk,
-        n_chunks,
         product_out,
     )
 
@@ -265,14 +225,18 @@ def linear_softmax_loss(
     has_intercept = coef.shape[1] > n_features
     if has_intercept:
         intercept[:] = coef[:, n_features]
+    work = X.size * max(1, n_others // CLASSES_OF_ELEMENT)
+    rows_per_segment = _dense.rows_of_share(blocks, work // LAUNCH_SIZE)
+    n_segments = -(-blocks.rows_per_chunk // rows_per_segment)
     tiles_shape = blocks.n_chunks, blocks.block_rows * (n_others + 1)
-    partial = np.empty(blocks.n_chunks)
+    partial = np.empty((blocks.n_chunks, n_segments))
     slopes = _dense.aligned((blocks.n_chunks, n_others, width), intercept.dtype)
     slopes.fill(0.0)
     of_intercept = np.zeros((blocks.n_chunks, n_others))
-    _launch(
+    launch(
         _linear_rows.linear_rows_loss,
-        X.size,
+        work,
+        n_segments,
         _operand(data),
         stride,
         in_columns,
@@ -282,6 +246,7 @@ def linear_softmax_loss(
         intercept,
         *_operands(targets),
         *blocks,
+        rows_per_segment,
         _dense.aligned(tiles_shape, X.dtype),
         partial,
         slopes,
@@ -306,16 +271,16 @@ def probability_loss(
     """Return the sum of ``-t log p``; fill the outputs that are not empty."""
     rows_per_chunk, n_chunks = _partition(probabilities)
     partial = np.empty(n_chunks)
-    _launch(
+    launch(
         _cpu.probability_loss,
         probabilities.size,
+        n_chunks,
         _operand(_as_planes(probabilities)),
         *_operands(targets, as_planes=True),
         low,
         high,
         scale,
         rows_per_chunk,
-        n_chunks,
         loss_out,
         partial,
         _as_planes(gradient_out),
@@ -335,9 +300,10 @@ def sigmoid_loss(
     logits, target, loss_out, gradient_out = map(
         _as_integers, (logits, targets.target, loss_out, gradient_out)
     )
-    _launch(
+    launch(
         _sigmoid.sigmoid_losses,
         logits.size,
+        len(partial),
         _operand(logits),
         _operand(target),
         _operand(targets.weight),
@@ -361,9 +327,10 @@ def sigmoid_curvature(
     product_out: NDArray[Any],
 ) -> None:
     """Write ``scale`` times the Hessian of the sum times ``vector``."""
-    _launch(
+    launch(
         _sigmoid.sigmoid_curvatures,
         logits.size,
+        -(-logits.size // CHUNK_SIZE),
         _operand(logits),
         _operand(targets.target),
         _operand(targets.weight),
@@ -372,7 +339,6 @@ def sigmoid_curvature(
         targets.off_share,
         _operand(vector),
         scale,
-        -(-logits.size // CHUNK_SIZE),
         CHUNK_SIZE,
         product_out,
     )
@@ -387,9 +353,10 @@ def bernoulli_loss(
 ) -> float:
     """Return the sum of the losses of probabilities; fill outputs not empty."""
     partial = np.empty(-(-probabilities.size // CHUNK_SIZE))
-    _launch(
+    launch(
         _sigmoid.bernoulli_losses,
         probabilities.size,
+        len(partial),
         _operand(probabilities),
         _operand(targets.target),
         _operand(targets.weight),
@@ -408,9 +375,10 @@ def worst_row_sum(rows: NDArray[Any], most: float) -> float:
     """Return how far the sum of a row is from 1, inf for values not in [0, most]."""
     rows_per_chunk, n_chunks = _partition(rows)
     worst = np.empty(n_chunks)
-    _launch(
+    launch(
         _row_checks.check_rows,
         rows.size,
+        n_chunks,
         _operand(rows),
         _largest_below(most, rows.dtype),
         rows_per_chunk,
@@ -432,9 +400,10 @@ def checked_log_loss(
     """Return the sum of the losses, and what ``worst_row_sum`` returns."""
     rows_per_chunk, n_chunks = _partition(rows)
     partial, worst = np.empty((2, n_chunks))
-    _launch(
+    launch(
         _log_loss.log_losses,
         rows.size,
+        n_chunks,
         _operand(rows),
         _operand(labels),
         least,
@@ -444,7 +413,6 @@ def checked_log_loss(
         low,
         high,
         rows_per_chunk,
-        n_chunks,
         worst,
         partial,
     )
@@ -469,9 +437,10 @@ def survey_indices(
     """Return how many indices are wrong, how many ignored, what the others weigh."""
     n_chunks = -(-target.size // CHUNK_SIZE)
     counts = np.empty((n_chunks, _survey.N_COUNTS))
-    _launch(
+    launch(
         _survey.survey_indices,
         target.size,
+        n_chunks,
         _operand(target),
         n_classes,
         ignore_index,

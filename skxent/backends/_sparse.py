@@ -1,12 +1,13 @@
 """Sparse matrices in host memory: checked once, then multiplied by the CPU kernels."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends._numpy import CHUNK_SIZE, _launch, _operand
+from skxent.backends._numpy import CHUNK_SIZE, _operand
+from skxent.backends._threads import LAUNCH_SIZE, launch, threads_to_use
 from skxent.kernels import _dual_rows, _sparse
 from skxent.kernels._groups import MOST_LANES
 
@@ -30,8 +31,6 @@ MOST_CHUNKS = 256
 # Entries that a line has on average for each thread that goes through all lines; the
 # splits then take less than 10 % of the memory of the matrix.
 ENTRIES_PER_PART = 6
-# Multiplications between two looks for Ctrl-C: less than 100 ms.
-SIZE_OF_CALL = 1 << 24
 
 
 class Compressed(NamedTuple):
@@ -84,14 +83,15 @@ def share_out(matrix: Compressed) -> Parts:
     n_lines = len(matrix.starts) - 1
     bounds = np.array([0, matrix.size])
     most = matrix.data.size // (ENTRIES_PER_PART * max(1, n_lines))
-    n_parts = min(numba.get_num_threads(), most)
+    n_parts = min(threads_to_use(), most)
     if matrix.is_canonical and n_parts > 1:
         bounds = _bounds(matrix.indices, matrix.size, n_parts)
     splits = np.empty((n_lines, len(bounds) - 2), np.int32)
     if splits.size:
-        _launch(
+        launch(
             _sparse.split_lines,
             matrix.data.size,
+            len(matrix.chunks) - 1,
             matrix.indices,
             matrix.starts,
             bounds,
@@ -109,9 +109,10 @@ def _survey(
 ) -> bool:
     """Return whether indices rise in every line; raise for one outside of it."""
     wrong, unsorted = np.empty((2, len(chunks) - 1), np.int64)
-    _launch(
+    launch(
         _sparse.survey_lines,
         indices.size,
+        len(chunks) - 1,
         indices,
         starts,
         size,
@@ -136,9 +137,10 @@ def _bounds(indices: NDArray[Any], size: int, n_parts: int) -> NDArray[np.int64]
 
 def gather_products(matrix: Compressed, dense: NDArray[Any], out: NDArray[Any]) -> None:
     """Write the matrix (lines, size) times ``dense`` (size, R), C-contiguous."""
-    _launch(
+    launch(
         _sparse.gather_products,
         matrix.data.size * out.shape[1],
+        len(matrix.chunks) - 1,
         matrix.data,
         matrix.indices,
         matrix.starts,
@@ -152,9 +154,10 @@ def scatter_products(
     matrix: Compressed, parts: Parts, dense: NDArray[Any], out: NDArray[Any]
 ) -> None:
     """Write the transposed matrix times ``dense`` (lines, R), C-contiguous."""
-    _launch(
+    launch(
         _sparse.scatter_products,
         matrix.data.size * out.shape[1],
+        len(matrix.starts) - 1,
         matrix.data,
         matrix.indices,
         matrix.starts,
@@ -165,12 +168,22 @@ def scatter_products(
     )
 
 
+def _short_calls(matrix: Compressed) -> Iterator[slice]:
+    """Yield lines for kernels of the calling thread, between which Ctrl-C is seen."""
+    n_lines = len(matrix.starts) - 1
+    step = max(1, n_lines * LAUNCH_SIZE // max(1, matrix.data.size))
+    for begin in range(0, n_lines, step):
+        yield slice(begin, min(begin + step, n_lines))
+
+
 def gather_squares(
     matrix: Compressed, weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the sums of squares of each line, their places weighted (size,)."""
     out = np.empty(len(matrix.starts) - 1)
-    _launch(_sparse.gather_squares, 0, *matrix[:3], weight, out)
+    for lines in _short_calls(matrix):
+        starts = matrix.starts[lines.start : lines.stop + 1]
+        _sparse.gather_squares(*matrix[:2], starts, weight, out[lines])
     return out
 
 
@@ -179,7 +192,9 @@ def scatter_squares(
 ) -> NDArray[np.float64]:
     """Return the sums of squares of each place, the lines weighted (lines,)."""
     out = np.zeros(matrix.size)
-    _launch(_sparse.scatter_squares, 0, *matrix[:3], weight, out)
+    for lines in _short_calls(matrix):
+        starts = matrix.starts[lines.start : lines.stop + 1]
+        _sparse.scatter_squares(*matrix[:2], starts, weight[lines], out)
     return out
 
 
@@ -187,7 +202,9 @@ def squared_norms(matrix: Compressed) -> NDArray[np.float64]:
     """Return the squared norm of each line."""
     norms = np.empty(len(matrix.starts) - 1)
     work = np.zeros(0 if matrix.is_canonical else matrix.size)
-    _launch(_dual_rows.squared_norms, 0, *matrix[:3], work, norms)
+    for lines in _short_calls(matrix):
+        starts = matrix.starts[lines.start : lines.stop + 1]
+        _dual_rows.squared_norms(*matrix[:2], starts, work, norms[lines])
     return norms
 
 
@@ -203,11 +220,9 @@ def dual_epoch(
 ) -> None:
     """Solve the rows of the dual in an order; see the kernel. Ctrl-C gets through."""
     work = np.empty(4 * (max(2, coef.shape[1]) + MOST_LANES), coef.dtype)
-    n_calls = 1 + matrix.data.size * coef.shape[1] // SIZE_OF_CALL
+    n_calls = 1 + matrix.data.size * coef.shape[1] // LAUNCH_SIZE
     for some in np.array_split(order, n_calls):
-        _launch(
-            _dual_rows.dual_epoch,
-            0,  # rows follow one another
+        _dual_rows.dual_epoch(
             *matrix[:3],
             some,
             mass,
@@ -229,7 +244,15 @@ def dual_gap(
     """Return the sum of mass times divergence of the shares from the softmax."""
     rows = max(1, CHUNK_SIZE // logits.shape[1])
     partial = np.empty(-(-len(logits) // rows))
-    _launch(
-        _dual_rows.dual_gaps, logits.size, logits, bias, shares, mass, rows, partial
+    launch(
+        _dual_rows.dual_gaps,
+        logits.size,
+        len(partial),
+        logits,
+        bias,
+        shares,
+        mass,
+        rows,
+        partial,
     )
     return float(partial.sum())

@@ -9,7 +9,6 @@ both and 5 s with these, which share no more than a list of tasks. The tasks do 
 depend on the number of threads, so neither do the bits of what is computed.
 """
 
-import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+
+from skxent.backends import _blas, _threads
 
 __all__ = ["team"]
 
@@ -27,8 +27,6 @@ LEAST_WORK = 1 << 24
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 
 _team_at_work = threading.Lock()
-# Finding the libraries takes 2 ms.
-_thread_pools = functools.cache(ThreadpoolController)
 
 
 @contextmanager
@@ -38,21 +36,19 @@ def team(work: int) -> Iterator[Run]:
     The calling thread does it alone where there is little work, or one thread to use,
     or another team, which has taken the threads.
     """
-    if work < LEAST_WORK or not _team_at_work.acquire(blocking=False):
-        yield _run_alone
-        return
-    try:
-        n_threads = _threads_of_blas()
-        if n_threads == 1:
+    with _blas.one_blas_thread():
+        if work < LEAST_WORK or not _team_at_work.acquire(blocking=False):
             yield _run_alone
             return
-        with (
-            _thread_pools().limit(limits=1, user_api="blas"),
-            ThreadPoolExecutor(n_threads, initializer=_prepare_thread) as pool,
-        ):
-            yield lambda function, tasks: list(pool.map(function, tasks))
-    finally:
-        _team_at_work.release()
+        try:
+            n_threads = _threads_to_use()
+            if n_threads == 1:
+                yield _run_alone
+                return
+            with ThreadPoolExecutor(n_threads, initializer=_prepare_thread) as pool:
+                yield lambda function, tasks: list(pool.map(function, tasks))
+        finally:
+            _team_at_work.release()
 
 
 def _run_alone(function: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any]:
@@ -61,15 +57,16 @@ def _run_alone(function: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any
         return [function(task) for task in tasks]
 
 
-def _threads_of_blas() -> int:
-    """Return how many threads BLAS may use, 1 if it takes no orders."""
-    pools = _thread_pools().info()
-    return max((p["num_threads"] for p in pools if p["user_api"] == "blas"), default=1)
+def _threads_to_use() -> int:
+    """Return how many threads both BLAS and the kernels may use."""
+    return min(_blas.blas_threads(), _threads.threads_to_use())
 
 
 def _prepare_thread() -> None:
-    """Let kernels called from this thread run on it alone, and numpy not warn."""
-    import numba  # not before the first call of a kernel
+    """Let what is called from this thread run on it alone, and numpy not warn.
 
-    numba.set_num_threads(1)
+    The thread ends with the team.
+    """
+    _threads.stay_on_this_thread()
+    _blas.stay_on_this_thread()
     np.seterr(all="ignore")

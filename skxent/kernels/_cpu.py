@@ -15,6 +15,7 @@ Conventions
 - ``ignore_index``: rows with this class index weigh 0, in a loss; ``NO_INDEX`` ignores
   none. Any other index outside [0, K) makes the loss of its row, and the gradient, nan;
   no memory is read for it.
+- ``first_chunk``, ``last_chunk``: the chunks that a launch does, the last one excluded.
 - ``options``: whether all classes have the same ``on_value`` and ``off_value``, whether
   there is smoothing, the sum of ``off_value``, and ``ignore_index``.
 - ``loss_out`` (n,) of the logits' dtype receives the row losses; (0,) for none.
@@ -52,6 +53,8 @@ from skxent.kernels._two_classes import two_classes_chunk
 
 @twins
 def two_classes_loss(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     on_value,
@@ -60,7 +63,6 @@ def two_classes_loss(
     ignore_index,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -68,7 +70,7 @@ def two_classes_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         rows = Rows(
@@ -86,6 +88,8 @@ def two_classes_loss(
 
 @twins
 def short_rows_loss(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     on_value,
@@ -94,7 +98,6 @@ def short_rows_loss(
     ignore_index,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -102,7 +105,7 @@ def short_rows_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         rows = Rows(
@@ -120,11 +123,19 @@ def short_rows_loss(
 
 @twins
 def short_rows_curvature(
-    logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
+    first_chunk,
+    last_chunk,
+    logits,
+    mass,
+    row_weight,
+    vector,
+    scale,
+    rows_per_chunk,
+    product_out,
 ):
     """Write the product of the Hessian with ``vector``, of the logits' shape."""
     n_rows = logits.size // logits.shape[1]
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         tile_rows_curvature_chunk(
@@ -134,6 +145,8 @@ def short_rows_curvature(
 
 @twins
 def long_rows_loss(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     on_value,
@@ -142,7 +155,6 @@ def long_rows_loss(
     ignore_index,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -150,7 +162,7 @@ def long_rows_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         rows = Rows(
@@ -168,11 +180,19 @@ def long_rows_loss(
 
 @twins
 def long_rows_curvature(
-    logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
+    first_chunk,
+    last_chunk,
+    logits,
+    mass,
+    row_weight,
+    vector,
+    scale,
+    rows_per_chunk,
+    product_out,
 ):
     """Write the product of the Hessian with ``vector``, of the logits' shape."""
     n_rows = logits.size // logits.shape[1]
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         long_rows_curvature_chunk(
@@ -182,6 +202,8 @@ def long_rows_curvature(
 
 @twins
 def long_planes_loss(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     on_value,
@@ -190,7 +212,6 @@ def long_planes_loss(
     ignore_index,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -198,7 +219,7 @@ def long_planes_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         rows = Rows(
@@ -216,11 +237,19 @@ def long_planes_loss(
 
 @twins
 def long_planes_curvature(
-    logits, mass, row_weight, vector, scale, rows_per_chunk, n_chunks, product_out
+    first_chunk,
+    last_chunk,
+    logits,
+    mass,
+    row_weight,
+    vector,
+    scale,
+    rows_per_chunk,
+    product_out,
 ):
     """Write the product of the Hessian with ``vector``, of the logits' shape."""
     n_rows = logits.size // logits.shape[1]
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         long_planes_curvature_chunk(
@@ -230,6 +259,8 @@ def long_planes_curvature(
 
 @twins
 def probability_loss(
+    first_chunk,
+    last_chunk,
     probabilities,
     target,
     on_value,
@@ -240,7 +271,6 @@ def probability_loss(
     high,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -248,7 +278,7 @@ def probability_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = probabilities.size // probabilities.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         partial_out[chunk] = probability_rows_chunk(

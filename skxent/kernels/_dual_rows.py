@@ -35,7 +35,7 @@ import numpy as np
 from numba import prange
 
 from skxent.kernels._groups import MOST_LANES
-from skxent.kernels._jit import inner, twins
+from skxent.kernels._jit import alone, inner, twins
 from skxent.kernels._simd import (
     advance,
     lanes,
@@ -160,7 +160,7 @@ def dual_row(matrix, begin, end, coef, bias, n_columns, share, mass, c, rates, w
     scatter_line(data, indices, begin, end, last, z, n_columns, coef)
 
 
-@twins
+@alone
 def dual_epoch(
     data, indices, starts, order, mass, curvature, rates, coef, bias, shares, work
 ):
@@ -217,11 +217,13 @@ def divergence(z, u, n_classes):
 
 
 @twins
-def dual_gaps(logits, bias, shares, mass, rows_per_chunk, partial_out):
+def dual_gaps(
+    first_chunk, last_chunk, logits, bias, shares, mass, rows_per_chunk, partial_out
+):
     """Write the sum of mass times divergence of each chunk of rows."""
     n_rows, n_columns = logits.shape
     n_classes = max(2, n_columns)
-    for chunk in prange(partial_out.size):
+    for chunk in prange(first_chunk, last_chunk):
         work = np.empty(4 * (n_classes + MOST_LANES), logits.dtype)
         z, u = pointer(work), advance(pointer(work), n_classes + MOST_LANES)
         begin = chunk * rows_per_chunk
@@ -236,7 +238,7 @@ def dual_gaps(logits, bias, shares, mass, rows_per_chunk, partial_out):
         partial_out[chunk] = gap
 
 
-@twins
+@alone
 def squared_norms(data, indices, starts, work, norms_out):
     """Write the squared norm of each line.
 

@@ -180,6 +180,8 @@ def half_long_rows_chunk(rows, target, begin, end):
 
 @twins
 def half_short_rows_loss(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     on_value,
@@ -188,7 +190,6 @@ def half_short_rows_loss(
     ignore_index,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -196,7 +197,7 @@ def half_short_rows_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         rows = Rows(
@@ -214,6 +215,8 @@ def half_short_rows_loss(
 
 @twins
 def half_long_rows_loss(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     on_value,
@@ -222,7 +225,6 @@ def half_long_rows_loss(
     ignore_index,
     scale,
     rows_per_chunk,
-    n_chunks,
     loss_out,
     partial_out,
     gradient_out,
@@ -230,7 +232,7 @@ def half_long_rows_loss(
     """Write the sum of losses of each chunk; row losses and gradient if asked for."""
     n_rows = logits.size // logits.shape[1]
     options = options_of(on_value, off_value, ignore_index)
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, n_rows)
         rows = Rows(

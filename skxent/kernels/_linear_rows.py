@@ -26,9 +26,10 @@ n rows, p features, ``R`` classes beside the first, whose logit is 0; K = R + 1.
   zeros. ``intercept`` (R,).
 - ``tiles`` (n_chunks, block_rows * K) is memory for logits; ``block_rows`` are whole
   groups.
-- ``partial_out`` (n_chunks,), ``gradient_out`` (n_chunks, R, p') and ``intercept_out``
-  (n_chunks, R), float64, receive the sums of each chunk. Entries of the gradient from p
-  on are without meaning.
+- ``partial_out`` (n_chunks, n_segments), ``gradient_out`` (n_chunks, R, p') and
+  ``intercept_out`` (n_chunks, R), float64, receive the sums of each chunk, whose
+  segments one launch or several go through. Entries of the gradient from p on are
+  without meaning.
 
 Targets, weights and chunks are as in :mod:`skxent.kernels._cpu`. Products are taken in
 the dtype of the data, and so are sums over a block; blocks are added up in float64.
@@ -237,6 +238,8 @@ def linear_rows_chunk(
 
 @twins
 def linear_rows_loss(
+    first_segment,
+    last_segment,
     data,
     stride,
     in_columns,
@@ -252,16 +255,17 @@ def linear_rows_loss(
     block_rows,
     rows_per_chunk,
     n_chunks,
+    rows_per_segment,
     tiles,
     partial_out,
     gradient_out,
     intercept_out,
 ):
-    """Write the sum of losses of each chunk; add to the gradients of each."""
+    """Write the sums of losses of segments of each chunk; add to its gradients."""
     n_others, width = coef.shape
+    size = n_others * width
     options = options_of(on_value, off_value, ignore_index)
     for chunk in prange(n_chunks):
-        begin = chunk * rows_per_chunk
         p = pointer(data)
         n = lanes(p)
         targets = Targets(
@@ -271,17 +275,21 @@ def linear_rows_loss(
             row_weight.size,
             options,
         )
-        partial_out[chunk] = linear_rows_chunk(
-            Data(p, stride, in_columns, n_features),
-            Matrix(pointer(coef), width, n),
-            pointer(intercept),
-            n_others,
-            target,
-            targets,
-            block_rows,
-            begin,
-            min(begin + rows_per_chunk, n_rows),
-            advance(pointer(tiles), chunk * tiles.shape[1]),
-            Matrix(advance(pointer(gradient_out), chunk * n_others * width), width, n),
-            advance(pointer(intercept_out), chunk * n_others),
-        )
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        for segment in range(first_segment, last_segment):
+            first = begin + segment * rows_per_segment
+            partial_out[chunk, segment] = linear_rows_chunk(
+                Data(p, stride, in_columns, n_features),
+                Matrix(pointer(coef), width, n),
+                pointer(intercept),
+                n_others,
+                target,
+                targets,
+                block_rows,
+                first,
+                min(first + rows_per_segment, end),
+                advance(pointer(tiles), chunk * tiles.shape[1]),
+                Matrix(advance(pointer(gradient_out), chunk * size), width, n),
+                advance(pointer(intercept_out), chunk * n_others),
+            )

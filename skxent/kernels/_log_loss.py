@@ -93,6 +93,8 @@ def log_loss_chunk(rows, labels, least, columns, row_weight, low, high, begin, e
 
 @twins
 def log_losses(
+    first_chunk,
+    last_chunk,
     rows,
     labels,
     least,
@@ -102,12 +104,11 @@ def log_losses(
     low,
     high,
     rows_per_chunk,
-    n_chunks,
     worst_out,
     partial_out,
 ):
     """Write the sums of the losses per chunk, and what ``check_rows`` writes."""
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, rows.shape[0])
         worst_out[chunk] = worst_row_sum(rows, begin, end, most)

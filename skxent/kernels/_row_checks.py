@@ -93,9 +93,9 @@ def worst_row_sum(rows, begin, end, most):
 
 
 @twins
-def check_rows(rows, most, rows_per_chunk, worst_out):
+def check_rows(first_chunk, last_chunk, rows, most, rows_per_chunk, worst_out):
     """Write the largest distance of the sum of a row from 1 for each chunk."""
-    for chunk in prange(worst_out.size):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, rows.shape[0])
         worst_out[chunk] = worst_row_sum(rows, begin, end, most)

@@ -146,6 +146,8 @@ def sigmoid_chunk(
 
 @twins
 def sigmoid_losses(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     weight,
@@ -159,7 +161,7 @@ def sigmoid_losses(
     gradient_out,
 ):
     """Write the sums of losses per chunk; losses and gradient if asked for."""
-    for chunk in prange(partial_out.size):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * chunk_size
         partial_out[chunk] = sigmoid_chunk(
             logits,
@@ -213,6 +215,8 @@ def curvature_chunk(
 
 @twins
 def sigmoid_curvatures(
+    first_chunk,
+    last_chunk,
     logits,
     target,
     weight,
@@ -221,12 +225,11 @@ def sigmoid_curvatures(
     off_share,
     vector,
     scale,
-    n_chunks,
     chunk_size,
     product_out,
 ):
     """Write the product of the Hessian, which is diagonal, with ``vector`` (n,)."""
-    for chunk in prange(n_chunks):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * chunk_size
         curvature_chunk(
             logits,
@@ -295,6 +298,8 @@ def bernoulli_chunk(
 
 @twins
 def bernoulli_losses(
+    first_chunk,
+    last_chunk,
     probabilities,
     target,
     weight,
@@ -307,7 +312,7 @@ def bernoulli_losses(
     gradient_out,
 ):
     """Write the sums of losses per chunk; losses and gradient if asked for."""
-    for chunk in prange(partial_out.size):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * chunk_size
         partial_out[chunk] = bernoulli_chunk(
             probabilities,

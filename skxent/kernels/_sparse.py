@@ -20,7 +20,7 @@ not depend on how lines are shared out.
 
 from numba import prange
 
-from skxent.kernels._jit import inner, twins
+from skxent.kernels._jit import alone, inner, twins
 from skxent.kernels._simd import (
     advance,
     lanes,
@@ -122,10 +122,10 @@ def gather_line(data, indices, begin, end, last, dense, n_columns, out):
 
 
 @twins
-def gather_products(data, indices, starts, dense, chunks, out):
+def gather_products(first_chunk, last_chunk, data, indices, starts, dense, chunks, out):
     """Write the compressed matrix times ``dense``: a row for each of its lines."""
     n_columns = out.shape[1]
-    for chunk in prange(chunks.size - 1):
+    for chunk in prange(first_chunk, last_chunk):
         for i in range(chunks[chunk], chunks[chunk + 1]):
             gather_line(
                 pointer(data),
@@ -167,7 +167,9 @@ def scatter_line(data, indices, begin, end, last, row, n_columns, out):
 
 
 @twins
-def scatter_products(data, indices, starts, dense, bounds, splits, out):
+def scatter_products(
+    first_line, last_line, data, indices, starts, dense, bounds, splits, out
+):
     """Write the transposed compressed matrix times ``dense``, whose rows are its lines.
 
     Part ``t`` writes rows ``bounds[t]`` to ``bounds[t + 1]`` of ``out``. Their entries
@@ -176,8 +178,9 @@ def scatter_products(data, indices, starts, dense, bounds, splits, out):
     n_columns = out.shape[1]
     n_parts = bounds.size - 1
     for part in prange(n_parts):
-        out[bounds[part] : bounds[part + 1]] = 0
-        for i in range(starts.size - 1):
+        if first_line == 0:
+            out[bounds[part] : bounds[part + 1]] = 0
+        for i in range(first_line, last_line):
             begin, end = starts[i], starts[i + 1]
             if part < n_parts - 1:
                 end = begin + splits[i, part]
@@ -195,7 +198,7 @@ def scatter_products(data, indices, starts, dense, bounds, splits, out):
             )
 
 
-@twins
+@alone
 def gather_squares(data, indices, starts, weight, out):
     """Write, for each line, the sum of squares times the weight of their places."""
     for i in range(starts.size - 1):
@@ -205,7 +208,7 @@ def gather_squares(data, indices, starts, weight, out):
         out[i] = square
 
 
-@twins
+@alone
 def scatter_squares(data, indices, starts, weight, out):
     """Add, for each place, the sum of squares times the weight of their lines."""
     for i in range(starts.size - 1):
@@ -214,9 +217,11 @@ def scatter_squares(data, indices, starts, weight, out):
 
 
 @twins
-def survey_lines(indices, starts, size, chunks, wrong_out, unsorted_out):
+def survey_lines(
+    first_chunk, last_chunk, indices, starts, size, chunks, wrong_out, unsorted_out
+):
     """Count, for each chunk of lines, indices outside ``[0, size)``, not rising."""
-    for chunk in prange(chunks.size - 1):
+    for chunk in prange(first_chunk, last_chunk):
         wrong, unsorted = 0, 0
         for i in range(chunks[chunk], chunks[chunk + 1]):
             previous = -1
@@ -229,9 +234,9 @@ def survey_lines(indices, starts, size, chunks, wrong_out, unsorted_out):
 
 
 @twins
-def split_lines(indices, starts, bounds, chunks, splits_out):
+def split_lines(first_chunk, last_chunk, indices, starts, bounds, chunks, splits_out):
     """Write how many entries of each sorted line lie before each inner bound."""
-    for chunk in prange(chunks.size - 1):
+    for chunk in prange(first_chunk, last_chunk):
         for i in range(chunks[chunk], chunks[chunk + 1]):
             j = starts[i]
             for part in range(bounds.size - 2):

@@ -50,6 +50,8 @@ def survey_chunk(target, n_classes, ignore_index, class_weight, row_weight, begi
 
 @twins
 def survey_indices(
+    first_chunk,
+    last_chunk,
     target,
     n_classes,
     ignore_index,
@@ -59,7 +61,7 @@ def survey_indices(
     counts_out,
 ):
     """Write (n_chunks, 3) counts: indices wrong, ignored, and what others weigh."""
-    for chunk in prange(counts_out.shape[0]):
+    for chunk in prange(first_chunk, last_chunk):
         begin = chunk * rows_per_chunk
         end = min(begin + rows_per_chunk, target.size)
         wrong, ignored, weight = survey_chunk(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
-from skxent.linear_model._blas import threads_for
+from skxent.linear_model._products import multiply
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["LinearCrossEntropy", "LinearModelLoss", "absolute", "relative"]
@@ -161,7 +161,7 @@ class LinearCrossEntropy(LinearModelLoss):
         """Return the (rows, K) logits that ``coef`` gives for some rows of X."""
         z = np.empty((len(X), self.n_classes), dtype=X.dtype)
         z[:, 0] = 0
-        np.matmul(X, self._weights(coef).T, out=z[:, 1:])
+        multiply(X, self._weights(coef).T, out=z[:, 1:])
         if self.fit_intercept:
             z[:, 1:] += coef[:, -1]
         return z
@@ -171,7 +171,7 @@ class LinearCrossEntropy(LinearModelLoss):
     ) -> None:
         """Add the gradient with respect to ``coef`` of a block of logits."""
         residual = residual[:, 1:]
-        self._weights(gradient)[...] += residual.T @ X
+        self._weights(gradient)[...] += multiply(residual.T, X)
         if self.fit_intercept:
             gradient[:, -1] += residual.sum(axis=0, dtype=np.float64)
 
@@ -209,13 +209,11 @@ class LinearCrossEntropy(LinearModelLoss):
         total = 0.0
         for rows in self._blocks():
             X = self.X[rows].astype(self.dtype, copy=False)
-            with threads_for(len(X) * coef.size):
-                z = self._linear_map(X, cast)
+            z = self._linear_map(X, cast)
             total += self.backend.softmax_loss(
                 z, self.targets.rows(rows), no_losses, z, scale
             )
-            with threads_for(len(X) * coef.size):
-                self._pull_back(X, z, gradient)
+            self._pull_back(X, z, gradient)
         return total, gradient
 
     def curvature_at(

@@ -24,7 +24,7 @@ weight 2 counts as two rows.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,15 @@ class MinibatchState:
         """Whether the whole matrix of curvature is kept."""
         return self.curvature.ndim == 2
 
+    def copied(self) -> "MinibatchState":
+        """Return a copy to learn with, which replaces the matrices it shares."""
+        return replace(
+            self,
+            curvature=self.curvature if self.full else self.curvature.copy(),
+            class_curvature=self.class_curvature.copy(),
+            stepped=self.stepped.copy(),
+        )
+
 
 def start(
     shape: tuple[int, int], *, fit_intercept: bool, total: float = 0.0
@@ -103,8 +112,12 @@ def learn(
     targets: EncodedTargets,
     *,
     C: float,
-) -> None:
-    """Learn from a batch of any size, dense or CSR: change ``state`` and ``coef``."""
+) -> MinibatchState:
+    """Learn from a batch of any size, dense or CSR: change ``coef``, return the state.
+
+    The state that came in stays as it is, for those whom Ctrl-C sends back to it.
+    """
+    state = state.copied()
     pull, mass = pulls(targets), row_masses(targets)
     for rows in _minibatches(state, X):
         state.n_rows += len(rows)
@@ -113,6 +126,7 @@ def learn(
             columns, batch = _gather(state, X[rows])
             part = targets.rows(rows)._replace(denominator=weight)
             _step(state, coef, columns, batch, part, pull[rows], C)
+    return state
 
 
 def _minibatches(state: MinibatchState, X: Any) -> Iterator[NDArray[np.intp]]:
@@ -211,7 +225,10 @@ def _measure(
     """Add the curvature of a minibatch."""
     rows = curvature.sum(axis=1)
     if state.full:
-        state.curvature += state.measured * (batch.T @ (batch * rows[:, np.newaxis]))
+        curvature_of_rows = batch.T @ (batch * rows[:, np.newaxis])
+        curvature_of_rows *= state.measured
+        curvature_of_rows += state.curvature
+        state.curvature = curvature_of_rows
     else:
         state.curvature[columns] += state.measured * ((batch * batch).T @ rows)
     state.class_curvature += state.measured * curvature.sum(axis=0)

@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 
 from skxent._array_api import Home, home_of, on_host
 from skxent.linear_model._checks import check_known_targets
+from skxent.linear_model._guard import guarded
 from skxent.linear_model._homes import as_numpy, read_samples, refuse_on_device
 from skxent.linear_model._minibatch import MinibatchState, learn, start
 from skxent.losses._validation import check_weights_of_samples
@@ -45,6 +46,7 @@ class PartialFitMixin:
     _encode: Any
 
     @available_if(_weighs_batches)  # type: ignore[untyped-decorator]
+    @guarded
     def partial_fit(
         self,
         X: ArrayLike,
@@ -193,7 +195,7 @@ class PartialFitMixin:
             fitted = 0.0 if first else getattr(self, "_fitted_weight", 0.0)
             has_intercept = bool(self.fit_intercept)
             state = start(coef.shape, fit_intercept=has_intercept, total=fitted)
-        learn(state, coef, data, targets, C=self.C)
+        state = learn(state, coef, data, targets, C=self.C)
         self._minibatch = state
         self.n_samples_seen_ = state.n_rows
         intercept = np.zeros(n_outputs, data.dtype)

@@ -19,9 +19,9 @@ import scipy.linalg
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skxent.linear_model._blas import threads_for
 from skxent.linear_model._linear_loss import LinearCrossEntropy, LinearModelLoss
 from skxent.linear_model._probabilities import softmax
+from skxent.linear_model._products import add_gram, cho_factor, multiply
 from skxent.linear_model._row_masses import pulls
 
 __all__ = [
@@ -64,9 +64,7 @@ class _Factor:
         for added in ADDED:
             np.fill_diagonal(matrix, matrix.diagonal() + added)
             try:
-                self.factor = scipy.linalg.cho_factor(
-                    matrix, lower=True, check_finite=False
-                )
+                self.factor = cho_factor(matrix)
             except np.linalg.LinAlgError:
                 continue
             return
@@ -117,18 +115,16 @@ def _data_hessian(
         if len(X) > len(room):
             room = np.empty((len(X), n_rows, q))
         parts = room[: len(X)]
-        with threads_for(0.5 * len(X) * (n_rows * q) ** 2):
-            if n_rows > 1:
-                shares = np.sqrt(weight)[:, np.newaxis] * proba
-                np.multiply(shares[:, :, np.newaxis], X[:, np.newaxis, :], out=parts)
-                flat = parts.reshape(-1, n_rows * q)
-                hessian -= flat.T @ flat
-            # 1 - p is not taken from a product, which would cancel
-            shares = np.sqrt(weight[:, np.newaxis] * proba * (1.0 - proba))
-            own = parts.reshape(-1, q)[: len(X)]
-            for k in range(n_rows):
-                np.multiply(X, shares[:, k, np.newaxis], out=own)
-                diagonal[k] += own.T @ own
+        if n_rows > 1:
+            shares = np.sqrt(weight)[:, np.newaxis] * proba
+            np.multiply(shares[:, :, np.newaxis], X[:, np.newaxis, :], out=parts)
+            add_gram(parts.reshape(-1, n_rows * q), hessian, -1.0)
+        # 1 - p is not taken from a product, which would cancel
+        shares = np.sqrt(weight[:, np.newaxis] * proba * (1.0 - proba))
+        own = parts.reshape(-1, q)[: len(X)]
+        for k in range(n_rows):
+            np.multiply(X, shares[:, k, np.newaxis], out=own)
+            add_gram(own, diagonal[k])
     every = np.arange(n_rows)
     hessian.reshape(n_rows, q, n_rows, q)[every, :, every, :] = diagonal
     return hessian
@@ -174,9 +170,8 @@ class KroneckerCurvature:
             share = weight * np.maximum(trace, LEAST_SHARE)
             total += float(share.sum())
             X *= np.sqrt(share)[:, np.newaxis]
-            with threads_for(0.5 * len(X) * (q**2 + n_rows**2)):
-                classes += np.diag(weighted.sum(axis=0)) - proba.T @ weighted
-                moments += X.T @ X
+            classes += np.diag(weighted.sum(axis=0)) - multiply(proba.T, weighted)
+            add_gram(X, moments)
         moments /= total
         self.ridge = np.full(q, sample.l2)
         self.ridge[sample.X.shape[1] :] = 0.0
@@ -189,8 +184,7 @@ class KroneckerCurvature:
             eigenvalues[group] = middle
             matrix = middle * moments
             matrix[np.diag_indices_from(matrix)] += self.ridge
-            with threads_for(q**3 / 6):
-                self.groups.append((group, _Factor(matrix)))
+            self.groups.append((group, _Factor(matrix)))
         back = sample.metric @ self.basis  # the inverse, transposed
         self.classes = (back * eigenvalues) @ back.T
 

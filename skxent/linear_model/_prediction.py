@@ -9,10 +9,12 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from skxent._array_api import Home, on_host
+from skxent.backends._blas import one_blas_thread
 from skxent.backends._device_arrays import arrays_like
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model import _probabilities
 from skxent.linear_model._homes import as_numpy, check_same_home, read_matrix
+from skxent.linear_model._products import multiply
 
 __all__ = ["PredictionMixin"]
 
@@ -128,13 +130,19 @@ class PredictionMixin:
         if isinstance(data, DeviceMatrix):
             logits = data.logits(self.coef_, self.intercept_)
         else:
-            sparse = scipy.sparse.issparse(self.coef_)
-            coef = self.coef_ if sparse else as_numpy(self.coef_)
-            logits = data @ coef.T
+            with one_blas_thread():
+                logits = self._product(data)
             if scipy.sparse.issparse(logits):  # both were
                 logits = logits.toarray()
             logits = np.asarray(logits + as_numpy(self.intercept_))
         return (logits[:, 0] if logits.shape[1] == 1 else logits), home
+
+    def _product(self, data: Any) -> Any:
+        """Return the logits without the intercepts."""
+        if scipy.sparse.issparse(self.coef_):
+            return data @ self.coef_.T
+        coef = as_numpy(self.coef_)
+        return data @ coef.T if scipy.sparse.issparse(data) else multiply(data, coef.T)
 
     def _two_sided_logits(self, X: Any, method: str) -> tuple[Any, Home]:
         """Return one logit per class, 0 for the first of two."""

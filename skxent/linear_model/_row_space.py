@@ -7,13 +7,15 @@ never made: ``V Q = (L_1^{-T} V^T)^T X_1`` with the rows that the pivots chose.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from skxent.linear_model._blas import threads_for
+from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._products import add_gram
 from skxent.losses._targets import row_weights
 
 __all__ = ["in_row_space"]
@@ -23,6 +25,15 @@ Map = Callable[[Coef], Coef]
 
 # A pivot below so much of the largest is rounding of the products.
 LEAST_PIVOT = 1e-13
+
+
+def _products_of_rows(X: Any) -> NDArray[Any]:
+    """Return ``X X^T``, on the host wherever X is."""
+    if isinstance(X, DeviceMatrix):
+        return X @ X.T
+    products = np.zeros((len(X), len(X)), X.dtype)
+    add_gram(X.T, products)
+    return products
 
 
 def in_row_space(
@@ -37,8 +48,7 @@ def in_row_space(
     if weight.size and not weight.all():  # rows without weight need no feature
         kept = np.flatnonzero(weight)
         X, targets = X[kept], targets.rows(kept)
-    with threads_for(0.5 * X.shape[0] ** 2 * X.shape[1]):
-        products = np.asarray(X @ X.T, dtype=np.float64)
+    products = _products_of_rows(X).astype(np.float64, copy=False)
     largest = float(products.diagonal().max(initial=0.0))
     if not largest > 0:
         return None

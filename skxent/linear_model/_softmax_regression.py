@@ -14,7 +14,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from skxent._array_api import Home, home_of, on_host
 from skxent.backends import EncodedTargets
 from skxent.backends._device_matrix import DeviceMatrix
-from skxent.linear_model._blas import one_blas_thread
 from skxent.linear_model._callbacks import (
     FRAMES_OF_WITH_CALLBACKS,
     CallbackSupportMixin,
@@ -23,6 +22,7 @@ from skxent.linear_model._callbacks import (
 )
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
+from skxent.linear_model._guard import FRAMES_OF_GUARDED, guarded
 from skxent.linear_model._homes import (
     as_numpy,
     check_finite,
@@ -181,6 +181,7 @@ class SoftmaxRegression(
         self.verbose = verbose
 
     @with_callbacks
+    @guarded
     def fit(
         self,
         X: ArrayLike,
@@ -257,7 +258,7 @@ class SoftmaxRegression(
         start = self._starting_point(problem)
         # Numbers that overflow end the search, which is warned about.
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with one_blas_thread(), quiet:
+        with quiet:
             if held is None:
                 result = train(problem, start, settings)
             else:
@@ -315,7 +316,7 @@ class SoftmaxRegression(
                 f"relative suboptimality of {result.history['suboptimality'][-1]:.3g}, "
                 f"above tol**2={self.tol**2:.3g}. {result.status.value}",
                 ConvergenceWarning,
-                stacklevel=3 + FRAMES_OF_WITH_CALLBACKS,
+                stacklevel=3 + FRAMES_OF_GUARDED + FRAMES_OF_WITH_CALLBACKS,
             )
 
     def _check_parameters(self) -> None:

@@ -31,6 +31,7 @@ from skxent.linear_model._cv_scoring import (
     indexed,
     scorer_of,
 )
+from skxent.linear_model._guard import FRAMES_OF_GUARDED, guarded
 from skxent.linear_model._homes import read_samples, refuse_on_device
 from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
@@ -189,6 +190,7 @@ class SoftmaxRegressionCV(
         self.random_state = random_state
         self.verbose = verbose
 
+    @guarded
     def fit(
         self,
         X: ArrayLike,
@@ -322,7 +324,7 @@ class SoftmaxRegressionCV(
                 f"tol={self.tol}. Increase max_iter, standardise the features "
                 "(sklearn.preprocessing.StandardScaler), or try smaller Cs.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=3 + FRAMES_OF_GUARDED,
             )
 
     def score(

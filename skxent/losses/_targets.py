@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import NO_INDEX, EncodedTargets, backend_for
+from skxent.backends._blas import one_blas_thread
 from skxent.losses import _validation as check
 
 __all__ = [
@@ -137,7 +138,8 @@ def mass_and_weight(
     if target.ndim > 1:
         # planes are copied, so that both layouts add up in the same order
         rows = np.moveaxis(target, 1, -1).reshape(-1, len(on_value))
-        mass = np.ascontiguousarray(rows) @ on_value
+        with one_blas_thread():
+            mass = np.ascontiguousarray(rows) @ on_value
     elif row_weight.size:
         mass = np.zeros(len(target))
         kept = row_weight != 0

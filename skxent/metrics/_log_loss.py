@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_consistent_length
 
+from skxent.backends._blas import one_blas_thread
 from skxent.metrics._blocks import (
     class_totals,
     eps_of,
@@ -130,7 +131,8 @@ def _total_null_loss(prediction: Prediction) -> float:
         counts = class_totals(target, n_classes, sample_weight)
     else:
         weight = np.ones(len(target)) if sample_weight is None else sample_weight
-        counts = weight @ target
+        with one_blas_thread():
+            counts = weight @ target
     return _null_loss(counts, total_weight(prediction))
 
 

@@ -1,7 +1,5 @@
 """The backend of host memory: which arrays it takes and which twin it runs."""
 
-import os
-
 import numpy as np
 import pytest
 from numba import cuda
@@ -50,31 +48,3 @@ def test_read_only_and_strided_arrays_compile_nothing_new():
         array.flags.writeable = False
         assert cross_entropy(array, target) == expected
     assert list(_cpu.short_rows_loss.sequential.signatures) == signatures
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_gives_the_same_bits():
-    logits = np.random.default_rng(0).normal(size=(4000, 10))
-    target = np.zeros(4000, dtype=np.int64)
-    expected = cross_entropy(logits, target)  # the parent's threads are running now
-    pid = os.fork()
-    if pid == 0:  # the child leaves without pytest
-        os._exit(0 if cross_entropy(logits, target) == expected else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def test_small_and_busy_calls_stay_on_their_thread(monkeypatch):
-    calls = []
-    kernel = type(_cpu.short_rows_loss)(
-        parallel=lambda: calls.append("parallel"),
-        sequential=lambda: calls.append("sequential"),
-    )
-    large = _numpy.PARALLEL_MIN_SIZE
-    _numpy._launch(kernel, large)
-    _numpy._launch(kernel, large - 1)
-    with _numpy._parallel_section:
-        _numpy._launch(kernel, large)
-    monkeypatch.setattr(_numpy, "_forked", True)
-    _numpy._launch(kernel, large)
-    assert calls == ["parallel", "sequential", "sequential", "sequential"]

@@ -25,7 +25,7 @@ def is_blas(pool):
 @pytest.fixture
 def two_threads(monkeypatch):
     """Let BLAS have two threads wherever the tests run."""
-    monkeypatch.setattr(_team, "_threads_of_blas", lambda: 2)
+    monkeypatch.setattr(_team, "_threads_to_use", lambda: 2)
 
 
 def thread_and_settings(task):
@@ -101,7 +101,7 @@ def test_same_bits_for_any_number_of_threads(form, dtype, monkeypatch):
         target = cases.make_probabilities(rng, (n, n_classes)).astype(dtype)
     results = []
     for n_threads in (1, 2, 3):
-        monkeypatch.setattr(_team, "_threads_of_blas", lambda n=n_threads: n)
+        monkeypatch.setattr(_team, "_threads_to_use", lambda n=n_threads: n)
         with threadpool_limits(1, user_api="blas"):
             value, slopes = linear_cross_entropy_value_and_grad(
                 X, W, target, linear_bias=b, label_smoothing=0.1

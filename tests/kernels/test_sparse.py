@@ -109,12 +109,12 @@ def test_nothing_is_copied():
 def test_threads_change_no_bit(n_columns, monkeypatch):
     monkeypatch.setattr(backend, "ENTRIES_PER_PART", 1)
     monkeypatch.setattr(backend, "CHUNK_ENTRIES", 64)
-    monkeypatch.setattr("skxent.backends._numpy.PARALLEL_MIN_SIZE", 1)
-    monkeypatch.setattr(backend.numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr("skxent.backends._threads.PARALLEL_MIN_SIZE", 1)
+    monkeypatch.setattr(backend, "threads_to_use", lambda: 3)
     X = sample(density=0.3)
     assert len(share_out(compressed(X)).bounds) == 4
     results = [products(X, n_columns, np.float64)]
-    monkeypatch.setattr(backend.numba, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(backend, "threads_to_use", lambda: 1)
     assert len(share_out(compressed(X)).bounds) == 2
     results.append(products(X, n_columns, np.float64))
     for first, second in zip(*results, strict=True):

@@ -19,7 +19,7 @@ def test_counts_are_those_of_numpy(n, twin, weighted):
     row_weight = rng.uniform(0, 2, n) if weighted else NONE
     counts = np.empty((-(-n // 400), _survey.N_COUNTS))
     survey = getattr(_survey.survey_indices, twin)
-    survey(target, 10, 5, class_weight, row_weight, 400, counts)
+    survey(0, len(counts), target, 10, 5, class_weight, row_weight, 400, counts)
     wrong = ((target < 0) | (target >= 10)) & (target != 5)
     inside = ~wrong & (target != 5)
     assert counts[:, 0].sum() == wrong.sum()
@@ -37,6 +37,6 @@ def test_row_of_weight_0_weighs_nothing_whatever_its_class_weighs():
     counts = np.empty((1, _survey.N_COUNTS))
     weights, rows = np.array([1.0, np.inf]), np.array([2.0, 0.0])
     _survey.survey_indices.sequential(
-        np.array([0, 1]), 2, -100, weights, rows, 10, counts
+        0, 1, np.array([0, 1]), 2, -100, weights, rows, 10, counts
     )
     assert counts.tolist() == [[0, 0, 2]]

@@ -1,0 +1,112 @@
+"""Products and factors of large matrices, shared out to threads with one BLAS each.
+
+The parts depend on the shapes alone, so the bits do not depend on the number of
+threads, as those of a BLAS with several threads do. And Ctrl-C waits for one part
+only. What is small is done at once.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from skxent.backends._team import LEAST_WORK, team
+
+__all__ = ["add_gram", "cho_factor", "multiply"]
+
+Matrix = NDArray[np.float64]
+
+# Multiplications that are worth starting threads for: 5 ms of one.
+WORTH_THREADS = 8 * LEAST_WORK
+# Multiplications of a part, 30 to 70 ms; parts at least; their least lines.
+PART_WORK = 1 << 31
+N_PARTS = 8
+LEAST_LINES = 64
+# Columns of the factor that are made together.
+PANEL = 256
+
+
+def _parts(n_lines: int, work: float) -> list[slice]:
+    """Return the parts of the lines of a result that takes so many multiplications."""
+    n_parts = max(N_PARTS, int(work // PART_WORK))
+    step = max(LEAST_LINES, -(-n_lines // n_parts))
+    return [slice(i, min(i + step, n_lines)) for i in range(0, n_lines, step)]
+
+
+def multiply(
+    left: NDArray[Any], right: NDArray[Any], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Return ``left @ right``."""
+    work = float(left.shape[0]) * left.shape[1] * right.shape[1]
+    if work < WORTH_THREADS:
+        return np.matmul(left, right, out=out)
+    if out is None:
+        out = np.empty((left.shape[0], right.shape[1]), left.dtype)
+    by_rows = left.shape[0] >= right.shape[1]
+
+    def part(lines: slice) -> None:
+        if by_rows:
+            np.matmul(left[lines], right, out=out[lines])
+        else:
+            np.matmul(left, right[:, lines], out=out[:, lines])
+
+    with team(LEAST_WORK) as run:
+        run(part, _parts(max(out.shape), work))
+    return out
+
+
+def add_gram(X: NDArray[Any], out: NDArray[Any], sign: float = 1.0) -> None:
+    """Add ``sign * X.T @ X`` to the symmetric ``out``."""
+    n, q = X.shape
+    work = 0.5 * n * q * q
+    if work < WORTH_THREADS:
+        out += sign * (X.T @ X)
+        return
+
+    def part(lines: slice) -> None:
+        product = X[:, lines].T @ X[:, : lines.stop]
+        out[lines, : lines.stop] += sign * product
+        out[: lines.start, lines] = out[lines, : lines.start].T
+
+    with team(LEAST_WORK) as run:
+        run(part, _parts(q, work))
+
+
+def cho_factor(matrix: Matrix) -> tuple[Matrix, bool]:
+    """Return what :func:`scipy.linalg.cho_factor` returns: a factor, whether lower.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the matrix is not positive definite.
+    """
+    n = len(matrix)
+    if n**3 / 6 < WORTH_THREADS:
+        small: tuple[Matrix, bool]
+        small = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
+        return small
+    factor = np.array(matrix, order="C")
+    with team(LEAST_WORK) as run:
+        for begin in range(0, n, PANEL):
+            end = min(begin + PANEL, n)
+            corner = factor[begin:end, begin:end]
+            corner[...] = scipy.linalg.cholesky(corner, lower=True, check_finite=False)
+            parts = _parts(n - end, 0.5 * PANEL * (n - end) ** 2)
+            below = factor[end:, begin:end]
+            run(functools.partial(_solve_lines, corner, below), parts)
+            run(functools.partial(_subtract_gram, below, factor[end:, end:]), parts)
+    return factor.T, False  # in the order of Fortran, as LAPACK takes it
+
+
+def _solve_lines(corner: Matrix, lines_out: Matrix, part: slice) -> None:
+    """Divide some lines by the factor of the corner above them."""
+    lines_out[part] = scipy.linalg.solve_triangular(
+        corner, lines_out[part].T, lower=True, check_finite=False
+    ).T
+
+
+def _subtract_gram(lines: Matrix, rest_out: Matrix, part: slice) -> None:
+    """Take the products of the lines from some of the rows below."""
+    rest_out[part, : part.stop] -= lines[part] @ lines[: part.stop].T

@@ -1,0 +1,54 @@
+"""Every public function from many threads at once: the same bits as alone."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.trust.children import run_child
+
+N_THREADS = 8
+
+
+def blas_threads():
+    from threadpoolctl import threadpool_info
+
+    pools = threadpool_info()
+    return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+
+
+def at_once():
+    """Call all from threads of Python, two for each, of joblib and of Dask."""
+    import dask
+    import joblib
+
+    from tests.trust.calls import agree, calls
+
+    functions = calls()
+    names = list(functions)
+    expected = {name: functions[name]() for name in names}
+    before = blas_threads()
+    start = threading.Barrier(N_THREADS)
+
+    def call_one(name):
+        assert agree(functions[name](), expected[name]), name
+
+    def call_some(k):
+        start.wait()
+        return [call_one(name) for name in names[k % 4 :: 4]]
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        list(pool.map(call_some, range(N_THREADS)))
+    assert blas_threads() == before
+
+    tasks = [joblib.delayed(call_one)(name) for name in names]
+    joblib.Parallel(n_jobs=4, backend="threading")(tasks)
+    tasks = [dask.delayed(call_one)(name) for name in names]
+    dask.compute(*tasks, scheduler="threads", num_workers=4)
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_threads_change_no_bit(layer):
+    # tbb is not found by numba where pip puts it: see docs/guide/reproducibility.rst
+    run_child("test_threads.at_once", NUMBA_THREADING_LAYER=layer)
