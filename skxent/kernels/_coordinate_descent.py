@@ -1,14 +1,12 @@
 """Cyclic coordinate descent on quadratic models of a loss with an elastic net.
 
 A model is ``<g, d> + d^T H d / 2`` beside the penalty ``l1 |w| + l2 / 2 w^2`` of the
-weights ``w = w_0 + d``. The two kernels differ in how they hold ``H``. Each returns by
-how much it has lowered model and penalty.
+weights ``w = w_0 + d``. The two kernels differ in how they hold ``H``. Each notes by
+how much it has lowered model and penalty (``_sweeps.py``).
 
 Conventions
 -----------
-n rows, q features, R classes. Numbers are float64 unless said otherwise. A sweep goes
-through all coordinates; then only those that are not 0 are swept until that gains less
-than ``precision`` of all that was gained; then all again, until even that gains less.
+n rows, q features, R classes. Numbers are float64 unless said otherwise.
 
 J. Friedman, T. Hastie, R. Tibshirani, "Regularization Paths for Generalized Linear
 Models via Coordinate Descent", Journal of Statistical Software 33, 2010.
@@ -29,6 +27,7 @@ from skxent.kernels._simd import (
     total,
     widened,
 )
+from skxent.kernels._sweeps import Sweeps, keep, sweep_on, sweeps_of
 
 # Stands for a ridge of 0 where it is divided by.
 LEAST_L2 = 1e-200
@@ -49,13 +48,6 @@ def descend(w, slope, curvature, l1, l2, low, high):
     new = min(max(new, low), high) + 0.0 * (slope + steep)
     d = new - w
     return new, -d * (slope + 0.5 * steep * d) - l1 * (abs(new) - abs(w))
-
-
-@inner
-def sweep_on(everywhere, gain, gained_in_all, precision):
-    """Return whether to sweep again, and whether everywhere; nan gains are enough."""
-    enough = not gain > precision * gained_in_all
-    return not (enough and everywhere), enough
 
 
 @inner
@@ -232,6 +224,8 @@ def descend_rows(
     l2,
     precision,
     max_sweeps,
+    state,
+    most_work,
 ):
     """Descend where ``H = sum_i h_i (diag p_i - p_i p_i^T) (x) x_i x_i^T``.
 
@@ -242,16 +236,24 @@ def descend_rows(
     ``h_i p_ik``, (R, n) as ``proba`` and ``moved``, by how much the logits have moved,
     which starts at 0 as does ``mean``, the mean of ``moved`` under ``proba``. The next
     three (n,) are scratch.
+
+    ``state`` is that of :func:`sweeps_of`. Return whether all is done: after
+    ``most_work`` numbers the caller is to call again, with all that was written.
     """
     n = mean.size
     x, rows = pointer(data), pointer(indices)
     f, h, u = pointer(force), pointer(stiffness), pointer(step)
     t = pointer(mean)
-    gained_in_all = 0.0
-    everywhere = True
-    for _ in range(max_sweeps):
-        gain = 0.0
-        for k in range(classes.size - 1):
+    sweeps = sweeps_of(state)
+    everywhere, gain = sweeps.everywhere, sweeps.gain
+    gained_in_all = sweeps.gained_in_all
+    work = 0
+    for sweep in range(sweeps.done, max_sweeps):
+        for k in range(sweeps.place if sweep == sweeps.done else 0, classes.size - 1):
+            if work > most_work:
+                keep(state, Sweeps(sweep, k, everywhere, gain, gained_in_all))
+                return False
+            work += 4 * n
             p = advance(pointer(proba), k * n)
             z = advance(pointer(moved), k * n)
             enter_class(n, advance(pointer(share), k * n), p, z, t, f, h, u)
@@ -264,6 +266,7 @@ def descend_rows(
                 if w == 0.0 and not everywhere:
                     continue
                 begin, end = starts[features[c]], starts[features[c] + 1]
+                work += end - begin if not is_dense else n
                 g = slope[c] + l2 * w
                 if is_dense:
                     g += pull_dense(advance(x, begin), n, f)
@@ -282,9 +285,11 @@ def descend_rows(
             leave_class(n, p, z, t, u)
         gained_in_all += gain
         again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
+        gain = 0.0
         if not again:
             break
-    return gained_in_all
+    keep(state, Sweeps(max_sweeps, 0, everywhere, gain, gained_in_all))
+    return True
 
 
 @inner
@@ -365,21 +370,29 @@ def descend_moments(
     l2,
     precision,
     max_sweeps,
+    state,
+    most_work,
 ):
     """Descend where ``H = A (x) B + U V^T``.
 
     ``classes`` is A (R, R), whose rows sum to 0 unless R is 1, ``moments`` B (q, q),
     ``low_rank`` U and ``answers`` V (q, R, m), ``slope`` and ``weights`` (q, R). The
     last ``n_free`` features carry no penalty. ``moved`` (R, q) and ``shares`` (m,) are
-    ``d^T B`` and ``V^T d``, which start at 0.
+    ``d^T B`` and ``V^T d``, which start at 0. The last two, and what is returned, are
+    as for ``descend_rows``.
     """
     q, n = weights.shape
     m = low_rank.shape[2]
-    gained_in_all = 0.0
-    everywhere = True
-    for _ in range(max_sweeps):
-        gain = 0.0
-        for j in range(q):
+    sweeps = sweeps_of(state)
+    everywhere, gain = sweeps.everywhere, sweeps.gain
+    gained_in_all = sweeps.gained_in_all
+    work = 0
+    for sweep in range(sweeps.done, max_sweeps):
+        for j in range(sweeps.place if sweep == sweeps.done else 0, q):
+            if work > most_work:
+                keep(state, Sweeps(sweep, j, everywhere, gain, gained_in_all))
+                return False
+            work += n * (n + m)
             free = j >= q - n_free
             a, b = (0.0, 0.0) if free else (l1, l2)
             touched = False
@@ -401,6 +414,7 @@ def descend_moments(
                     weights[j, k] = new
                     gain += gained
                     touched = True
+                    work += q
                     for i in range(q):
                         moved[k, i] += d * moments[j, i]
                     for r in range(m):
@@ -409,6 +423,8 @@ def descend_moments(
                 gain += shift_feature(weights, j, l1, l2, places)
         gained_in_all += gain
         again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
+        gain = 0.0
         if not again:
             break
-    return gained_in_all
+    keep(state, Sweeps(max_sweeps, 0, everywhere, gain, gained_in_all))
+    return True

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets
 from skxent.linear_model._linear_loss import LinearCrossEntropy, relative
-from skxent.linear_model._penalty import ElasticNet, scratch
+from skxent.linear_model._penalty import ElasticNet, descend, scratch
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
@@ -193,7 +193,8 @@ class _Model:
         from skxent.kernels import _coordinate_descent as kernels
 
         new = point.copy()
-        gain = kernels.descend_moments(
+        gain = descend(
+            kernels.descend_moments,
             gradient,
             self.classes,
             self.moments,

@@ -24,7 +24,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
-from skxent.linear_model._penalty import ElasticNet
+from skxent.linear_model._penalty import ElasticNet, descend
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
@@ -185,7 +185,8 @@ class _WorkingSet:
         weights = start.copy()
         intercept = point.intercept.copy()
         moved, mean = np.zeros_like(proba), np.zeros(proba.shape[1])
-        gain = kernels.descend_rows(
+        gain = descend(
+            kernels.descend_rows,
             *self.entries,
             self.features,
             self.classes,

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ElasticNet", "scratch"]
+from skxent.backends._threads import LAUNCH_SIZE
+
+__all__ = ["ElasticNet", "descend", "scratch"]
 
 Matrix = NDArray[np.float64]
 
@@ -41,6 +43,14 @@ class ElasticNet(NamedTuple):
         if weights.shape[1] == 1:
             return 0.0
         return float(kernels.shift_features(weights, *self, scratch(weights)))
+
+
+def descend(kernel: Any, *args: Any) -> float:
+    """Let a kernel of coordinate descent do all its sweeps; return what they gain."""
+    state = np.array([0.0, 0.0, 1.0, 0.0, 0.0])  # at the first place, everywhere
+    while not kernel(*args, state, LAUNCH_SIZE):
+        pass  # Python looks for Ctrl-C
+    return float(state[-1])
 
 
 def scratch(weights: Matrix) -> Any:

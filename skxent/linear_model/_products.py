@@ -6,6 +6,9 @@ only. What is small is done at once.
 """
 
 import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from skxent.backends._team import LEAST_WORK, team
 
-__all__ = ["add_gram", "cho_factor", "multiply"]
+__all__ = ["add_gram", "beside", "cho_factor", "multiply"]
 
 Matrix = NDArray[np.float64]
 
@@ -72,6 +75,23 @@ def add_gram(X: NDArray[Any], out: NDArray[Any], sign: float = 1.0) -> None:
 
     with team(LEAST_WORK) as run:
         run(part, _parts(q, work))
+
+
+def beside(function: Callable[[], Any]) -> Any:
+    """Return what a long function of LAPACK returns, which runs in another thread.
+
+    So Ctrl-C gets through to the caller. The function then ends by itself, for nobody.
+    """
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result()
 
 
 def cho_factor(matrix: Matrix) -> tuple[Matrix, bool]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._products import add_gram
+from skxent.linear_model._products import add_gram, beside
 from skxent.losses._targets import row_weights
 
 __all__ = ["in_row_space"]
@@ -53,7 +53,9 @@ def in_row_space(
     if not largest > 0:
         return None
     least = LEAST_PIVOT * largest
-    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
+    factor, pivots, rank, _ = beside(
+        lambda: scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
+    )
     chosen = pivots[:rank] - 1
     L = np.tril(factor)[:, :rank]  # rows in the order of the pivots
     features = np.empty((len(X), rank), dtype=X.dtype)

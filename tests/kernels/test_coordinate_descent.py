@@ -10,6 +10,8 @@ import scipy.optimize
 import scipy.sparse
 
 from skxent.kernels import _coordinate_descent as kernels
+from skxent.linear_model import _penalty
+from skxent.linear_model._penalty import descend
 
 Q, R, N = 6, 3, 40
 PRECISION, SWEEPS = 1e-12, 10**5
@@ -81,7 +83,8 @@ def descend_rows(model, form, l1, l2, precision=PRECISION, sweeps=SWEEPS, limit=
     weights = start.T.ravel().copy()
     limits = np.full(Q * R, limit)
     moved, mean = np.zeros((R, N)), np.zeros(N)
-    gain = kernels.descend_rows(
+    gain = descend(
+        kernels.descend_rows,
         *entries, features, classes, slope, curvature, weights.copy(), limits, weights,
         np.empty(0), np.empty(0), share, proba, moved, mean, *np.empty((3, N)), l1, l2,
         precision, sweeps,
@@ -103,6 +106,14 @@ def test_rows_reach_the_minimum_of_their_model(model, form, l1, l2):
     assert gain == pytest.approx(expected, rel=1e-9)
     np.testing.assert_allclose(moved, (X @ (weights - start)).T, atol=1e-12)
     np.testing.assert_allclose(mean, (moved * proba).sum(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["sparse", "dense"])
+def test_leaving_often_changes_no_bit(model, form, monkeypatch):
+    whole = descend_rows(model, form, 1.0, 0.1)
+    monkeypatch.setattr(_penalty, "LAUNCH_SIZE", 1)
+    for got, expected in zip(descend_rows(model, form, 1.0, 0.1), whole, strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("form", ["sparse", "dense"])
@@ -167,7 +178,8 @@ def test_moments_reach_the_minimum_of_their_model(n_classes, l1, l2, rank):
         gradient -= gradient.mean(axis=1, keepdims=True)
     start = rng.normal(size=(Q, n_classes))
     weights = start.copy()
-    gain = kernels.descend_moments(
+    gain = descend(
+        kernels.descend_moments,
         gradient, classes, moments, low_rank, low_rank, weights,
         np.zeros((n_classes, Q)), np.zeros(rank), np.empty(2 * n_classes + 1), 0, l1,
         l2, PRECISION, SWEEPS,
@@ -182,7 +194,8 @@ def test_free_features_carry_no_penalty():
     X = rng.normal(size=(N, Q))
     moments, gradient = X.T @ X, rng.normal(size=(Q, 1))
     weights = np.ones((Q, 1))
-    kernels.descend_moments(
+    descend(
+        kernels.descend_moments,
         gradient, np.eye(1), moments, np.empty((Q, 1, 0)), np.empty((Q, 1, 0)),
         weights, np.zeros((1, Q)), np.empty(0), np.empty(3), 2, 1e3, 1.0, PRECISION,
         SWEEPS,
