@@ -25,6 +25,7 @@ from skxent.linear_model._callbacks import (
 from skxent.linear_model._checks import balanced_weights, check_number, check_targets
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
 from skxent.linear_model._partial_fit import PartialFitMixin
+from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import FLOATS, SPARSE, PredictionMixin
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
@@ -44,6 +45,7 @@ class SoftmaxRegression(
     PartialFitMixin,
     SparseCoefMixin,
     PredictionMixin,
+    VersionedMixin,
     ClassifierMixin,
     BaseEstimator,
 ):

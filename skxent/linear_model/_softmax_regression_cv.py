@@ -31,6 +31,7 @@ from skxent.linear_model._cv_scoring import (
     indexed,
     scorer_of,
 )
+from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import FLOATS, PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.losses._validation import check_weights_of_samples
@@ -39,7 +40,7 @@ __all__ = ["SoftmaxRegressionCV"]
 
 
 class SoftmaxRegressionCV(
-    SparseCoefMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+    SparseCoefMixin, PredictionMixin, VersionedMixin, ClassifierMixin, BaseEstimator
 ):
     """Softmax regression with the strength of the penalty chosen by cross-validation.
 
