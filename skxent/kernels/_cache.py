@@ -34,7 +34,7 @@ from numba.misc.appdirs import AppDirs
 from skxent.kernels._log import LOGGER
 from skxent.kernels._sources import DIGEST, sources_digest
 
-__all__ = ["KernelCache", "NullCache", "files", "folders"]
+__all__ = ["KernelCache", "NullCache", "clear", "files", "folders"]
 
 ENDING = ".skxent"
 IN_TREE = Path(__file__).parent / "__pycache__"
@@ -61,6 +61,20 @@ def files() -> Iterator[Path]:
     """Yield the files of this package in these folders, and no others."""
     for folder in folders():
         yield from folder.glob(f"*{ENDING}")
+
+
+def clear() -> list[Path]:
+    """Remove the files of this package, and of no other; return which they were."""
+    removed = list(files())
+    for path in removed:
+        path.unlink(missing_ok=True)
+    for folder in folders():
+        if folder != IN_TREE:
+            with contextlib.suppress(
+                OSError
+            ):  # it holds something else, or is not there
+                folder.rmdir()
+    return removed
 
 
 class KernelCache(_Cache):

@@ -35,7 +35,7 @@ from numba.extending import overload, register_jitable
 
 from skxent.kernels._sources import DIGEST
 
-__all__ = ["Twins", "alone", "by_dtype", "inlined", "inner", "rule", "twins"]
+__all__ = ["KERNELS", "Twins", "alone", "by_dtype", "inlined", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -103,15 +103,21 @@ def _keep(kernel: Any) -> None:
             kernel.enable_caching()
 
 
+KERNELS: dict[str, Twins | Any] = {}  # that Python calls, by name
+
+
 def twins(function: Callable[..., Any]) -> Twins:
     """Decorate a kernel whose outer loop is a ``prange`` over chunks."""
     name = function.__name__
-    return Twins(
+    pair = Twins(
         parallel=_compile(function, f"{name}_parallel", parallel=True),
         sequential=_compile(function, f"{name}_sequential"),
     )
+    KERNELS[name] = pair
+    return pair
 
 
 def alone(function: Callable[..., Any]) -> Any:
     """Decorate a kernel that has nothing to share out."""
-    return _compile(function, function.__name__)
+    KERNELS[function.__name__] = kernel = _compile(function, function.__name__)
+    return kernel

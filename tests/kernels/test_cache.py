@@ -215,6 +215,17 @@ def test_umask_of_everything(folder, lines):
         os.umask(before)
 
 
+def test_clear_removes_ours_and_nothing_else(folder):
+    compiled()
+    theirs = folder / "theirs.nbc"
+    theirs.touch()
+    assert len(_cache.clear()) == 1
+    assert list(folder.iterdir()) == [theirs]
+    theirs.unlink()
+    assert _cache.clear() == []
+    assert not folder.exists()
+
+
 def test_settings_that_change_the_code_are_told_apart(folder, monkeypatch):
     compiled()
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
