@@ -40,8 +40,8 @@ __all__ = ["KERNELS", "Twins", "alone", "by_dtype", "inlined", "inner", "rule", 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
-rule = register_jitable(**_OPTIONS)
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+rule = register_jitable(**_NO_WRAPPERS, **_OPTIONS)
 inner = numba.njit(**_NO_WRAPPERS, **_OPTIONS)
 inlined = numba.njit(inline="always", **_OPTIONS)
 
