@@ -13,7 +13,7 @@ import pytest
 import skxent
 import skxent.kernels
 from skxent._warm_cache import CALLS
-from skxent.kernels._jit import KERNELS
+from skxent.kernels._jit import KERNELS, Twins
 
 
 def run(*arguments, cwd):
@@ -142,4 +142,8 @@ def test_warm_cache_leaves_no_kernel_out():
         if not module.name.startswith("skxent.kernels._cuda"):
             importlib.import_module(module.name)
     named = {name for call in CALLS for name in call.kernels.split()}
-    assert named == set(KERNELS)
+    modules = {
+        name: (kernel.sequential if isinstance(kernel, Twins) else kernel).__module__
+        for name, kernel in KERNELS.items()
+    }  # other tests make kernels of their own
+    assert named == {n for n, module in modules.items() if module.startswith("skxent.")}
