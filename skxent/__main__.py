@@ -1,6 +1,7 @@
 """The command line: ``python -m skxent``, with the name of a command."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -23,7 +24,21 @@ def main() -> None:
     commands.add_parser(
         "show-versions", help="print what a report of a problem should say"
     )
+    commands.add_parser(
+        "warm-cache", help="compile ahead what is commonly called, for minutes"
+    )
+    commands.add_parser("clear-cache", help="remove what was compiled, and only that")
     arguments = parser.parse_args()
+    if arguments.command == "warm-cache":
+        from skxent._warm_cache import warm_cache
+
+        sys.exit(warm_cache())
+    if arguments.command == "clear-cache":
+        from skxent.kernels._cache import clear, folders
+
+        removed = clear()
+        print(f"Removed {len(removed)} files from {', '.join(map(str, folders()))}.")
+        return
     if arguments.command == "show-versions":
         from skxent._versions import lines
 

@@ -46,6 +46,17 @@ assert not optional & loaded, optional & loaded
     run(code, tmp_path)
 
 
+def test_rooms_bring_no_kernel(tmp_path):
+    # decorating them takes 0.1 s, which the first call that needs one has to spare
+    code = """
+import sys
+import skxent.losses, skxent.metrics, skxent.linear_model
+kernels = [name for name in sys.modules if name.startswith("skxent.kernels.")]
+assert kernels == [], kernels
+"""
+    run(code, tmp_path)
+
+
 def test_torch_room_without_torch_names_the_remedy(tmp_path):
     code = """
 import sys

@@ -1,5 +1,8 @@
 """The command line, run as a user runs it."""
 
+import importlib
+import os
+import pkgutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,6 +11,9 @@ import numba
 import pytest
 
 import skxent
+import skxent.kernels
+from skxent._warm_cache import CALLS
+from skxent.kernels._jit import KERNELS, Twins
 
 
 def run(*arguments, cwd):
@@ -56,3 +62,88 @@ def test_versions_name_what_is_there_and_what_is_not(tmp_path):
     assert versions["numba"] == numba.__version__
     assert (versions["cupy"] == "not installed") == (find_spec("cupy") is None)
     assert "cuda" in versions
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Return a folder of caches, which others use too, and what warming it printed."""
+    folder = tmp_path_factory.mktemp("caches")
+    theirs = folder / "kernels_0123", folder / "skxent"
+    for each in theirs:
+        each.mkdir()
+        (each / "theirs.py311.1.nbc").write_bytes(b"theirs")
+    # all calls would take minutes
+    code = """
+from skxent._warm_cache import CALLS, warm_cache
+(call,) = [call for call in CALLS if call.what == "binary_cross_entropy"]
+raise SystemExit(warm_cache([call._replace(dtypes=[call.dtypes[0]])]))
+"""
+    return folder, run_code(code, folder)
+
+
+def run_code(code, cache):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_warm_cache_compiles_and_says_so(cache):
+    folder, result = cache
+    assert result.returncode == 0, result.stderr
+    first, call, last = result.stdout.splitlines()
+    assert first.startswith("Compiling for 1 kinds of calls")
+    assert call.startswith("  1/1 ")
+    assert call.endswith(" s  binary_cross_entropy, float64")
+    assert last.startswith(f"Kept in {folder / 'skxent'}: 2 files")
+    code = """
+import numpy as np
+from skxent.kernels._sigmoid import bernoulli_losses
+from skxent.losses import binary_cross_entropy
+binary_cross_entropy(np.full(9, 0.5), np.full(9, 0.5))
+print(bernoulli_losses.sequential.stats.cache_misses.total())
+"""
+    assert run_code(code, folder).stdout == "0\n"
+
+
+def test_clear_cache_removes_ours_and_nothing_else(cache, monkeypatch):
+    folder, _ = cache
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+    result = run("clear-cache", cwd=folder)
+    assert result.stdout == f"Removed 2 files from {folder / 'skxent'}.\n"
+    left = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert [path.read_bytes() for path in left] == [b"theirs"] * 2
+
+
+def test_warm_cache_that_does_not_do_its_work_fails(tmp_path):
+    (tmp_path / "file").touch()
+    code = """
+import numpy as np
+from skxent._warm_cache import Call, _make, warm_cache
+try:
+    _make(Call("nothing", "long_rows_loss", np.dtype), np.float64)
+except RuntimeError as error:
+    assert "nothing for float64 did not call long_rows_loss" in str(error)
+else:
+    raise SystemExit("passed")
+raise SystemExit(warm_cache([Call("nothing", "", np.dtype, (np.float64,))]))
+"""
+    result = run_code(code, tmp_path / "file")
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("Could not be kept in")
+
+
+def test_warm_cache_leaves_no_kernel_out():
+    for module in pkgutil.iter_modules(skxent.kernels.__path__, "skxent.kernels."):
+        if not module.name.startswith("skxent.kernels._cuda"):
+            importlib.import_module(module.name)
+    named = {name for call in CALLS for name in call.kernels.split()}
+    modules = {
+        name: (kernel.sequential if isinstance(kernel, Twins) else kernel).__module__
+        for name, kernel in KERNELS.items()
+    }  # other tests make kernels of their own
+    assert named == {n for n, module in modules.items() if module.startswith("skxent.")}

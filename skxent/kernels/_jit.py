@@ -24,23 +24,24 @@ the twins would differ in the last bits; ``contract`` would leave open which pro
 fused where two could be. Products that shall be are written ``fma`` or ``muladd``.
 """
 
-import hashlib
+import contextlib
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba.extending import overload, register_jitable
 
-__all__ = ["Twins", "alone", "by_dtype", "inlined", "inner", "rule", "twins"]
+from skxent.kernels._sources import DIGEST
+
+__all__ = ["KERNELS", "Twins", "alone", "by_dtype", "inlined", "inner", "rule", "twins"]
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
-rule = register_jitable(**_OPTIONS)
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+rule = register_jitable(**_NO_WRAPPERS, **_OPTIONS)
 inner = numba.njit(**_NO_WRAPPERS, **_OPTIONS)
 inlined = numba.njit(inline="always", **_OPTIONS)
 
@@ -71,22 +72,6 @@ def by_dtype(
     return either
 
 
-def _sources_digest() -> str:
-    """Hash of the sources of the CPU kernels.
-
-    Numba looks for changes only in the file that defines the cached function, so an
-    edited rule in another file would be answered from a stale cache.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if not path.name.startswith("_cuda"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_DIGEST = _sources_digest()
-
-
 class Twins(NamedTuple):
     """One kernel, compiled for all threads and for the calling thread alone."""
 
@@ -95,26 +80,44 @@ class Twins(NamedTuple):
 
 
 def _compile(function: Any, name: str, **options: Any) -> Any:
-    """Compile a renamed copy: the cache tells kernels apart by qualified name only."""
+    """Compile a renamed copy, which is kept on disk."""
     copy = types.FunctionType(function.__code__, function.__globals__, name)
-    copy.__qualname__ = f"{name}_{_DIGEST}"
+    copy.__qualname__ = f"{name}_{DIGEST}"  # what numba's own cache tells kernels by
     copy.__module__ = function.__module__
     copy.__doc__ = function.__doc__
+    kernel = numba.njit(**_OPTIONS, **options)(copy)
+    _keep(kernel)
+    return kernel
+
+
+def _keep(kernel: Any) -> None:
+    """Give a kernel the cache of this package, numba's if numba is not as known."""
     try:
-        return numba.njit(cache=True, **_OPTIONS, **options)(copy)
-    except RuntimeError:  # no folder that the cache could be written to
-        return numba.njit(**_OPTIONS, **options)(copy)
+        from skxent.kernels._cache import KernelCache, NullCache
+
+        if not isinstance(kernel._cache, NullCache):
+            raise TypeError("a dispatcher without a cache has another attribute for it")
+        kernel._cache = KernelCache(kernel.py_func)
+    except (ImportError, AttributeError, TypeError):
+        with contextlib.suppress(RuntimeError):  # no folder that can be written to
+            kernel.enable_caching()
+
+
+KERNELS: dict[str, Twins | Any] = {}  # that Python calls, by name
 
 
 def twins(function: Callable[..., Any]) -> Twins:
     """Decorate a kernel whose outer loop is a ``prange`` over chunks."""
     name = function.__name__
-    return Twins(
+    pair = Twins(
         parallel=_compile(function, f"{name}_parallel", parallel=True),
         sequential=_compile(function, f"{name}_sequential"),
     )
+    KERNELS[name] = pair
+    return pair
 
 
 def alone(function: Callable[..., Any]) -> Any:
     """Decorate a kernel that has nothing to share out."""
-    return _compile(function, function.__name__)
+    KERNELS[function.__name__] = kernel = _compile(function, function.__name__)
+    return kernel

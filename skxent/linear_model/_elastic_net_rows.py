@@ -16,7 +16,7 @@ and residuals are planes (K, n), float64; with two classes the first plane of lo
 is 0. Logits are right up to a shift of all classes in a row.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
@@ -28,7 +28,9 @@ from skxent.linear_model._penalty import ElasticNet, descend
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
-from skxent.linear_model._sparse_loss import SparseDesign
+
+if TYPE_CHECKING:
+    from skxent.linear_model._sparse_loss import SparseDesign
 
 __all__ = ["minimize_rows"]
 
@@ -49,6 +51,13 @@ MOST_SWEEPS = 1000
 LARGEST_MOVE = 5.0
 LEAST_NUMBER = 1e-100
 NOISE = 1e-13
+
+
+def _design(X: Any) -> "SparseDesign":
+    """Return sparse data for products; the import brings the kernels."""
+    from skxent.linear_model._sparse_loss import SparseDesign
+
+    return SparseDesign(X)
 
 
 class _Point:
@@ -73,7 +82,7 @@ class _Point:
         self.weights = weights
         self.intercept = intercept
         self.logits = np.zeros((len(targets.on_value), X.shape[0]))
-        self.design = SparseDesign(X) if scipy.sparse.issparse(X) else None
+        self.design = _design(X) if scipy.sparse.issparse(X) else None
         if weights.any():
             self.outputs(self.logits)[...] = self._product().T
         if intercept.size:

@@ -30,6 +30,7 @@ from skxent.linear_model._homes import (
     refuse_on_device,
 )
 from skxent.linear_model._partial_fit import PartialFitMixin
+from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
@@ -49,6 +50,7 @@ class SoftmaxRegression(
     PartialFitMixin,
     SparseCoefMixin,
     PredictionMixin,
+    VersionedMixin,
     ClassifierMixin,
     BaseEstimator,
 ):

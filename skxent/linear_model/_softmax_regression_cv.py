@@ -33,6 +33,7 @@ from skxent.linear_model._cv_scoring import (
 )
 from skxent.linear_model._guard import FRAMES_OF_GUARDED, guarded
 from skxent.linear_model._homes import read_samples, refuse_on_device
+from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.losses._validation import check_weights_of_samples
@@ -52,7 +53,7 @@ ARRAYS = (
 
 
 class SoftmaxRegressionCV(
-    SparseCoefMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+    SparseCoefMixin, PredictionMixin, VersionedMixin, ClassifierMixin, BaseEstimator
 ):
     """Softmax regression with the strength of the penalty chosen by cross-validation.
 

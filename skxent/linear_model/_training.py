@@ -24,8 +24,6 @@ from skxent.linear_model._linear_loss import (
 )
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult
-from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
-from skxent.linear_model._sparse_solver import minimize_sparse
 
 __all__ = ["Problem", "train", "train_with_early_stopping"]
 
@@ -77,7 +75,9 @@ class Problem(NamedTuple):
         """Return the objective with the ridge alone."""
         kind: Any = LinearCrossEntropy
         if scipy.sparse.issparse(self.X):
-            kind = SparseLinearCrossEntropy
+            from skxent.linear_model import _sparse_loss  # which brings the kernels
+
+            kind = _sparse_loss.SparseLinearCrossEntropy
         elif isinstance(self.X, DeviceMatrix):
             # numba's CUDA is not imported for data on the host
             from skxent.linear_model._device_loss import DeviceLinearCrossEntropy
@@ -114,7 +114,9 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
         settings = settings._replace(stop=lambda coef: stop(absolute(coef)))
     solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
     if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
-        solve = minimize_sparse
+        from skxent.linear_model import _sparse_solver
+
+        solve = _sparse_solver.minimize_sparse
     result = solve(problem.objective(), relative(coef), settings)
     return result._replace(coef=absolute(result.coef))
 

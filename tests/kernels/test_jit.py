@@ -20,8 +20,8 @@ TWINS = [
 
 
 def test_twins_do_not_share_a_cache_entry():
-    # numba names cache files by qualified name and line: equal names would serve the
-    # machine code of the wrong twin
+    # compiled kernels are kept under their names: equal ones would serve the machine
+    # code of the wrong twin
     names = [twin.py_func.__qualname__ for twins in TWINS for twin in twins]
     assert len(names) == len(set(names)) == 2 * len(TWINS) > 0
 
