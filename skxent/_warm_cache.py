@@ -18,7 +18,7 @@ import numba
 import numpy as np
 import scipy.sparse
 
-from skxent.backends._numpy import PARALLEL_MIN_SIZE
+from skxent.backends._threads import PARALLEL_MIN_SIZE
 from skxent.kernels._cache import files, folders
 from skxent.kernels._jit import KERNELS, Twins
 from skxent.linear_model import SoftmaxRegression
