@@ -20,7 +20,7 @@ import scipy.sparse
 
 from skxent.backends._threads import PARALLEL_MIN_SIZE
 from skxent.kernels._cache import files, folders
-from skxent.kernels._jit import KERNELS, Twins
+from skxent.kernels._jit import KERNELS
 from skxent.linear_model import SoftmaxRegression
 from skxent.losses import (
     binary_cross_entropy,
@@ -235,8 +235,8 @@ def _make(call: Call, dtype: type) -> float:
         warnings.simplefilter("ignore")  # a fit of three steps has not converged
         call.run(dtype)
     for name in call.kernels.split():
-        kernel = KERNELS[name]
-        kernels = kernel if isinstance(kernel, Twins) else [kernel]
+        kernel = KERNELS.get(name, ())  # known when its module has been imported
+        kernels = kernel if isinstance(kernel, tuple) else [kernel]
         if not any(each.signatures for each in kernels):
             raise RuntimeError(f"{call.what} for {dtype.__name__} did not call {name}")
     return time.perf_counter() - start
