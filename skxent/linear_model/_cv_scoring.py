@@ -12,7 +12,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from skxent.linear_model._checks import check_known_targets
 from skxent.losses import cross_entropy
-from skxent.losses._validation import check_weights_of_samples, to_array
+from skxent.losses._validation import check_weights_of_samples, naming, to_array
 
 __all__ = ["NegativeCrossEntropy", "accepted", "indexed", "scorer_of"]
 
@@ -66,12 +66,14 @@ def scorer_of(scoring: Any) -> Any:
     """Return the scorer that a parameter ``scoring`` names, or is."""
     if scoring is None or (isinstance(scoring, str) and scoring == NAME):
         return NegativeCrossEntropy()
-    return get_scorer(scoring)
+    with naming("scoring"):
+        return get_scorer(scoring)
 
 
 def accepted(scorer: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a scorer has an argument for, where nothing is routed."""
-    parameters = inspect.signature(scorer).parameters
+    with naming("scoring"):
+        parameters = inspect.signature(scorer).parameters
     return {name: value for name, value in metadata.items() if name in parameters}
 
 

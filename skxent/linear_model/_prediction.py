@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from skxent.linear_model._checks import read_X
 from skxent.linear_model._probabilities import log_softmax, softmax
 
 __all__ = ["FLOATS", "SPARSE", "PredictionMixin"]
@@ -42,7 +43,7 @@ class PredictionMixin:
             For two classes, the log-odds of the second one alone.
         """
         check_is_fitted(self)
-        data = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=FLOATS)
+        data = read_X(self, X, reset=False, accept_sparse=SPARSE, dtype=FLOATS)
         logits = data @ self.coef_.T
         if scipy.sparse.issparse(logits):  # both were
             logits = logits.toarray()

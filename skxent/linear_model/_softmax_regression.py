@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import validate_data
 
 from skxent.backends import EncodedTargets
 from skxent.linear_model._blas import one_blas_thread
@@ -22,7 +21,13 @@ from skxent.linear_model._callbacks import (
     FitCallbacks,
     with_callbacks,
 )
-from skxent.linear_model._checks import balanced_weights, check_number, check_targets
+from skxent.linear_model._checks import (
+    balanced_weights,
+    check_number,
+    check_samples,
+    check_shared,
+    check_targets,
+)
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
 from skxent.linear_model._partial_fit import PartialFitMixin
 from skxent.linear_model._prediction import FLOATS, SPARSE, PredictionMixin
@@ -32,7 +37,7 @@ from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.linear_model._training import Problem, train, train_with_early_stopping
 from skxent.losses._targets import encode_targets
 from skxent.losses._validation import (
-    check_label_smoothing,
+    check_flag,
     check_weights_of_samples,
 )
 
@@ -216,14 +221,8 @@ class SoftmaxRegression(
             If the solver stopped before it reached `tol`.
         """
         self._check_parameters()
-        data, labels = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=SPARSE,
-            dtype=FLOATS,
-            multi_output=True,
-            ensure_all_finite=False,
+        data, labels = check_samples(
+            self, X, y, accept_sparse=SPARSE, dtype=FLOATS, ensure_all_finite=False
         )
         weights = check_weights_of_samples(sample_weight, data.shape[0])
         classes, target = check_targets(labels, soft_labels)
@@ -248,8 +247,8 @@ class SoftmaxRegression(
             metadata=None if weights is None else {"sample_weight": weights},
         )
         settings = Settings(
-            self.tol,
-            self.max_iter,
+            float(self.tol),
+            int(self.max_iter),
             stop=callbacks if callbacks.is_heard else None,
             report=_print_iterate if self.verbose else None,
         )
@@ -289,7 +288,12 @@ class SoftmaxRegression(
                 "got zero for all of them. Drop the argument to weigh all alike."
             )
         return Problem(
-            X, targets, self.C, self.l1_ratio, bool(self.fit_intercept), self.solver
+            X,
+            targets,
+            float(self.C),
+            float(self.l1_ratio),
+            bool(self.fit_intercept),
+            self.solver,
         )
 
     def _attributes(
@@ -321,16 +325,13 @@ class SoftmaxRegression(
     def _check_parameters(self) -> None:
         """Raise unless every parameter is in its range."""
         check_number("C", self.C, Real, "positive", lambda C: C > 0)
-        check_number("tol", self.tol, Real, "positive", lambda tol: tol > 0)
-        check_number(
-            "max_iter", self.max_iter, Integral, "at least 0", lambda n: n >= 0
-        )
-        check_label_smoothing(self.label_smoothing)
         check_number(
             "l1_ratio", self.l1_ratio, Real, "in [0, 1]", lambda r: 0 <= r <= 1
         )
-        if self.early_stopping:
-            check_early_stopping(self.validation_fraction, self.n_iter_no_change)
+        check_shared(self)
+        check_flag(self.warm_start, "warm_start")
+        check_flag(self.early_stopping, "early_stopping")
+        check_early_stopping(self.validation_fraction, self.n_iter_no_change)
         if not isinstance(self.solver, str) or self.solver not in SOLVERS:
             raise ValueError(
                 f"solver must be one of {', '.join(map(repr, SOLVERS))}; got "

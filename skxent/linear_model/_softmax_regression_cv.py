@@ -1,6 +1,7 @@
 """SoftmaxRegressionCV: the penalty is chosen by cross-validation."""
 
 import warnings
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -15,9 +16,13 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import validate_data
 
-from skxent.linear_model._checks import check_targets
+from skxent.linear_model._checks import (
+    check_number,
+    check_samples,
+    check_shared,
+    check_targets,
+)
 from skxent.linear_model._cv_path import (
     Samples,
     check_grid,
@@ -33,7 +38,11 @@ from skxent.linear_model._cv_scoring import (
 )
 from skxent.linear_model._prediction import FLOATS, PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
-from skxent.losses._validation import check_weights_of_samples
+from skxent.losses._validation import (
+    check_flag,
+    check_weights_of_samples,
+    naming,
+)
 
 __all__ = ["SoftmaxRegressionCV"]
 
@@ -220,9 +229,14 @@ class SoftmaxRegressionCV(
             If a fit stopped before it reached `tol`; once for all fits of the folds.
         """
         Cs, l1_ratios = check_grid(self.Cs, self.l1_ratios)
-        data, labels = validate_data(
-            self, X, y, accept_sparse="csr", dtype=FLOATS, multi_output=True
-        )
+        check_shared(self)
+        check_flag(self.refit, "refit")
+        if self.n_jobs is not None:
+            rule = "not 0, of 32 bits"
+            check_number(
+                "n_jobs", self.n_jobs, Integral, rule, lambda n: 0 < abs(n) < 2**31
+            )
+        data, labels = check_samples(self, X, y, accept_sparse="csr", dtype=FLOATS)
         n = data.shape[0]
         weights = check_weights_of_samples(sample_weight, n)
         classes, target = check_targets(labels, soft_labels)
@@ -237,8 +251,11 @@ class SoftmaxRegressionCV(
         given = {name: value for name, value in given.items() if value is not None}
         to_scorer, to_splitter = self._route("fit", given, params)
         strata = target.argmax(axis=1) if soft else samples.y
-        splitter = check_cv(self.cv, strata, classifier=True)
-        folds = list(splitter.split(data, strata, **to_splitter))
+        with naming("cv"):
+            splitter = check_cv(self.cv, strata, classifier=True)
+            folds = list(splitter.split(data, strata, **to_splitter))
+            if not folds:
+                raise ValueError("cv must give at least one split; got none.")
 
         parameters = shared_parameters(self, target, classes, weights)
         scorer = scorer_of(self.scoring)

@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
 
+from skxent.losses._validation import naming, refuse_masked, refuse_times
+
 __all__ = ["like", "on_host"]
+
+LABELS = ("y_true", "labels")  # which may be dates
 
 
 def _is_foreign(value: Any) -> bool:
@@ -34,12 +38,24 @@ def _torch_of(value: Any) -> Any:
     return torch if torch is not None and isinstance(value, torch.Tensor) else None
 
 
-def on_host(value: Any) -> Any:
-    """Return an array of another library as numpy's, all else as it came."""
+def on_host(**arguments: Any) -> tuple[Any, ...]:
+    """Return the arguments, arrays of other libraries as numpy's.
+
+    Raise for what numpy would misread, and name it.
+    """
+    return tuple(_on_host(name, value) for name, value in arguments.items())
+
+
+def _on_host(name: str, value: Any) -> Any:
+    """Return an argument of that name."""
+    refuse_masked(value, name)
+    if name not in LABELS:
+        refuse_times(value, name)
     if not _is_foreign(value):
         return value
     if not _dispatches():
-        return np.asarray(value)
+        with naming(name):
+            return np.asarray(value)
     torch = _torch_of(value)
     if torch is not None:
         value = value.detach().cpu()

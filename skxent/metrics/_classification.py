@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
-from skxent.losses._validation import check_class_weight, check_flag
+from skxent.losses._validation import (
+    check_class_weight,
+    check_flag,
+    check_same_length,
+)
 from skxent.metrics._arrays import on_host
 from skxent.metrics._blocks import (
     class_totals,
@@ -132,10 +135,15 @@ def cross_entropy_loss(
     >>> print(f"{cross_entropy_loss(soft, proba):.5f}")
     0.54683
     """
-    y_true, y_score, labels, sample_weight, class_weight = map(
-        on_host, (y_true, y_score, labels, sample_weight, class_weight)
+    y_true, y_score, labels, sample_weight, class_weight = on_host(
+        y_true=y_true,
+        y_score=y_score,
+        labels=labels,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
     )
     from_logits = check_flag(from_logits, "from_logits")
+    normalize = check_flag(normalize, "normalize")
     has_options = not (
         class_weight is ignore_label is None
         and type(label_smoothing) in (int, float)
@@ -145,9 +153,9 @@ def cross_entropy_loss(
         sums = straight_sums(y_true, y_score, sample_weight, labels, clips=False)
         if sums is not None:
             return sums.loss / sums.weight if normalize else sums.loss
+    check_same_length(y_true=y_true, y_score=y_score, sample_weight=sample_weight)
     scores, is_normalised = check_scores(y_score, "y_score", from_logits)
     n_columns = n_columns_of(scores)
-    check_consistent_length(y_true, scores, sample_weight)
     encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
     if not (from_logits or is_normalised):
         warn_unless_normalised(two_columns(scores, False), "y_score")

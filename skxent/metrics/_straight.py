@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import backend_for
-from skxent.metrics._arrays import on_host
 from skxent.metrics._blocks import blocks_of, eps_of, most_distance
 from skxent.metrics._codes import Table, find_table
 from skxent.metrics._predictions import are_integral
@@ -44,7 +43,7 @@ def straight_sums(
     ``clips`` stands for all that is scikit-learn's: it limits probabilities, has none
     just above 1, and takes fractions for no classes.
     """
-    rows = on_host(y_proba)
+    rows = y_proba
     if (
         type(rows) not in (np.ndarray, np.memmap)
         or rows.dtype not in COMPUTED
@@ -55,13 +54,13 @@ def straight_sums(
         return None
     weight, total_weight = NO_ROWS, float(len(rows))
     if sample_weight is not None:
-        weight = on_host(sample_weight)
+        weight = sample_weight
         if not _are_weights(weight, len(rows)):
             return None
         total_weight = float(weight.sum())
         if not math.isfinite(total_weight) or total_weight == 0:
             return None
-    table = find_table(on_host(y_true), on_host(labels), rows.shape[1])
+    table = find_table(y_true, labels, rows.shape[1])
     if table is None or len(table.labels) != len(rows):
         return None
     if clips and not are_integral(table.classes):
