@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from sklearn import get_config
 
 from skxent.backends._device_arrays import arrays_like, copy_to_host, is_on_device
+from skxent.losses._validation import naming, refuse_masked, refuse_times
 
-__all__ = ["Home", "dispatches", "home_of", "like", "on_host"]
+__all__ = ["Home", "dispatches", "home_of", "like", "on_host", "to_host"]
+
+LABELS = ("y", "y_true", "labels")  # which may be dates
 
 
 def _is_foreign(value: Any) -> bool:
@@ -38,14 +41,26 @@ def _torch_of(value: Any) -> Any:
     return torch if torch is not None and isinstance(value, torch.Tensor) else None
 
 
-def on_host(value: Any) -> Any:
-    """Return an array of another library as numpy's, all else as it came."""
+def on_host(**arguments: Any) -> tuple[Any, ...]:
+    """Return the arguments, arrays of other libraries as numpy's.
+
+    Raise for what numpy would misread, and name it.
+    """
+    return tuple(to_host(name, value) for name, value in arguments.items())
+
+
+def to_host(name: str, value: Any) -> Any:
+    """Return an argument of that name, an array of another library as numpy's."""
+    refuse_masked(value, name)
+    if name not in LABELS:
+        refuse_times(value, name)
     if is_on_device(value):
         return copy_to_host(value)
     if not _is_foreign(value):
         return value
     if not dispatches():
-        return np.asarray(value)
+        with naming(name):
+            return np.asarray(value)
     torch = _torch_of(value)
     if torch is not None:
         value = value.detach().cpu()

@@ -1,16 +1,37 @@
 """Parameters and targets of a classifier, checked before it is fitted."""
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
 
-from skxent.losses._validation import check_distributions
+from skxent.losses._validation import (
+    FLAGS,
+    NO_NUMBERS,
+    check_distributions,
+    check_flag,
+    check_label_smoothing,
+    check_same_length,
+    naming,
+    refuse_masked,
+    refuse_times,
+)
 
-__all__ = ["balanced_weights", "check_known_targets", "check_number", "check_targets"]
+__all__ = [
+    "balanced_weights",
+    "check_known_targets",
+    "check_labels",
+    "check_number",
+    "check_samples",
+    "check_shared",
+    "check_targets",
+    "read_X",
+]
 
 # Integers up to so far apart are looked up in a table.
 LARGEST_RANGE = 1 << 16
@@ -20,10 +41,67 @@ def check_number(
     name: str, value: Any, kind: type, rule: str, holds: Callable[[Any], bool]
 ) -> None:
     """Raise unless a parameter is a number for which the rule holds."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
+    number = value
+    is_number = isinstance(value, kind) and not isinstance(value, NO_NUMBERS)
+    if is_number and kind is Real:
+        try:  # float16 does not compare with what it cannot hold
+            number = float(value)
+        except OverflowError:  # of an integer or a fraction
+            is_number = False
+    if not is_number or not holds(number):
         raise ValueError(
             f"{name} must be {rule} and of type {kind.__name__}; got {value!r}."
         )
+
+
+def check_shared(estimator: Any) -> None:
+    """Raise unless the parameters that all estimators have are in their range."""
+    rule = "positive, at most 1e100"  # it is squared
+    check_number("tol", estimator.tol, Real, rule, lambda tol: 0 < tol <= 1e100)
+    check_number(
+        "max_iter", estimator.max_iter, Integral, "at least 0", lambda n: n >= 0
+    )
+    check_label_smoothing(estimator.label_smoothing)
+    check_flag(estimator.fit_intercept, "fit_intercept")
+    with naming("random_state"):
+        check_random_state(estimator.random_state)
+    if not isinstance(estimator.verbose, FLAGS):
+        check_number(
+            "verbose", estimator.verbose, Integral, "at least 0", lambda n: n >= 0
+        )
+
+
+def read_X(estimator: Any, X: Any, **options: Any) -> Any:
+    """Return X as scikit-learn's `validate_data` does."""
+    refuse_masked(X, "X")
+    refuse_times(X, "X")
+    with naming("X"):
+        return validate_data(estimator, X, **options)
+
+
+def check_samples(
+    estimator: Any, X: Any, y: Any, **options: Any
+) -> tuple[Any, NDArray[Any]]:
+    """Return X and the labels or soft labels y as arrays of one length."""
+    data = read_X(estimator, X, **options)
+    labels = check_labels(estimator, y)
+    check_same_length(X=data, y=labels)
+    return data, labels
+
+
+def check_labels(estimator: Any, y: Any) -> NDArray[Any]:
+    """Return the labels or soft labels y as an array."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None"
+        )
+    refuse_masked(y, "y")
+    with naming("y"):
+        labels: NDArray[Any] = check_array(
+            y, ensure_2d=False, dtype=None, input_name="y", estimator=estimator
+        )
+    return labels
 
 
 def balanced_weights(
@@ -54,9 +132,9 @@ def check_targets(
         _refuse_both_doors(y, soft_labels)
         target = check_distributions(y, "y", None)
         return np.arange(target.shape[1]), target
-    classes, indices = _encode_labels(column_or_1d(y, warn=True))
+    classes, indices = _encode_labels(y)
     if soft_labels is not None:
-        check_consistent_length(y, soft_labels)
+        check_same_length(y=y, soft_labels=soft_labels)
         return classes, check_distributions(soft_labels, "soft_labels", len(classes))
     if len(classes) < 2:
         raise ValueError(
@@ -73,6 +151,8 @@ def _encode_labels(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     strings are looked up: 0.24 s for a million that are objects of Python, which
     scikit-learn checks and sorts in 9 s.
     """
+    with naming("y"):
+        y = column_or_1d(y, warn=True)
     if y.size and y.dtype.kind in "iu":
         least, largest = int(y.min()), int(y.max())
         if largest - least < LARGEST_RANGE:
@@ -97,8 +177,9 @@ def _encode_labels(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
             return np.array(ordered, y.dtype), np.fromiter(
                 indices_of, np.intp, len(labels)
             )
-    check_classification_targets(y)
-    classes, indices = np.unique(y, return_inverse=True)
+    with naming("y"):
+        check_classification_targets(y)
+        classes, indices = np.unique(y, return_inverse=True)
     return classes, indices
 
 
@@ -109,8 +190,9 @@ def check_known_targets(
     if y.ndim == 2 and y.shape[1] > 1:
         _refuse_both_doors(y, soft_labels)
         return check_distributions(y, "y", len(classes))
-    labels, places = _encode_labels(column_or_1d(y, warn=True))
-    unknown = ~np.isin(labels, classes)
+    labels, places = _encode_labels(y)
+    with naming("y"):
+        unknown = ~np.isin(labels, classes)
     if unknown.any():
         raise ValueError(
             f"y must hold labels among the classes {classes.tolist()}; got "
@@ -118,7 +200,7 @@ def check_known_targets(
             "them as classes in its first call."
         )
     if soft_labels is not None:
-        check_consistent_length(y, soft_labels)
+        check_same_length(y=y, soft_labels=soft_labels)
         return check_distributions(soft_labels, "soft_labels", len(classes))
     return np.asarray(np.searchsorted(classes, labels)[places])
 

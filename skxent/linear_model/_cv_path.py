@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skxent.linear_model._checks import balanced_weights, check_number
 from skxent.linear_model._softmax_regression import SoftmaxRegression
+from skxent.losses._validation import naming, refuse_masked, refuse_times
 
 __all__ = [
     "Path",
@@ -67,12 +68,18 @@ def check_grid(
         check_number("Cs", Cs, Integral, "at least 1", lambda n: n >= 1)
         values = np.logspace(*WIDEST, int(Cs))
     else:
-        values = np.asarray(Cs, dtype=np.float64)
+        refuse_masked(Cs, "Cs")
+        refuse_times(Cs, "Cs")
+        with naming("Cs"):
+            values = np.asarray(Cs, dtype=np.float64)
     if values.ndim != 1 or not values.size or not (values > 0).all():
         raise ValueError(
             f"Cs must be a number of values, or a vector of positive ones; got {Cs!r}."
         )
-    ratios = np.asarray([0.0] if l1_ratios is None else l1_ratios, dtype=np.float64)
+    refuse_masked(l1_ratios, "l1_ratios")
+    refuse_times(l1_ratios, "l1_ratios")
+    with naming("l1_ratios"):
+        ratios = np.asarray([0.0] if l1_ratios is None else l1_ratios, dtype=np.float64)
     inside = (ratios >= 0) & (ratios <= 1)
     if ratios.ndim != 1 or not ratios.size or not inside.all():
         raise ValueError(

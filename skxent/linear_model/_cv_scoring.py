@@ -10,10 +10,10 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import UNUSED
 
-from skxent._array_api import on_host
+from skxent._array_api import on_host, to_host
 from skxent.linear_model._checks import check_known_targets
 from skxent.losses import cross_entropy
-from skxent.losses._validation import check_weights_of_samples, to_array
+from skxent.losses._validation import check_weights_of_samples, naming, to_array
 
 __all__ = ["NegativeCrossEntropy", "accepted", "indexed", "scorer_of"]
 
@@ -53,9 +53,9 @@ class NegativeCrossEntropy(BaseEstimator):
         soft_labels: ArrayLike | None = None,
     ) -> float:
         """Score the estimator's predictions for X."""
-        logits = on_host(estimator.decision_function(X))
-        y_true, sample_weight, soft_labels = map(
-            on_host, (y_true, sample_weight, soft_labels)
+        logits = to_host("logits", estimator.decision_function(X))
+        y_true, sample_weight, soft_labels = on_host(
+            y_true=y_true, sample_weight=sample_weight, soft_labels=soft_labels
         )
         if logits.ndim == 1:
             logits = np.column_stack([np.zeros_like(logits), logits])
@@ -70,12 +70,14 @@ def scorer_of(scoring: Any) -> Any:
     """Return the scorer that a parameter ``scoring`` names, or is."""
     if scoring is None or (isinstance(scoring, str) and scoring == NAME):
         return NegativeCrossEntropy()
-    return get_scorer(scoring)
+    with naming("scoring"):
+        return get_scorer(scoring)
 
 
 def accepted(scorer: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a scorer has an argument for, where nothing is routed."""
-    parameters = inspect.signature(scorer).parameters
+    with naming("scoring"):
+        parameters = inspect.signature(scorer).parameters
     return {name: value for name, value in metadata.items() if name in parameters}
 
 

@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import assert_all_finite, check_array, check_consistent_length
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
-from skxent._array_api import Home, home_of, on_host
+from skxent._array_api import Home, home_of, on_host, to_host
 from skxent.backends._device_arrays import NumbaArrays, arrays_like, is_on_device
 from skxent.backends._device_matrix import DeviceMatrix
+from skxent.linear_model._checks import check_labels, check_samples, read_X
 from skxent.losses._device import on_device
+from skxent.losses._validation import check_same_length
 
 __all__ = [
     "FLOATS",
@@ -31,7 +33,7 @@ MATRIX: dict[str, Any] = {"accept_sparse": SPARSE, "dtype": FLOATS}
 def read_matrix(estimator: Any, X: Any) -> Any:
     """Return samples to predict as scikit-learn validates them, or on their device."""
     if not is_on_device(X):
-        return validate_data(estimator, on_host(X), reset=False, **MATRIX)
+        return read_X(estimator, to_host("X", X), reset=False, **MATRIX)
     validate_data(estimator, X, reset=False, skip_check_array=True)
     matrix = _on_device(X)
     check_finite(estimator, matrix)
@@ -41,16 +43,12 @@ def read_matrix(estimator: Any, X: Any) -> Any:
 def read_samples(estimator: Any, X: Any, y: Any, **checks: Any) -> tuple[Any, Any]:
     """Return samples to fit, and their targets as numpy's."""
     if not is_on_device(X):
-        checked: tuple[Any, Any] = validate_data(
-            estimator, on_host(X), on_host(y), multi_output=True, **MATRIX | checks
-        )
-        return checked
-    validate_data(estimator, X, y, skip_check_array=True)
+        X, y = on_host(X=X, y=y)
+        return check_samples(estimator, X, y, **MATRIX | checks)
+    validate_data(estimator, X, skip_check_array=True)
     matrix = _on_device(X)
-    labels = check_array(
-        on_host(y), ensure_2d=False, dtype=None, input_name="y", estimator=estimator
-    )
-    check_consistent_length(X, labels)
+    labels = check_labels(estimator, to_host("y", y))
+    check_same_length(X=X, y=labels)
     return matrix, labels
 
 
@@ -109,4 +107,4 @@ def as_numpy(coef: Any) -> Any:
     """Return coefficients, wherever they live and sparse or not, as numpy's."""
     if scipy.sparse.issparse(coef):
         return coef.toarray()
-    return np.asarray(on_host(coef))
+    return np.asarray(to_host("coef_", coef))

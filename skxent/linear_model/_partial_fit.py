@@ -7,12 +7,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
-from skxent._array_api import Home, home_of, on_host
+from skxent._array_api import Home, home_of, to_host
 from skxent.linear_model._checks import check_known_targets
 from skxent.linear_model._guard import guarded
 from skxent.linear_model._homes import as_numpy, read_samples, refuse_on_device
 from skxent.linear_model._minibatch import MinibatchState, learn, start
-from skxent.losses._validation import check_weights_of_samples
+from skxent.losses._validation import (
+    check_weights_of_samples,
+    naming,
+    refuse_masked,
+)
 
 __all__ = ["PartialFitMixin"]
 
@@ -27,6 +31,15 @@ def _weighs_batches(model: Any) -> bool:
             "sklearn.utils.class_weight.compute_class_weight, and pass a dict."
         )
     return True
+
+
+def _unique_labels(classes: ArrayLike) -> NDArray[Any]:
+    """Return the classes, ascending."""
+    refuse_masked(classes, "classes")
+    with naming("classes"), np.errstate(invalid="ignore"):
+        if np.size(classes) == 0:
+            raise ValueError("classes must hold at least two labels; got none.")
+        return np.asarray(unique_labels(classes))
 
 
 class PartialFitMixin:
@@ -139,9 +152,11 @@ class PartialFitMixin:
         home = home_of(X)
         refuse_on_device(X, "X", "live on the host", type(X).__name__)
         data, labels = read_samples(self, X, y, reset=first, accept_sparse="csr")
-        weights = check_weights_of_samples(on_host(sample_weight), data.shape[0])
+        weights = check_weights_of_samples(
+            to_host("sample_weight", sample_weight), data.shape[0]
+        )
         known = self._known_classes(classes, labels)
-        target = check_known_targets(labels, on_host(soft_labels), known)
+        target = check_known_targets(labels, to_host("soft_labels", soft_labels), known)
         targets = self._encode(target, known, weights, data.dtype)
         self.classes_ = known
         self._learn(data, targets, first, home)
@@ -158,9 +173,10 @@ class PartialFitMixin:
     ) -> NDArray[Any]:
         """Return the classes of the first call, or of this one if it is the first."""
         known: NDArray[Any] | None = getattr(self, "classes_", None)
+        given = None if classes is None else _unique_labels(classes)
         if known is None:
-            if classes is not None:
-                known = unique_labels(classes)
+            if given is not None:
+                known = given
             elif y.ndim == 2 and y.shape[1] > 1:
                 known = np.arange(y.shape[1])
             else:
@@ -171,9 +187,9 @@ class PartialFitMixin:
             if len(known) < 2:
                 raise ValueError(
                     "classes must hold at least two labels; got only one class: "
-                    f"{known.tolist()[0]!r}."
+                    f"{known.tolist()}."
                 )
-        elif classes is not None and not np.array_equal(known, unique_labels(classes)):
+        elif given is not None and not np.array_equal(known, given):
             raise ValueError(
                 f"classes must be those of the first call, {known.tolist()}; got "
                 f"`classes={classes!r}`, which is not the same as on last call to "
@@ -195,7 +211,14 @@ class PartialFitMixin:
             fitted = 0.0 if first else getattr(self, "_fitted_weight", 0.0)
             has_intercept = bool(self.fit_intercept)
             state = start(coef.shape, fit_intercept=has_intercept, total=fitted)
-        state = learn(state, coef, data, targets, C=self.C)
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with naming("X, sample_weight or C"), quiet:
+            state = learn(state, coef, data, targets, C=float(self.C))
+        if not np.isfinite(coef).all():
+            raise ValueError(
+                "X and sample_weight must be of sizes whose products are finite; got "
+                "coefficients that are not. Scale the features, and begin anew."
+            )
         self._minibatch = state
         self.n_samples_seen_ = state.n_rows
         intercept = np.zeros(n_outputs, data.dtype)

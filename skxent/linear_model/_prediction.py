@@ -118,9 +118,10 @@ class PredictionMixin:
         score : float
             The accuracy.
         """
-        predicted = on_host(self.predict(X))
-        weight = on_host(sample_weight)
-        return float(accuracy_score(on_host(y), predicted, sample_weight=weight))
+        y, weight, predicted = on_host(
+            y=y, sample_weight=sample_weight, labels=self.predict(X)
+        )
+        return float(accuracy_score(y, predicted, sample_weight=weight))
 
     def _logits(self, X: Any, method: str) -> tuple[Any, Home]:
         """Return the logits where they are computed, and where they go to."""

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
 
-from skxent._array_api import Home, home_of, on_host
+from skxent._array_api import Home, home_of, to_host
 from skxent.backends import EncodedTargets
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._callbacks import (
@@ -20,7 +20,12 @@ from skxent.linear_model._callbacks import (
     FitCallbacks,
     with_callbacks,
 )
-from skxent.linear_model._checks import balanced_weights, check_number, check_targets
+from skxent.linear_model._checks import (
+    balanced_weights,
+    check_number,
+    check_shared,
+    check_targets,
+)
 from skxent.linear_model._early_stopping import check_early_stopping, split_validation
 from skxent.linear_model._guard import FRAMES_OF_GUARDED, guarded
 from skxent.linear_model._homes import (
@@ -38,7 +43,7 @@ from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.linear_model._training import Problem, train, train_with_early_stopping
 from skxent.losses._targets import encode_targets
 from skxent.losses._validation import (
-    check_label_smoothing,
+    check_flag,
     check_weights_of_samples,
 )
 
@@ -229,8 +234,10 @@ class SoftmaxRegression(
         if self.l1_ratio > 0:
             refuse_on_device(X, "l1_ratio", "be 0", repr(self.l1_ratio))
         data, labels = read_samples(self, X, y, ensure_all_finite=False)
-        weights = check_weights_of_samples(on_host(sample_weight), data.shape[0])
-        classes, target = check_targets(labels, on_host(soft_labels))
+        weights = check_weights_of_samples(
+            to_host("sample_weight", sample_weight), data.shape[0]
+        )
+        classes, target = check_targets(labels, to_host("soft_labels", soft_labels))
         problem = self._problem(data, target, classes, weights)
         held = None
         if self.early_stopping:
@@ -252,8 +259,8 @@ class SoftmaxRegression(
             metadata=None if weights is None else {"sample_weight": weights},
         )
         settings = Settings(
-            self.tol,
-            self.max_iter,
+            float(self.tol),
+            int(self.max_iter),
             stop=callbacks if callbacks.is_heard else None,
             report=_print_iterate if self.verbose else None,
         )
@@ -293,7 +300,12 @@ class SoftmaxRegression(
                 "got zero for all of them. Drop the argument to weigh all alike."
             )
         return Problem(
-            X, targets, self.C, self.l1_ratio, bool(self.fit_intercept), self.solver
+            X,
+            targets,
+            float(self.C),
+            float(self.l1_ratio),
+            bool(self.fit_intercept),
+            self.solver,
         )
 
     def _attributes(
@@ -324,16 +336,13 @@ class SoftmaxRegression(
     def _check_parameters(self) -> None:
         """Raise unless every parameter is in its range."""
         check_number("C", self.C, Real, "positive", lambda C: C > 0)
-        check_number("tol", self.tol, Real, "positive", lambda tol: tol > 0)
-        check_number(
-            "max_iter", self.max_iter, Integral, "at least 0", lambda n: n >= 0
-        )
-        check_label_smoothing(self.label_smoothing)
         check_number(
             "l1_ratio", self.l1_ratio, Real, "in [0, 1]", lambda r: 0 <= r <= 1
         )
-        if self.early_stopping:
-            check_early_stopping(self.validation_fraction, self.n_iter_no_change)
+        check_shared(self)
+        check_flag(self.warm_start, "warm_start")
+        check_flag(self.early_stopping, "early_stopping")
+        check_early_stopping(self.validation_fraction, self.n_iter_no_change)
         if not isinstance(self.solver, str) or self.solver not in SOLVERS:
             raise ValueError(
                 f"solver must be one of {', '.join(map(repr, SOLVERS))}; got "

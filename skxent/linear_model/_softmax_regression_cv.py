@@ -1,6 +1,7 @@
 """SoftmaxRegressionCV: the penalty is chosen by cross-validation."""
 
 import warnings
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +17,12 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from skxent._array_api import home_of, on_host
-from skxent.linear_model._checks import check_targets
+from skxent._array_api import home_of, to_host
+from skxent.linear_model._checks import (
+    check_number,
+    check_shared,
+    check_targets,
+)
 from skxent.linear_model._cv_path import (
     Samples,
     check_grid,
@@ -36,7 +41,11 @@ from skxent.linear_model._homes import read_samples, refuse_on_device
 from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
-from skxent.losses._validation import check_weights_of_samples
+from skxent.losses._validation import (
+    check_flag,
+    check_weights_of_samples,
+    naming,
+)
 
 __all__ = ["SoftmaxRegressionCV"]
 
@@ -235,12 +244,19 @@ class SoftmaxRegressionCV(
             If a fit stopped before it reached `tol`; once for all fits of the folds.
         """
         Cs, l1_ratios = check_grid(self.Cs, self.l1_ratios)
+        check_shared(self)
+        check_flag(self.refit, "refit")
+        if self.n_jobs is not None:
+            rule = "not 0, of 32 bits"
+            check_number(
+                "n_jobs", self.n_jobs, Integral, rule, lambda n: 0 < abs(n) < 2**31
+            )
         home = home_of(X)
         refuse_on_device(X, "X", "live on the host", type(X).__name__)
         data, labels = read_samples(self, X, y, accept_sparse="csr")
         n = data.shape[0]
-        weights = check_weights_of_samples(on_host(sample_weight), n)
-        classes, target = check_targets(labels, on_host(soft_labels))
+        weights = check_weights_of_samples(to_host("sample_weight", sample_weight), n)
+        classes, target = check_targets(labels, to_host("soft_labels", soft_labels))
         soft = labels.ndim == 2 and labels.shape[1] > 1
         samples = Samples(
             data,
@@ -252,8 +268,11 @@ class SoftmaxRegressionCV(
         given = {name: value for name, value in given.items() if value is not None}
         to_scorer, to_splitter = self._route("fit", given, params)
         strata = target.argmax(axis=1) if soft else samples.y
-        splitter = check_cv(self.cv, strata, classifier=True)
-        folds = list(splitter.split(data, strata, **to_splitter))
+        with naming("cv"):
+            splitter = check_cv(self.cv, strata, classifier=True)
+            folds = list(splitter.split(data, strata, **to_splitter))
+            if not folds:
+                raise ValueError("cv must give at least one split; got none.")
 
         parameters = shared_parameters(self, target, classes, weights)
         scorer = scorer_of(self.scoring)

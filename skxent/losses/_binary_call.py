@@ -210,23 +210,25 @@ def prepare(
             weight = join_like(weight, "weight", lengths)
     scores = check.check_floats(came, "input")
     shape, dtype = scores.shape, scores.dtype
-    if not from_logits:
-        check_unit_interval(scores)
-    if dtype == FLOAT16 and not from_logits:
-        scores = scores.astype(FLOAT32)
     targets = check.check_floats(target, "target")
     if targets.shape != shape:
         raise ValueError(
             f"target must have the shape of input, {shape}; got shape "
             f"{targets.shape}. Reshape or broadcast one to the other."
         )
+    weight = _check_weight(weight, "weight", shape)
+    pos_weight = _check_weight(pos_weight, "pos_weight", shape)
+    if not from_logits:  # what looks at each number comes last
+        check_unit_interval(scores)
+        if dtype == FLOAT16:
+            scores = scores.astype(FLOAT32)
     wanted = scores.dtype
     if wanted == FLOAT16 and targets.dtype != FLOAT16:
         wanted = FLOAT32  # what float16 logits are computed in
     encoded = BinaryTargets(
         cast(targets, wanted).reshape(-1),
-        _check_weight(weight, "weight", shape),
-        _check_weight(pos_weight, "pos_weight", shape),
+        weight,
+        pos_weight,
         1.0 - smoothing,
         smoothing / 2,
     )

@@ -85,7 +85,11 @@ class Call(NamedTuple):
     def weighted_by(self, inflow: NDArray[np.float64]) -> "Call":
         """Return the call with the gradient of each row multiplied with a number."""
         rows = self.targets.row_weight
-        rows = np.where(rows == 0, 0.0, rows * inflow) if rows.size else inflow
+        if rows.size:
+            with np.errstate(over="ignore", invalid="ignore"):
+                rows = np.where(rows == 0, 0.0, rows * inflow)
+        else:
+            rows = inflow
         return self._replace(targets=self.targets._replace(row_weight=rows))
 
     def for_gradient(self) -> "Call":
@@ -183,7 +187,9 @@ def prepare_call(
     )
     sample_denominator, scale = None, 1.0
     if reduction == "mean":
-        scale = 1.0 / encoded.denominator if encoded.denominator else math.nan
+        # Neither by 0 nor by infinite weights: no number may come of inf * 0.
+        usable = encoded.denominator and math.isfinite(encoded.denominator)
+        scale = 1.0 / encoded.denominator if usable else math.nan
     elif reduction == "sample":
         shares = row_shares(encoded, weight)
         sample_denominator = layout.sample_sums(shares)

@@ -41,8 +41,8 @@ def shape_of(value: Any, name: str) -> Contract:
     Lengths that differ between the entries of a list are None.
     """
     shape = getattr(value, "shape", None)
-    if shape is not None:
-        return tuple(shape)
+    if isinstance(shape, tuple):
+        return shape
     came = read(value, name)
     if not isinstance(came, list):
         return came.shape

@@ -146,6 +146,9 @@ def legacy_reduction(size_average: Any, reduce: Any, reduction: str) -> str:
     """Return what torch's deprecated arguments stand for, as torch maps them."""
     if size_average is None and reduce is None:
         return reduction
+    for name, value in (("size_average", size_average), ("reduce", reduce)):
+        if value is not None:
+            check.check_flag(value, name)
     if reduce is not None and not reduce:
         meant = "none"
     else:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skxent.losses._call import (
+    cast,
     deliver,
     gradient_buffer,
     prepare,
@@ -382,7 +383,7 @@ def cross_entropy_hvp(
         call.backend.softmax_curvature(
             call.logits,
             *mass_and_weight(call.for_gradient().targets),
-            v.astype(call.logits.dtype, copy=False),
+            cast(v, call.logits.dtype),
             call.scale,
             product,
         )

@@ -149,7 +149,8 @@ def check_class_axis(value: Any) -> int | None:
     """Return the axis of the classes, None for torch's rule."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    is_number = isinstance(value, check.INTEGERS)
+    if isinstance(value, check.NO_NUMBERS) or not is_number:
         raise TypeError(
             f"class_axis must be an integer or None; got {value!r} of type "
             f"{type(value).__name__}."

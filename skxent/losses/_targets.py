@@ -86,8 +86,10 @@ def _values(
     class_weight: NDArray[np.float64], smoothing: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ``on_value`` and ``off_value``."""
-    share = smoothing / max(1, class_weight.size)
-    return class_weight * (1.0 - smoothing), class_weight * share
+    # a share of 0 is no part of an infinite weight either
+    spread, none = smoothing / max(1, class_weight.size), np.zeros_like(class_weight)
+    on_value = class_weight * (1.0 - smoothing) if smoothing < 1 else none
+    return on_value, class_weight * spread if smoothing else none
 
 
 @lru_cache(maxsize=16)

@@ -3,6 +3,9 @@
 Every message names the argument, the rule, what came and the remedy.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,10 +26,14 @@ __all__ = [
     "check_option",
     "check_out",
     "check_probability_targets",
+    "check_same_length",
     "check_weights_of_samples",
+    "naming",
     "refuse_first_wrong_index",
     "refuse_ignore_index",
+    "refuse_masked",
     "refuse_out_for_list",
+    "refuse_times",
     "to_array",
 ]
 
@@ -39,6 +46,7 @@ LARGEST_INT64 = 2**63 - 1
 FLAGS = (bool, np.bool_)
 INTEGERS = (int, Integral)
 NUMBERS = (float, Real)
+NO_NUMBERS = (bool, np.timedelta64)  # which Python takes for integers
 
 
 def to_array(value: Any, name: str) -> NDArray[Any]:
@@ -62,6 +70,66 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
             f"{name} must be convertible to an array with numpy.asarray; got a "
             f"{type(value).__name__}: {error}"
         ) from error
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Let an error of another library name the argument that it read."""
+    try:
+        yield
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        if type(error) is kind and re.search(rf"\b{name}\b", str(error)):
+            raise
+        raise kind(f"{name} cannot be taken: {error}") from error
+
+
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise if entries are masked, which numpy forgets where it makes an array."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{name} must not have masked entries, which would be read as the data "
+            "below the mask. Fill them, or drop their samples."
+        )
+
+
+def refuse_times(value: Any, name: str) -> None:
+    """Raise for dates and durations, which numpy reads as so many seconds."""
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        raise TypeError(
+            f"{name} must hold numbers; got dtype {dtype}. Divide durations by one of "
+            "them, such as numpy.timedelta64(1, 's')."
+        )
+
+
+def check_same_length(**arguments: Any) -> None:
+    """Raise unless all that are not None have as many entries."""
+    lengths = {
+        name: _length_of(value, name)
+        for name, value in arguments.items()
+        if value is not None
+    }
+    if len(set(lengths.values())) > 1:
+        came = ", ".join(f"{n} in {name}" for name, n in lengths.items())
+        raise ValueError(
+            f"{', '.join(lengths)} must have one entry for each sample. Found input "
+            f"variables with inconsistent numbers of samples: {came}."
+        )
+
+
+def _length_of(value: Any, name: str) -> int:
+    """Return the length of the first axis."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return int(shape[0])
+    if hasattr(value, "__len__") and not isinstance(value, str | bytes | dict | set):
+        with naming(name):
+            return len(value)
+    raise TypeError(
+        f"{name} must be an array-like with one entry for each sample; got a "
+        f"{type(value).__name__}."
+    )
 
 
 def check_floats(value: Any, name: str) -> NDArray[Any]:
@@ -110,12 +178,15 @@ def check_flag(value: Any, name: str) -> bool:
 
 def check_label_smoothing(value: Any) -> float:
     """Return the smoothing as a float in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, NUMBERS):
+    if isinstance(value, NO_NUMBERS) or not isinstance(value, NUMBERS):
         raise TypeError(
             "label_smoothing must be a number in [0, 1]; got "
             f"{value!r} of type {type(value).__name__}."
         )
-    smoothing = float(value)
+    try:
+        smoothing = float(value)
+    except OverflowError:  # of an integer or a fraction
+        smoothing = np.inf
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {value!r}.")
     return smoothing
@@ -123,7 +194,7 @@ def check_label_smoothing(value: Any) -> float:
 
 def check_ignore_index(value: Any) -> int:
     """Return the class index that marks ignored rows."""
-    if isinstance(value, bool) or not isinstance(value, INTEGERS):
+    if isinstance(value, NO_NUMBERS) or not isinstance(value, INTEGERS):
         raise TypeError(
             f"ignore_index must be an integer; got {value!r} of type "
             f"{type(value).__name__}. Use a value no class has, such as -100, "
@@ -229,7 +300,8 @@ def check_probability_targets(
     probabilities = check_floats(target, "target")
     if dtype == FLOAT16 and probabilities.dtype != FLOAT16:
         dtype = FLOAT32  # what float16 logits are computed in
-    return np.ascontiguousarray(probabilities, dtype=dtype)
+    with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf
+        return np.ascontiguousarray(probabilities, dtype=dtype)
 
 
 def check_out(

@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 
 from skxent._array_api import like, on_host
-from skxent.losses._validation import check_option, check_weights_of_samples
+from skxent.losses._validation import (
+    NO_NUMBERS,
+    check_option,
+    check_same_length,
+    check_weights_of_samples,
+)
 from skxent.metrics._blocks import two_columns
 from skxent.metrics._encoding import (
     check_scores,
@@ -25,19 +29,24 @@ from skxent.metrics._encoding import (
 
 __all__ = ["expected_calibration_error", "reliability_curve"]
 
+MOST_BINS = 1 << 20
 STRATEGIES = ("uniform", "quantile")
 
 
 def _check_n_bins(value: Any) -> int:
     """Return the number of bins."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, NO_NUMBERS) or not isinstance(value, Integral):
         raise TypeError(
             f"n_bins must be an integer; got {value!r} of type {type(value).__name__}. "
             "Pass how many bins there are, not their edges."
         )
-    if value < 1:
-        raise ValueError(f"n_bins must be at least 1; got {value}. Pass 15, say.")
-    return int(value)
+    n_bins = int(value)
+    if not 1 <= n_bins <= MOST_BINS:
+        raise ValueError(
+            f"n_bins must be at least 1 and at most {MOST_BINS}; got {n_bins}. Pass "
+            "15, say."
+        )
+    return n_bins
 
 
 def _top_label(
@@ -49,7 +58,6 @@ def _top_label(
         y_proba, "y_proba", from_logits=False, remedy=remedy
     )
     proba = two_columns(proba, from_logits=False)
-    check_consistent_length(y_true, proba)
     remedy = "drop such rows, or pass all labels."
     target = encode_labels(
         y_true, labels, proba.shape[1], None, name="y_proba", remedy=remedy
@@ -91,9 +99,10 @@ def _curve(
     """Return accuracy, mean confidence and share of the bins that hold samples."""
     n_bins = _check_n_bins(n_bins)
     check_option(strategy, "strategy", STRATEGIES)
-    y_true, y_proba, labels, sample_weight = map(
-        on_host, (y_true, y_proba, labels, sample_weight)
+    y_true, y_proba, labels, sample_weight = on_host(
+        y_true=y_true, y_proba=y_proba, labels=labels, sample_weight=sample_weight
     )
+    check_same_length(y_true=y_true, y_proba=y_proba)
     right, confidence = _top_label(y_true, y_proba, labels)
     weight = check_weights_of_samples(sample_weight, len(right))
     if weight is None:
@@ -156,9 +165,9 @@ def reliability_curve(
     TypeError
         If `n_bins` is no integer.
     ValueError
-        If `n_bins` is less than 1, `strategy` is unknown, lengths or columns do not
-        fit, a label has no column, a probability lies outside [0, 1], soft labels are
-        no distributions, or weights are negative, not finite or all 0.
+        If `n_bins` lies outside [1, 2**20], `strategy` is unknown, lengths or columns
+        do not fit, a label has no column, a probability lies outside [0, 1], soft
+        labels are no distributions, or weights are negative, not finite or all 0.
 
     Warns
     -----

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
-from skxent._array_api import on_host
+from skxent._array_api import on_host, to_host
 from skxent.backends._device_arrays import is_on_device
-from skxent.losses._validation import check_class_weight, check_flag
+from skxent.losses._validation import (
+    check_class_weight,
+    check_flag,
+    check_same_length,
+)
 from skxent.metrics._blocks import (
     class_totals,
     n_columns_of,
@@ -65,7 +68,6 @@ def _sums_where_scores_are(
     **options: Any,
 ) -> tuple[float, float] | None:
     """Return what `sums_on_device` does for labels of any type."""
-    check_consistent_length(y_true, y_score, sample_weight)
     n_columns = y_score.shape[1]
     encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
     weights = _weights_of_classes(class_weight, encoded, n_columns)
@@ -153,10 +155,16 @@ def cross_entropy_loss(
     >>> print(f"{cross_entropy_loss(soft, proba):.5f}")
     0.54683
     """
-    y_true, labels, sample_weight, class_weight = map(
-        on_host, (y_true, labels, sample_weight, class_weight)
+    y_true, labels, sample_weight, class_weight = on_host(
+        y_true=y_true,
+        labels=labels,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
     )
+    if not is_on_device(y_score):
+        y_score = to_host("y_score", y_score)
     from_logits = check_flag(from_logits, "from_logits")
+    normalize = check_flag(normalize, "normalize")
     has_options = not (
         class_weight is ignore_label is None
         and type(label_smoothing) in (int, float)
@@ -166,6 +174,7 @@ def cross_entropy_loss(
         sums = straight_sums(y_true, y_score, sample_weight, labels, clips=False)
         if sums is not None:
             return sums.loss / sums.weight if normalize else sums.loss
+    check_same_length(y_true=y_true, y_score=y_score, sample_weight=sample_weight)
     if is_on_device(y_score) and dtype_on_device(y_score) is not None:
         found = _sums_where_scores_are(
             y_true,
@@ -179,9 +188,9 @@ def cross_entropy_loss(
         )
         if found is not None:
             return _reduced(*found, normalize)
-    scores, is_normalised = check_scores(on_host(y_score), "y_score", from_logits)
+    y_score = to_host("y_score", y_score)
+    scores, is_normalised = check_scores(y_score, "y_score", from_logits)
     n_columns = n_columns_of(scores)
-    check_consistent_length(y_true, scores, sample_weight)
     encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
     if not (from_logits or is_normalised):
         warn_unless_normalised(two_columns(scores, False), "y_score")

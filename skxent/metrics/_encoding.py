@@ -6,13 +6,14 @@ n samples, K classes. Scores are (n, K), or (n,) for the second of two classes.
 """
 
 import warnings
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, column_or_1d
 
-from skxent.losses._validation import check_distributions
+from skxent.losses._validation import check_distributions, naming
 from skxent.metrics._blocks import IGNORED, eps_of, holds_distributions
 from skxent.metrics._codes import find_codes, plain_labels
 
@@ -76,13 +77,14 @@ def check_scores(
 
 def _checked_array(y_score: ArrayLike, name: str, from_logits: bool) -> NDArray[Any]:
     """Return scores as an array of at most two dimensions."""
-    array: NDArray[Any] = check_array(
-        y_score,
-        ensure_2d=False,
-        dtype=DTYPES,
-        ensure_all_finite=not from_logits,
-        input_name=name,
-    )
+    with naming(name):
+        array: NDArray[Any] = check_array(
+            y_score,
+            ensure_2d=False,
+            dtype=DTYPES,
+            ensure_all_finite=not from_logits,
+            input_name=name,
+        )
     return array
 
 
@@ -113,29 +115,44 @@ def encode_labels(
     ``name`` is what the caller's signature calls the scores, and ``remedy`` what it
     offers against a label without a column.
     """
-    found = _found_labels(y_true, labels, ignore_label, n_columns)
+    if not isinstance(ignore_label, Hashable):
+        raise TypeError(
+            f"ignore_label must be one label; got {ignore_label!r}. Drop the samples "
+            "of others beforehand."
+        )
+    with naming("y_true, labels or ignore_label"):
+        found = _found_labels(y_true, labels, ignore_label, n_columns)
     if found is not None:
         return found
     y: Any = y_true
+    named: Any = labels
     is_right = is_plain(y, DTYPES) and y.ndim == 2 and holds_distributions(y)
     if not is_right:
-        y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
+        with naming("y_true"):
+            y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
+    if labels is not None:
+        with naming("labels"):
+            named = column_or_1d(labels)
     if y.ndim == 2 and y.shape[1] > 1:
         if labels is not None:
-            _check_count(column_or_1d(labels), n_columns, name, "labels")
+            _check_count(named, n_columns, name, "labels")
         if not (is_right and y.shape[1] == n_columns):
             y = check_distributions(y, "y_true", n_columns)
         return EncodedLabels(y, None)
-    y = column_or_1d(y)
-    ignored = _is_ignored(y, ignore_label)
-    classes = np.unique(y[~ignored]) if labels is None else column_or_1d(labels)
+    with naming("y_true"):
+        y = column_or_1d(y)
+        ignored = _is_ignored(y, ignore_label)
+        classes = np.unique(y[~ignored]) if labels is None else named
     _check_count(classes, n_columns, name, "y_true" if labels is None else "labels")
-    order = np.argsort(classes, kind="stable")
-    ordered = classes[order]
-    if (ordered[1:] == ordered[:-1]).any():
+    with naming("labels"):
+        order = np.argsort(classes, kind="stable")
+        ordered = classes[order]
+        repeated = (ordered[1:] == ordered[:-1]).any()
+    if repeated:
         raise ValueError(f"labels must not repeat; got {classes.tolist()}.")
-    place = np.searchsorted(ordered, y).clip(max=len(classes) - 1)
-    unknown = (ordered[place] != y) & ~ignored
+    with naming("y_true beside labels"):  # types that have to compare
+        place = np.searchsorted(ordered, y).clip(max=len(classes) - 1)
+        unknown = (ordered[place] != y) & ~ignored
     if unknown.any():
         row = int(unknown.argmax())
         label = y.tolist()[row]
@@ -152,8 +169,6 @@ def _found_labels(
 ) -> EncodedLabels | None:
     """Return class indices for labels of the usual types, if all of them are right."""
     left_out = [] if ignore_label is None else [ignore_label]
-    if np.ndim(ignore_label) != 0:
-        return None
     if labels is None:
         found = find_codes(y_true, None, n_columns + len(left_out))
         if found is None and left_out:  # it need not occur
@@ -166,9 +181,11 @@ def _found_labels(
             return None
         names = classes.tolist()
     else:
+        if plain_labels(labels) is None:
+            return None
         classes = np.asarray(labels)
         names = classes.tolist()
-        if plain_labels(labels) is None or len(names) != n_columns:
+        if len(names) != n_columns:
             return None
         distinct = {*names, *left_out}
         if len({*map(type, distinct)}) != 1 or len({*names}) != n_columns:

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_consistent_length
 
+from skxent._array_api import on_host, to_host
 from skxent.backends._blas import one_blas_thread
+from skxent.backends._device_arrays import is_on_device
 from skxent.metrics._blocks import (
     class_totals,
     eps_of,
@@ -21,6 +23,7 @@ from skxent.metrics._predictions import (
     check_parameters,
     check_prediction,
     n_samples,
+    reading,
     renamed,
     total_weight,
 )
@@ -115,10 +118,17 @@ def log_loss(
         "log_loss", y_true, y_proba, normalize, sample_weight, labels, y_pred
     )
     y_proba = renamed(y_proba, y_pred)
-    sums = straight_sums(y_true, y_proba, sample_weight, labels, clips=True)
-    if sums is not None:
-        return sums.loss / sums.weight if normalize else sums.loss
-    prediction = check_prediction(y_true, y_proba, sample_weight, labels)
+    y_true, sample_weight, labels = on_host(
+        y_true=y_true, sample_weight=sample_weight, labels=labels
+    )
+    if not is_on_device(y_proba):
+        y_proba = to_host("y_proba", y_proba)
+    with reading():
+        sums = straight_sums(y_true, y_proba, sample_weight, labels, clips=True)
+        if sums is not None:
+            return sums.loss / sums.weight if normalize else sums.loss
+        y_proba = to_host("y_proba", y_proba)
+        prediction = check_prediction(y_true, y_proba, sample_weight, labels)
     total = _total_log_loss(prediction)
     return total / total_weight(prediction) if normalize else total
 
@@ -213,7 +223,13 @@ def d2_log_loss_score(
         "d2_log_loss_score", y_true, y_proba, True, sample_weight, labels, y_pred
     )
     y_proba = renamed(y_proba, y_pred)
-    check_consistent_length(y_proba, y_true, sample_weight)
+    y_true, sample_weight, labels = on_host(
+        y_true=y_true, sample_weight=sample_weight, labels=labels
+    )
+    if not is_on_device(y_proba):
+        y_proba = to_host("y_proba", y_proba)
+    with reading():
+        check_consistent_length(y_proba, y_true, sample_weight)
     if y_proba is None:
         raise TypeError(f"Expected sequence or array-like, got {type(y_proba)}")
     if n_samples(y_proba) < 2:
@@ -223,9 +239,11 @@ def d2_log_loss_score(
             stacklevel=2,
         )
         return math.nan
-    sums = straight_sums(y_true, y_proba, sample_weight, labels, clips=True)
-    if sums is not None:
-        return 1.0 - sums.loss / _null_loss(class_weights(sums), sums.weight)
-    prediction = check_prediction(y_true, y_proba, sample_weight, labels)
+    with reading():
+        sums = straight_sums(y_true, y_proba, sample_weight, labels, clips=True)
+        if sums is not None:
+            return 1.0 - sums.loss / _null_loss(class_weights(sums), sums.weight)
+        y_proba = to_host("y_proba", y_proba)
+        prediction = check_prediction(y_true, y_proba, sample_weight, labels)
     null = _total_null_loss(prediction)
     return 1.0 - _total_log_loss(prediction) / null

@@ -13,6 +13,8 @@ that leaves a doubt, scikit-learn's own checks decide, and say what is wrong.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from skxent._array_api import on_host
+from skxent.losses._validation import naming
 from skxent.metrics._blocks import holds_distributions, n_columns_of, two_columns
 from skxent.metrics._codes import find_codes
 from skxent.metrics._encoding import is_plain, warn_unless_normalised
@@ -34,6 +36,7 @@ __all__ = [
     "check_parameters",
     "check_prediction",
     "n_samples",
+    "reading",
     "renamed",
     "total_weight",
 ]
@@ -112,6 +115,20 @@ def renamed(y_proba: Any, y_pred: Any) -> Any:
     return y_pred
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Let scikit-learn's errors pass; others, of a conversion, become one of its."""
+    try:
+        yield
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            "y_true, y_proba, sample_weight and labels must be array-likes that numpy "
+            f"can read; got {error!r} from one of them."
+        ) from error
+
+
 def n_samples(value: Any) -> int:
     """Return the length of an array-like without making an array of it."""
     return int(value.shape[0]) if hasattr(value, "shape") else len(value)
@@ -119,15 +136,20 @@ def n_samples(value: Any) -> int:
 
 def _check_sample_weight(value: Any, size: int) -> NDArray[np.float64]:
     """Return one finite weight per sample, not all of them 0."""
-    weight = check_array(
-        value, ensure_2d=False, dtype=None, order="C", input_name="sample_weight"
-    )
+    # a dtype of None would let None and pandas' NA pass, as nan
+    is_plain_array = isinstance(value, np.ndarray) and value.dtype != object
+    dtype = None if is_plain_array else np.float64
+    with naming("sample_weight"):
+        weight = check_array(
+            value, ensure_2d=False, dtype=dtype, order="C", input_name="sample_weight"
+        )
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar, got {weight.ndim}D array. "
             f"Expected either a scalar value or a 1D array of length {size}."
         )
-    weight = np.asarray(weight, dtype=np.float64)
+    with naming("sample_weight"):
+        weight = np.asarray(weight, dtype=np.float64)
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight
@@ -223,9 +245,6 @@ def check_prediction(
     y_true: Any, y_proba: Any, sample_weight: Any, labels: Any
 ) -> Prediction:
     """Return the checked arguments; raise and warn in scikit-learn's order."""
-    y_true, y_proba, sample_weight, labels = map(
-        on_host, (y_true, y_proba, sample_weight, labels)
-    )
     probabilities: NDArray[Any] = y_proba
     if not is_plain(y_proba, DTYPES):
         probabilities = check_array(y_proba, ensure_2d=False, dtype=DTYPES)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent._array_api import on_host
 from skxent.backends import backend_for
 from skxent.backends._device_arrays import is_on_device
 from skxent.metrics._blocks import blocks_of, eps_of, most_distance
@@ -47,19 +46,19 @@ def straight_sums(
     just above 1, and takes fractions for no classes.
     """
     there = is_on_device(y_proba)
-    rows = y_proba if there else on_host(y_proba)
+    rows = y_proba
     dtype = dtype_on_device(rows) if there else _dtype_of_plain(rows)
     if dtype is None:
         return None
     weight, total_weight = NO_ROWS, float(len(rows))
     if sample_weight is not None:
-        weight = on_host(sample_weight)
+        weight = sample_weight
         if not _are_weights(weight, len(rows)):
             return None
         total_weight = float(weight.sum())
         if not math.isfinite(total_weight) or total_weight == 0:
             return None
-    table = find_table(on_host(y_true), on_host(labels), rows.shape[1])
+    table = find_table(y_true, labels, rows.shape[1])
     if table is None or len(table.labels) != len(rows):
         return None
     if clips and not are_integral(table.classes):

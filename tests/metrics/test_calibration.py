@@ -221,7 +221,7 @@ def test_inputs_stay_as_they_are(data):
 
 
 BAD = {
-    "no bins": ({"n_bins": 0}, ValueError, "n_bins must be at least 1; got 0"),
+    "no bins": ({"n_bins": 0}, ValueError, "n_bins must be at least 1 .*; got 0"),
     "edges": ({"n_bins": [0, 1]}, TypeError, "n_bins must be an integer; got"),
     "true": ({"n_bins": True}, TypeError, "n_bins must be an integer; got True"),
     "strategy": ({"strategy": "width"}, ValueError, "strategy must be one of uniform"),

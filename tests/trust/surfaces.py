@@ -1,0 +1,377 @@
+"""Every public function with a right call, the roles of its parameters and an oracle.
+
+An oracle takes the same arguments, plain, and computes in float64 or raises.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from skxent import losses
+from skxent.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
+from tests import reference
+from tests.losses import binary_cases
+
+N, C, D = 5, 3, 2
+RNG = np.random.default_rng(70)
+Z = RNG.normal(size=(N, C))
+P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+Y = np.array([0, 1, 2, 1, 0])
+Q = RNG.dirichlet(np.ones(C), size=N)
+W = np.array([0.5, 2.0, 1.25])
+S = np.array([1.0, 0.5, 2.0, 0.25, 3.0])
+V = RNG.normal(size=(N, C))
+X = RNG.normal(size=(N, D))
+LW, LB = RNG.normal(size=(C, D)), RNG.normal(size=C)
+
+FLOAT = ("input", "weight", "pos_weight", "sample_weight", "vector", "grad_output")
+FLOAT += ("linear_weight", "linear_bias")
+SCORES = ("input", "vector", "linear_weight", "linear_bias")  # in one dtype
+INTEGER = ("ignore_index", "class_axis")
+
+
+@dataclass
+class Surface:
+    """A public function and how it is attacked."""
+
+    name: str
+    call: Callable[..., Any]
+    arguments: dict[str, Any]  # a right call
+    oracle: Callable[..., Any]
+    roles: dict[str, str] = field(default_factory=dict)  # of parameters
+    optional: tuple[str, ...] = ()  # parameters for which None is right
+    but: tuple[str, ...] = ()  # hostile values that are not asked, with the reason
+    word_for_word: bool = False  # whether errors are those of the oracle
+    rtol: float = 1e-11
+
+    def __post_init__(self):
+        for name, value in self.arguments.items():
+            self.roles.setdefault(name, _role(name, value))
+
+
+def _role(name, value):
+    if name == "target":
+        return "indices" if value.dtype.kind == "i" else "floats"
+    if name == "label_smoothing":
+        return "number"
+    if name in INTEGER:
+        return "integer"
+    return "floats" if name in FLOAT else "choice"
+
+
+def _refuse_shapes(input, target, options):
+    """Raise where torch would, which the naive oracle leaves to it."""
+    input, target = np.asarray(input), np.asarray(target)
+    assert input.ndim == 2
+    assert target.shape in (input.shape, input.shape[:1])
+    assert (target.ndim == 2) == (target.dtype.kind == "f")
+    for name, shape in (
+        ("weight", input.shape[1:]),
+        ("sample_weight", input.shape[:1]),
+        ("vector", input.shape),
+    ):
+        assert options.get(name) is None or np.shape(options[name]) == shape
+    assert 0 <= options.get("label_smoothing", 0.0) <= 1
+
+
+def softmax_oracle(kind, input, target, **options):
+    """The naive float64 oracle; ``kind`` is the suffix of the function."""
+    options.pop("out", None)
+    assert options.pop("class_axis", 1) in (None, 1, -1)
+    _refuse_shapes(input, target, options)
+    assert options["ignore_index"] < 0 or np.ndim(target) == 1
+    if kind == "value":
+        return reference.cross_entropy(input, target, **options)
+    if kind == "grad":
+        assert np.shape(options.get("grad_output", 1.0)) == ()
+        return reference.cross_entropy_grad(input, target, **options)
+    if kind == "hvp":
+        options.pop("from_logits", None)
+        return reference.cross_entropy_hvp(input, target, **options)
+    return (
+        reference.cross_entropy(input, target, **options),
+        reference.cross_entropy_grad(input, target, **options),
+    )
+
+
+def of_probabilities_oracle(kind, input, target, **options):
+    """The same for probabilities, of which a negative one has no logarithm."""
+    p = np.array(input, dtype=np.float64)
+    p[p < 0] = np.nan
+    result = softmax_oracle(kind, p, target, **options)
+    if kind == "value" or not np.isnan(p).any():
+        return result
+    # the derivative by one probability knows nothing of the others
+    gradient = softmax_oracle("grad", np.where(np.isnan(p), 1.0, p), target, **options)
+    gradient[np.isnan(p)] = np.nan
+    return gradient if kind == "grad" else (result[0], gradient)
+
+
+def nll_oracle(kind, input, target, **options):
+    """Torch's, with weights of samples multiplied on by hand."""
+    options.pop("out", None)
+    assert options.pop("class_axis") in (None, 1, -1)
+    _refuse_shapes(input, target, options)
+    s = options.get("sample_weight")
+    s = np.ones(len(target)) if s is None else np.array(s, float)
+    ignored = np.asarray(target) == options["ignore_index"]
+    s[ignored], target = 0.0, np.where(ignored, 0, target)
+    w = options.get("weight")
+    w = np.ones(np.shape(input)[1]) if w is None else np.asarray(w, float)
+    z, rows = np.asarray(input, float), np.arange(len(target))
+    share = w[target] * s
+    inflow = np.asarray(options.get("grad_output", 1.0))
+    assert inflow.shape == ()
+    reduction = options["reduction"]
+    inflow = np.asarray(1.0) if inflow.item() is None else inflow
+    with np.errstate(all="ignore"):
+        # a weight of 0 leaves its row out
+        terms = -z[rows, target] * share
+        terms[(s == 0) | ((share == 0) & np.isinf(z[rows, target]))] = 0.0
+        divisor = (share.sum() or np.nan) if reduction == "mean" else 1.0
+        value = terms if reduction == "none" else terms.sum() / divisor
+        gradient = np.zeros_like(z)
+        slope = -share / divisor
+        gradient[rows, target] = np.where(s == 0, 0.0, slope * inflow)
+    if kind == "value":
+        return value
+    return gradient if kind == "grad" else (value, gradient)
+
+
+def binary_oracle(form, kind, input, target, **options):
+    """Torch in float64."""
+    options.pop("out", None)
+    input, target = np.asarray(input, float), np.asarray(target, float)
+    assert input.shape == target.shape
+    smoothing = options.get("label_smoothing", 0.0)
+    assert 0 <= smoothing <= 1
+    for name in ("weight", "pos_weight"):
+        if options.get(name) is not None:
+            assert np.broadcast_shapes(np.shape(options[name]), input.shape) == (
+                input.shape
+            )
+    input = np.where(input == np.inf, np.nan, input)  # by the contract
+    if kind == "hvp":
+        vector = np.asarray(options.pop("vector"), float)
+        assert vector.shape == input.shape
+        return binary_cases.torch_hvp(input, target, vector, **options)
+    inflow = options.pop("grad_output", None)
+    assert inflow is None or np.shape(inflow) == ()
+    if form == "logits":
+        value, gradient = binary_cases.torch_value_and_grad(
+            form, input, target, inflow, **options
+        )
+    else:
+        value, gradient = _events_by_hand(input, target, inflow, **options)
+    results = {"value": value, "grad": gradient}
+    return results.get(kind, (value, gradient))
+
+
+def _events_by_hand(p, target, inflow, *, reduction, **options):
+    """The formulas of torch's BCELoss, which refuses targets outside [0, 1]."""
+    assert not ((p < 0) | (p > 1)).any()
+    t0, t1 = binary_cases.masses(target, **options)
+    with np.errstate(all="ignore"):
+        logs = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
+        losses = -(t1 * logs[0] + t0 * logs[1])
+        slopes = ((t0 + t1) * p - t1) / np.maximum(p * (1 - p), 1e-12)
+        if reduction == "mean":
+            slopes = slopes / p.size
+        value = losses if reduction == "none" else getattr(losses, reduction)()
+        return value, slopes * (1.0 if inflow is None else inflow)
+
+
+def linear_oracle(kind, input, linear_weight, target, linear_bias=None, **options):
+    """The naive oracle on the scores, and the chain rule."""
+    options.pop("out", None)
+    X, W = np.asarray(input, float), np.asarray(linear_weight, float)
+    b = np.asarray(0.0 if linear_bias is None else linear_bias, float)
+    assert X.ndim == W.ndim == 2
+    assert linear_bias is None or b.shape == W.shape[:1]
+    with np.errstate(all="ignore"):
+        z = X @ W.T + b
+        if kind == "value":
+            return softmax_oracle(kind, z, target, **options)
+        slopes = softmax_oracle("grad", z, target, **options)
+        gradients = (slopes @ W, slopes.T @ X, slopes.sum(axis=0))
+        gradients = gradients[: 2 if linear_bias is None else 3]
+    if kind == "grad":
+        return gradients
+    return softmax_oracle("value", z, target, **options), *gradients
+
+
+SUFFIXES = {"value": "", "grad": "_grad", "value_and_grad": "_value_and_grad"}
+
+
+def _surfaces_of(name, arguments, oracle, label="", suffixes=None):
+    """Yield a surface for each function of a loss."""
+    for kind, suffix in (suffixes or SUFFIXES).items():
+        function = getattr(losses, name + suffix)
+        given = dict(arguments)
+        known = inspect.signature(function).parameters
+        if "grad_output" in known:
+            given["grad_output"] = np.array(1.5)
+        if "vector" in known:
+            given["vector"] = V
+        if "out" in known:
+            given["out"] = None
+        given = {key: value for key, value in given.items() if key in known}
+        missing = set(known) - set(given)
+        assert not missing, (name, missing)
+        optional = [key for key in known if known[key].default is None]
+        yield Surface(
+            function.__name__ + label,
+            function,
+            given,
+            partial(oracle, kind),
+            optional=tuple(optional),
+        )
+
+
+def of_losses():
+    """Yield the surfaces of the functions of `skxent.losses`."""
+    common = {"weight": W, "reduction": "mean", "sample_weight": S, "class_axis": -1}
+    softmax = common | {"ignore_index": -100, "label_smoothing": 0.1}
+    both = SUFFIXES | {"hvp": "_hvp"}
+    for label, target in (("-indices", Y), ("-probabilities", Q)):
+        logits = softmax | {"input": Z, "target": target, "from_logits": True}
+        yield from _surfaces_of("cross_entropy", logits, softmax_oracle, label, both)
+        given = logits | {"input": P, "from_logits": False}
+        yield from _surfaces_of(
+            "cross_entropy", given, of_probabilities_oracle, label + "-of_p"
+        )
+    linear = softmax | {"input": X, "linear_weight": LW, "linear_bias": LB}
+    yield from _surfaces_of(
+        "linear_cross_entropy", linear | {"target": Y}, linear_oracle
+    )
+    nll = common | {"ignore_index": -100, "input": Z, "target": Y}
+    yield from _surfaces_of("nll_loss", nll, nll_oracle)
+    binary = {"target": Q, "weight": W, "pos_weight": W, "reduction": "mean"}
+    binary |= {"label_smoothing": 0.1}
+    yield from _surfaces_of(
+        "binary_cross_entropy_with_logits",
+        binary | {"input": Z},
+        partial(binary_oracle, "logits"),
+        suffixes=both,
+    )
+    del binary["pos_weight"]
+    yield from _surfaces_of(
+        "binary_cross_entropy",
+        binary | {"input": P},
+        partial(binary_oracle, "probabilities"),
+    )
+
+
+def _held(kind, options, method):
+    """Return a call that makes a loss from options and calls a method of it."""
+
+    def call(**arguments):
+        made = {key: arguments.pop(key) for key in options}
+        return getattr(kind(**made), method)(**arguments)
+
+    return call
+
+
+def of_loss_classes():
+    """Yield the surfaces of the loss classes, options and calls together."""
+    options = {
+        "weight": W,
+        "size_average": None,
+        "ignore_index": -100,
+        "reduce": None,
+        "reduction": "mean",
+        "label_smoothing": 0.1,
+        "form": "auto",
+        "from_logits": True,
+        "class_axis": 1,
+        "input_shape": (None, C),
+        "target_shape": None,
+    }
+
+    def oracle(kind, **arguments):
+        for name in ("size_average", "reduce", "form", "input_shape", "target_shape"):
+            assert arguments.pop(name) == options[name]
+        return softmax_oracle(kind, **arguments)
+
+    calls = {
+        "__call__": ("value", {}),
+        "update": ("value", {}),
+        "grad": ("grad", {"grad_output": np.array(1.5), "out": None}),
+        "value_and_grad": ("value_and_grad", {"out": None}),
+        "hvp": ("hvp", {"vector": V, "out": None}),
+    }
+    # None stands for no weight, no contract, and an output that is made
+    optional = ("weight", "size_average", "reduce", "class_axis", "input_shape")
+    optional += ("target_shape", "out", "sample_weight", "grad_output")
+    for method, (kind, more) in calls.items():
+        yield Surface(
+            f"CrossEntropyLoss.{method}",
+            _held(CrossEntropyLoss, options, method),
+            options | {"input": Z, "target": Y, "sample_weight": S} | more,
+            partial(oracle, kind),
+            optional=optional,
+            roles={"target_shape": "contract"},
+        )
+    of_binary = {
+        "weight": W,
+        "pos_weight": W,
+        "reduction": "mean",
+        "label_smoothing": 0.1,
+        "from_logits": True,
+        "input_shape": (None, C),
+        "target_shape": None,
+    }
+
+    def of_events(kind, **arguments):
+        for name in ("from_logits", "input_shape", "target_shape"):
+            assert arguments.pop(name) == of_binary[name]
+        return binary_oracle("logits", kind, **arguments)
+
+    for method, (kind, more) in calls.items():
+        yield Surface(
+            f"BinaryCrossEntropyLoss.{method}",
+            _held(BinaryCrossEntropyLoss, of_binary, method),
+            of_binary | {"input": Z, "target": Q} | more,
+            partial(of_events, kind),
+            roles={"target_shape": "contract"},
+            optional=(*optional, "pos_weight"),
+        )
+
+
+def _as_tensor(value):
+    """Return a tensor where torch has one for an array, else the value itself."""
+    if type(value) is not np.ndarray:
+        return value
+    try:
+        return torch.from_numpy(value.copy())
+    except (TypeError, ValueError):
+        return value
+
+
+def of_torch():
+    """Yield the surface of the module for torch."""
+    from skxent.torch import CrossEntropyLoss as Module
+
+    def call(input, target, weight, **options):
+        input, target, weight = map(_as_tensor, (input, target, weight))
+        return Module(weight, **options)(input, target).detach().numpy()
+
+    def oracle(**arguments):
+        for name in ("size_average", "reduce"):
+            assert arguments.pop(name) is None
+        return softmax_oracle("value", **arguments)
+
+    options = {"size_average": None, "reduce": None, "reduction": "mean"}
+    options |= {"ignore_index": -100, "label_smoothing": 0.1, "class_axis": 1}
+    yield Surface(
+        "torch.CrossEntropyLoss",
+        call,
+        {"input": Z, "target": Y, "weight": W} | options,
+        oracle,
+        optional=("weight", "size_average", "reduce", "class_axis"),
+    )
