@@ -7,9 +7,8 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skxent.backends._blas import one_blas_thread
 from skxent.linear_model._probabilities import log_softmax, softmax
-from skxent.linear_model._products import multiply
+from skxent.linear_model._products import product_of_rows
 
 __all__ = ["FLOATS", "SPARSE", "PredictionMixin"]
 
@@ -45,8 +44,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         data = validate_data(self, X, reset=False, accept_sparse=SPARSE, dtype=FLOATS)
-        with one_blas_thread():
-            logits = self._product(data)
+        logits = self._product(data)
         if scipy.sparse.issparse(logits):  # both were
             logits = logits.toarray()
         logits = np.asarray(logits + self.intercept_)
@@ -56,7 +54,7 @@ class PredictionMixin:
         """Return the logits without the intercepts."""
         if scipy.sparse.issparse(data) or scipy.sparse.issparse(self.coef_):
             return data @ self.coef_.T
-        return multiply(data, self.coef_.T)
+        return product_of_rows(data, self.coef_.T)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each sample.
