@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Blocks", "aligned", "blocks_of", "lines_of", "padded", "rows_of_share"]
+__all__ = [
+    "Blocks",
+    "aligned",
+    "blocks_of",
+    "in_lines",
+    "lines_of",
+    "padded",
+    "rows_of_share",
+]
 
 VECTOR_SIZE = 64  # bytes
 # Bytes of a block. Rows side by side are read faster where the first cache holds them
@@ -52,6 +60,17 @@ def rows_of_share(blocks: Blocks, n_shares: int) -> int:
     """Return the rows of about so many shares of a chunk, whole blocks."""
     n_blocks = blocks.rows_per_chunk // blocks.block_rows
     return max(1, n_blocks // max(1, n_shares)) * blocks.block_rows
+
+
+def in_lines(X: NDArray[Any]) -> NDArray[Any]:
+    """Return X, or a copy if the numbers of neither a row nor a column lie together.
+
+    BLAS reads no other arrays, and numpy's own loops take long.
+    """
+    of_row, of_column = X.strides
+    by_rows = of_column == X.itemsize and of_row >= 0
+    by_columns = of_row == X.itemsize and of_column >= 0
+    return X if by_rows or by_columns else np.ascontiguousarray(X)
 
 
 def lines_of(X: NDArray[Any]) -> tuple[NDArray[Any], int, bool]:

@@ -17,8 +17,8 @@ How many threads
 ----------------
 At most numba's number, which `NUMBA_NUM_THREADS` and `numba.set_num_threads` set; and
 at most that of each OpenMP library that is loaded, which `OMP_NUM_THREADS` and
-`threadpoolctl.threadpool_limits` set. If none is loaded, as can be with numba's other
-layers, threadpoolctl can set no other number than that of BLAS.
+`threadpoolctl.threadpool_limits` set. If none is loaded, as before the first launch
+without scikit-learn, threadpoolctl can set no other number than that of BLAS.
 
 How long
 --------
@@ -48,6 +48,10 @@ __all__ = ["launch", "stay_on_this_thread", "threads_to_use"]
 # 100.
 PARALLEL_MIN_SIZE = 1 << 16
 LAUNCH_SIZE = 1 << 24
+
+LOADERS_OF_OPENMP = "sklearn.utils._openmp_helpers", "numba.np.ufunc.omppool", "torch"
+# Who sets one of these wants few threads of BLAS, not of kernels.
+SETTINGS_OF_BLAS = {"OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"}
 
 _parallel_section = threading.Lock()
 
@@ -125,21 +129,37 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
 
 def threads_to_use() -> int:
     """Return how many threads a call may use."""
-    if _forked:  # even to ask would wait for a lock that the parent may have held
+    if _forked:  # even to ask numba would wait for a lock that the parent may have held
+        return 1
+    # asked first, since numba gives GNU's OpenMP its own number when it begins
+    allowed = _allowed_by_others()
+    if allowed == 1:
         return 1
     import numba
 
-    n_threads: int = numba.get_num_threads()
-    if n_threads > 1:
-        openmp = _openmp_beside("sklearn.utils._openmp_helpers" in sys.modules)
-        allowed = [p.num_threads for p in openmp] or [_blas.blas_threads()]
-        n_threads = min(n_threads, *allowed)
-    return n_threads
+    return min(allowed, int(numba.get_num_threads()))
+
+
+def _allowed_by_others() -> int:
+    """Return what OpenMP may use, or what else threadpoolctl has set."""
+    loaded = [name in sys.modules for name in LOADERS_OF_OPENMP]
+    numbers = [library.num_threads for library in _openmp_beside(*loaded)]
+    if not numbers and not SETTINGS_OF_BLAS & os.environ.keys():
+        numbers = [_blas.blas_threads()]
+    most: int = min([_of_environment(), *numbers])
+    return most
 
 
 @functools.cache
-def _openmp_beside(sklearn_is_loaded: bool) -> list[Any]:
-    """Look for OpenMP libraries, which takes 4 ms; scikit-learn brings one."""
+def _of_environment() -> int:
+    """Return the number in OMP_NUM_THREADS, or a very large one."""
+    number = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(number) if number.isdecimal() and int(number) else sys.maxsize
+
+
+@functools.cache
+def _openmp_beside(*loaded: bool) -> list[Any]:
+    """Look for OpenMP libraries, which takes 4 ms, anew when more may be loaded."""
     pools = ThreadpoolController().lib_controllers
     return [p for p in pools if p.user_api == "openmp" and p.num_threads]
 

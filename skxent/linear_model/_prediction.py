@@ -9,12 +9,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from skxent._array_api import Home, on_host
-from skxent.backends._blas import one_blas_thread
 from skxent.backends._device_arrays import arrays_like
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model import _probabilities
 from skxent.linear_model._homes import as_numpy, check_same_home, read_matrix
-from skxent.linear_model._products import multiply
+from skxent.linear_model._products import product_of_rows
 
 __all__ = ["PredictionMixin"]
 
@@ -131,8 +130,7 @@ class PredictionMixin:
         if isinstance(data, DeviceMatrix):
             logits = data.logits(self.coef_, self.intercept_)
         else:
-            with one_blas_thread():
-                logits = self._product(data)
+            logits = self._product(data)
             if scipy.sparse.issparse(logits):  # both were
                 logits = logits.toarray()
             logits = np.asarray(logits + as_numpy(self.intercept_))
@@ -143,7 +141,8 @@ class PredictionMixin:
         if scipy.sparse.issparse(self.coef_):
             return data @ self.coef_.T
         coef = as_numpy(self.coef_)
-        return data @ coef.T if scipy.sparse.issparse(data) else multiply(data, coef.T)
+        is_sparse = scipy.sparse.issparse(data)
+        return data @ coef.T if is_sparse else product_of_rows(data, coef.T)
 
     def _two_sided_logits(self, X: Any, method: str) -> tuple[Any, Home]:
         """Return one logit per class, 0 for the first of two."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from skxent.backends._team import LEAST_WORK, team
 
-__all__ = ["add_gram", "beside", "cho_factor", "multiply"]
+__all__ = ["add_gram", "beside", "cho_factor", "multiply", "product_of_rows"]
 
 Matrix = NDArray[np.float64]
 
@@ -27,6 +27,9 @@ WORTH_THREADS = 8 * LEAST_WORK
 PART_WORK = 1 << 31
 N_PARTS = 8
 LEAST_LINES = 64
+# Numbers of a block of rows, and its least rows.
+BLOCK_SIZE = 1 << 20
+BLOCK_ROWS = 256
 # Columns of the factor that are made together.
 PANEL = 256
 
@@ -57,6 +60,21 @@ def multiply(
 
     with team(LEAST_WORK) as run:
         run(part, _parts(max(out.shape), work))
+    return out
+
+
+def product_of_rows(X: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
+    """Return ``X @ columns``, the same bits for X in any memory layout."""
+    n, p = X.shape
+    out = np.empty((n, columns.shape[1]), np.result_type(X, columns))
+    step = max(BLOCK_ROWS, BLOCK_SIZE // max(1, p))
+
+    def block(begin: int) -> None:
+        rows = slice(begin, begin + step)
+        np.matmul(np.ascontiguousarray(X[rows]), columns, out=out[rows])
+
+    with team(X.size * columns.shape[1]) as run:
+        run(block, range(0, n, step))
     return out
 
 

@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets
+from skxent.backends._dense import in_lines
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._early_stopping import Monitor, hold_out
 from skxent.linear_model._elastic_net import minimize_elastic_net
@@ -95,7 +96,9 @@ class Problem(NamedTuple):
 def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     """Minimise from the coefficients that are given."""
     n, p = problem.X.shape
-    if scipy.sparse.issparse(problem.X) and n * p <= DENSE_SIZE:
+    if not scipy.sparse.issparse(problem.X):
+        problem = problem._replace(X=in_lines(problem.X))
+    elif n * p <= DENSE_SIZE:
         problem = problem._replace(X=problem.X.toarray())
     penalty = problem.penalty
     if problem.l1_ratio > 0 and penalty > 0:

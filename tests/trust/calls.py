@@ -1,9 +1,13 @@
 """A call of every public function, large enough for threads, and what it gave."""
 
+import functools
+
 import numpy as np
+import pytest
 import scipy.sparse
 
 from skxent import linear_model, losses, metrics
+from skxent.backends import _threads
 from skxent.linear_model import SoftmaxRegression, SoftmaxRegressionCV
 from tests.losses.cases import same_bits
 
@@ -113,3 +117,16 @@ def calls_of_fits():
 def calls():
     """Return every call by its name."""
     return calls_of_losses() | calls_of_metrics() | calls_of_fits()
+
+
+@functools.cache
+def compile_all():
+    """Fill the cache that this process shares with the children it starts.
+
+    A child is watched for hangs, and would spend that time with compiling.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for forked in (False, True):  # both twins
+            patch.setattr(_threads, "_forked", forked)
+            for call in calls().values():
+                call()

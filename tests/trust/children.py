@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from threadpoolctl import threadpool_info
+
 LIMIT = 60  # seconds; a hang is no slowness
 
 
@@ -28,3 +30,16 @@ def run_child(function, **environment):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def use_one_thread():
+    """Be a child that may use one thread, and has no OpenMP of scikit-learn."""
+    from skxent.backends._threads import threads_to_use
+
+    assert "sklearn" not in sys.modules
+    assert threads_to_use() == 1
+
+
+def blas_threads():
+    pools = threadpool_info()
+    return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]

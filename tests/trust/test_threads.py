@@ -5,24 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.trust.children import run_child
+from tests.trust.calls import agree, calls, compile_all
+from tests.trust.children import blas_threads, run_child
 
 N_THREADS = 8
-
-
-def blas_threads():
-    from threadpoolctl import threadpool_info
-
-    pools = threadpool_info()
-    return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 
 
 def at_once():
     """Call all from threads of Python, two for each, of joblib and of Dask."""
     import dask
     import joblib
-
-    from tests.trust.calls import agree, calls
 
     functions = calls()
     names = list(functions)
@@ -50,5 +42,6 @@ def at_once():
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_threads_change_no_bit(layer):
+    compile_all()
     # tbb is not found by numba where pip puts it: see docs/guide/reproducibility.rst
     run_child("test_threads.at_once", NUMBA_THREADING_LAYER=layer)
