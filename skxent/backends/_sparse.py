@@ -27,6 +27,7 @@ __all__ = [
 
 # Entries of a chunk of lines, at least.
 CHUNK_ENTRIES = 1 << 14
+LARGEST_INT32 = 2**31 - 1
 MOST_CHUNKS = 256
 # Entries that a line has on average for each thread that goes through all lines; the
 # splits then take less than 10 % of the memory of the matrix.
@@ -48,7 +49,7 @@ class Parts(NamedTuple):
     """Parts of all lines, which threads add up to on their own."""
 
     bounds: NDArray[np.int64]  # (parts + 1,)
-    splits: NDArray[np.int32]  # (lines, parts - 1): where they begin, see the kernel
+    splits: NDArray[Any]  # (lines, parts - 1): where they begin, see the kernel
 
 
 def compress(
@@ -86,7 +87,9 @@ def share_out(matrix: Compressed) -> Parts:
     n_parts = min(threads_to_use(), most)
     if matrix.is_canonical and n_parts > 1:
         bounds = _bounds(matrix.indices, matrix.size, n_parts)
-    splits = np.empty((n_lines, len(bounds) - 2), np.int32)
+    # a sorted line has as many entries as its size at the most
+    dtype = np.int32 if matrix.size <= LARGEST_INT32 else np.int64
+    splits = np.empty((n_lines, len(bounds) - 2), dtype)
     if splits.size:
         launch(
             _sparse.split_lines,

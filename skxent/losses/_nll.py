@@ -309,7 +309,8 @@ def _rows_of(call: Call) -> _Rows:
     if row_weight.size:
         ignored = row_weight == 0
         index = np.where(ignored, 0, index)  # that of an ignored row may lie outside
-        factor = np.where(ignored, 0.0, on_value[index] * row_weight)
+        with np.errstate(over="ignore", invalid="ignore"):
+            factor = np.where(ignored, 0.0, on_value[index] * row_weight)
     else:
         factor = on_value[index]
     outer, _, *inner = call.logits.shape

@@ -101,6 +101,7 @@ def _other_arguments(draw, surface):
     if arguments["target"].dtype.kind == "i":
         kind = draw(st.sampled_from(["i8", "i4", "u1"]))
         arguments["target"] = rng.integers(c, size=n).astype(kind)
+        arguments["target"][0] = c - 1  # so that one more is no class
         if draw(st.booleans()):
             arguments["ignore_index"] = draw(st.integers(0, c - 1))
     else:

@@ -198,7 +198,12 @@ def linear_oracle(kind, input, linear_weight, target, linear_bias=None, **option
         if kind == "value":
             return softmax_oracle(kind, z, target, **options)
         slopes = softmax_oracle("grad", z, target, **options)
+        # what a row without a gradient holds is no matter, nor what weights do
+        out = ~slopes.any(axis=1)
+        X = np.where(out[:, np.newaxis], 0.0, X)
+        W = np.nan_to_num(W) if out.all() else W
         gradients = (slopes @ W, slopes.T @ X, slopes.sum(axis=0))
+        gradients[0][out] = 0.0
         gradients = gradients[: 2 if linear_bias is None else 3]
     if kind == "grad":
         return gradients
