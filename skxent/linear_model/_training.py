@@ -96,9 +96,9 @@ class Problem(NamedTuple):
 def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     """Minimise from the coefficients that are given."""
     n, p = problem.X.shape
-    if not scipy.sparse.issparse(problem.X):
+    if isinstance(problem.X, np.ndarray):
         problem = problem._replace(X=in_lines(problem.X))
-    elif n * p <= DENSE_SIZE:
+    elif scipy.sparse.issparse(problem.X) and n * p <= DENSE_SIZE:
         problem = problem._replace(X=problem.X.toarray())
     penalty = problem.penalty
     if problem.l1_ratio > 0 and penalty > 0:
