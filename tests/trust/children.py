@@ -1,10 +1,13 @@
-"""Processes that tests start and watch."""
+"""Processes that tests start and watch, and some that import little before."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_info
 
 LIMIT = 60  # seconds; a hang is no slowness
@@ -43,3 +46,42 @@ def use_one_thread():
 def blas_threads():
     pools = threadpool_info()
     return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+
+
+def others_use_threads():
+    """Do what another package does that has kernels of its own."""
+    import numba
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.size):
+            x[i] *= 2
+
+    double(np.ones(100))
+
+
+def large_loss():
+    from skxent.losses import cross_entropy
+
+    x = np.random.default_rng(0).normal(size=(8000, 10))
+    return float(cross_entropy(x, np.zeros(8000, int)))
+
+
+def fork_after_others():
+    """Import the losses, which import no numba; the first call is that of the child."""
+    import skxent.losses  # noqa: F401
+
+    others_use_threads()
+    pid = os.fork()
+    value = large_loss()
+    if pid == 0:
+        os._exit(0 if np.isfinite(value) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def import_after_fork():
+    """Import the package in the worker of a pool alone."""
+    others_use_threads()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert np.isfinite(pool.submit(large_loss).result())
+    assert "skxent" not in sys.modules

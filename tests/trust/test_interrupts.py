@@ -3,7 +3,10 @@
 import copy
 import os
 import signal
+import sys
 import threading
+import traceback
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from skxent.linear_model import SoftmaxRegression, SoftmaxRegressionCV
 from tests.trust.children import blas_threads, run_child
 
 CLASSES = range(5)
+# Where each of the models spends its time.
+LONG = "train", "_step", "fit_path"
 
 
 def data(n, seed=0):
@@ -32,6 +37,30 @@ def models():
     yield SoftmaxRegressionCV(2, cv=2).fit(X, y), SoftmaxRegressionCV.fit
 
 
+@contextmanager
+def ctrl_c_inside(function):
+    """Send SIGINT a while after this thread has entered a function of that name."""
+    thread, left = threading.get_ident(), threading.Event()
+
+    def is_inside():
+        frames = traceback.walk_stack(sys._current_frames()[thread])
+        return any(frame.f_code.co_name == function for frame, _ in frames)
+
+    def shoot():
+        while not is_inside() and not left.wait(0.001):
+            pass
+        if not left.wait(0.02):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    shooter = threading.Thread(target=shoot)
+    shooter.start()
+    try:
+        yield
+    finally:
+        left.set()
+        shooter.join()
+
+
 def assert_same(found, expected):
     np.testing.assert_equal(vars_of(found), vars_of(expected))
 
@@ -45,13 +74,11 @@ def vars_of(model):
 def interrupted():
     """Learn from other data until Ctrl-C comes."""
     before = blas_threads()
-    X, y = data(1_000_000, seed=1)
-    for model, learn in models():
+    X, y = data(100_000, seed=1)
+    for (model, learn), function in zip(models(), LONG, strict=True):
         model.tol = 1e-12
         expected, logits = copy.deepcopy(model), model.decision_function(X[:100])
-        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), ctrl_c_inside(function):
             learn(model, X, y)
         assert_same(model, expected)
         assert (model.decision_function(X[:100]) == logits).all()

@@ -81,26 +81,6 @@ def test_every_kind_of_pool():
     run_child("test_processes.pools", NUMBA_THREADING_LAYER="omp")
 
 
-def threads_of_others():
-    """Fork after another package has used numba's threads, then compute for once."""
-    import numba
-
-    from skxent.losses import cross_entropy  # which imports no numba
-
-    @numba.njit(parallel=True)
-    def double(x):
-        for i in numba.prange(x.size):
-            x[i] *= 2
-
-    double(np.ones(100))
-    x, y = np.random.default_rng(0).normal(size=(8000, 10)), np.zeros(8000, int)
-    pid = os.fork()
-    value = cross_entropy(x, y)
-    if pid == 0:
-        os._exit(0 if np.isfinite(value) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
 def locks_of_others():
     """Fork while other threads hold every lock that a call may take."""
     from skxent.backends import _blas, _team, _threads
@@ -127,31 +107,17 @@ def locks_of_others():
     forked.set()
 
 
-def late_import():
-    """Import the package only in the worker, after its parent used numba's threads."""
-    import numba
-
-    @numba.njit(parallel=True)
-    def double(x):
-        for i in numba.prange(x.size):
-            x[i] *= 2
-
-    double(np.ones(100))
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-        assert pool.submit(task).result()[1] == 1
-
-
 FORKS = {
-    "threads_of_others": "omp",
-    "late_import": "omp",
-    "locks_of_others": "workqueue",
+    "children.fork_after_others": "omp",
+    "children.import_after_fork": "omp",
+    "test_processes.locks_of_others": "workqueue",
 }
 
 
 @pytest.mark.parametrize("name", FORKS)
 def test_fork(name):
     compile_all()
-    run_child(f"test_processes.{name}", NUMBA_THREADING_LAYER=FORKS[name])
+    run_child(name, NUMBA_THREADING_LAYER=FORKS[name])
 
 
 @pytest.mark.parametrize(
