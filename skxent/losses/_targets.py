@@ -89,7 +89,7 @@ def _values(
     # a share of 0 is no part of an infinite weight either
     spread, none = smoothing / max(1, class_weight.size), np.zeros_like(class_weight)
     on_value = class_weight * (1.0 - smoothing) if smoothing < 1 else none
-    return on_value, class_weight * spread if smoothing else none
+    return on_value, class_weight * spread if spread else none
 
 
 @lru_cache(maxsize=16)

@@ -101,15 +101,17 @@ def softmax_oracle(kind, input, target, **options):
 
 def of_probabilities_oracle(kind, input, target, **options):
     """The same for probabilities, of which a negative one has no logarithm."""
-    p = np.array(input, dtype=np.float64)
-    p[p < 0] = np.nan
-    result = softmax_oracle(kind, p, target, **options)
-    if kind == "value" or not np.isnan(p).any():
-        return result
+    p = np.asarray(input, float)
+    value = None
+    if kind != "grad":
+        value = softmax_oracle("value", p, target, **options)
+    if kind == "value":
+        return value
     # the derivative by one probability knows nothing of the others
-    gradient = softmax_oracle("grad", np.where(np.isnan(p), 1.0, p), target, **options)
-    gradient[np.isnan(p)] = np.nan
-    return gradient if kind == "grad" else (result[0], gradient)
+    has_log = p >= 0
+    gradient = softmax_oracle("grad", np.where(has_log, p, 1.0), target, **options)
+    gradient[~has_log & (gradient != 0)] = np.nan
+    return gradient if kind == "grad" else (value, gradient)
 
 
 def nll_oracle(kind, input, target, **options):

@@ -134,6 +134,8 @@ def test_infinite_weights_raise_no_warning():
     assert np.isnan(nll_loss_value_and_grad(Z, Y, weight=weight)[0])
     assert np.isnan(nll_loss(Z, Y, weight=weight, sample_weight=[0, 1, 1, 1, 1, 1]))
     assert cross_entropy(Z, Y, weight=weight, reduction="sum") == np.inf
+    # a third of it is 0
+    assert np.isnan(cross_entropy(Z, Y, weight=weight, label_smoothing=5e-324))
     heavy = {"sample_weight": [1e308] * 6, "grad_output": 9}
     assert np.isnan(cross_entropy_grad(Z, Y, **heavy)).all()
 
