@@ -106,7 +106,7 @@ class BinaryCall(NamedTuple):
         inflow = _periodic(inflow, self.shape)
         # both are lengths of trailing axes: the longer is a multiple of the other
         period = max(inflow.size, self.targets.weight.size)
-        weight = np.resize(self.targets.weight, period) * np.resize(inflow, period)
+        weight = _repeated(self.targets.weight, period) * _repeated(inflow, period)
         return self._replace(targets=self.targets._replace(weight=weight))
 
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
@@ -279,6 +279,11 @@ def _check_weight(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.f
             f"{array.shape}. Give it length 1 on the axes that it is spread over."
         )
     return _periodic(array.astype(np.float64, copy=False), shape)
+
+
+def _repeated(values: NDArray[np.float64], period: int) -> NDArray[np.float64]:
+    """Return (P,) values as often as the period takes; one alone broadcasts."""
+    return values if values.size in (1, period) else np.resize(values, period)
 
 
 def _periodic(

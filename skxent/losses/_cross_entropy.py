@@ -114,7 +114,9 @@ def cross_entropy(
     loss of nan. A class without weight or target adds 0 even at a logit of -inf, where
     torch gives nan.
 
-    Needs 8 bytes per row where rows are weighted. Arrays of another dtype than the
+    Memory beside the arguments and the result: some 10 KB, 8 bytes per row where rows
+    are weighted by class or the target is not int64, and 41 bytes per row for
+    ``"sample"``. Arrays of another dtype than the
     kernels' (integer logits, targets that are not int64 or of the dtype of `input`) are
     copied, and so are those with gaps between their entries. C order with any
     `class_axis`, and Fortran order of two axes, are read in place. float16 logits are
@@ -355,6 +357,9 @@ def cross_entropy_hvp(
     -----
     N. N. Schraudolph, "Fast Curvature Matrix-Vector Products for Second-Order Gradient
     Descent", Neural Computation 14, 2002, section 3.
+
+    Memory beside the arguments and the result: 16 bytes per row; for float16 another 12
+    bytes per element, as all is made float32.
 
     Examples
     --------

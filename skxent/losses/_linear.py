@@ -95,7 +95,9 @@ default=None
 
     A block holds a 32nd of the scores and at most 16,777,216 of them, except that it
     has 64 rows and 2,097,152 scores at least, and 256 rows if these are within the
-    most. Beside it, memory is needed for 8 bytes per row where rows are weighted, and
+    most. Gradients take a product of the size of a block's input for each of up to 8
+    parts of `linear_weight`. Beside it, memory is needed for 8 bytes per row where rows
+    are weighted, and
     for copies of arrays that the kernels cannot read: a `linear_weight` that is not
     C-contiguous or of float16, integer arrays, and probabilities of another dtype than
     `input`.

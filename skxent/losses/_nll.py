@@ -89,7 +89,8 @@ def nll_loss(
     log-probability of -inf, where torch gives nan. Lists of arrays whose lengths differ
     are taken as by :func:`cross_entropy`.
 
-    Needs some 50 bytes per row. Arrays of float16 or integers, and those with gaps
+    Memory beside the arguments and the result: 32 bytes per row, 41 with
+    `sample_weight`. Arrays of float16 or integers, and those with gaps
     between their entries, are copied. Any `class_axis`, C and Fortran order are read in
     place.
 

@@ -191,6 +191,9 @@ def reliability_curve(
     function), where scikit-learn interpolates between two of them. The bins are the
     same if `n_bins` divides the number of samples and confidences do not repeat.
 
+    Memory beside the arguments: some 50 bytes per sample, whatever the number of
+    classes, as nearly all of it holds a number for each sample.
+
     Arrays of other libraries are taken as by :func:`log_loss`. With
     ``sklearn.set_config(array_api_dispatch=True)`` the three arrays are of the library
     and on the device of `y_proba`, as those of :func:`sklearn.metrics.roc_curve` are.

@@ -143,6 +143,9 @@ def cross_entropy_loss(
 
     Notes
     -----
+    Memory as for :func:`log_loss`; 8 bytes per sample more for `class_weight` or
+    `ignore_label`.
+
     Arrays of other libraries are taken as by :func:`log_loss`.
 
     Examples

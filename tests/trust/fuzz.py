@@ -133,6 +133,8 @@ def flaw(surface, drawn):
         return None if surface.word_for_word else traceback.format_exc()
     except Exception:
         return traceback.format_exc()
+    if drawn and all(v.name == "ragged" for v in drawn.values()):
+        return None  # input and target alike are lists of arrays, as they may be
     if any(v.means is NOTHING for v in drawn.values()):
         return f"a result: {got}"
     plain = surface.arguments | {name: v.means for name, v in drawn.items()}
