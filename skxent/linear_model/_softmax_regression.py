@@ -190,8 +190,8 @@ class SoftmaxRegression(
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @guarded
+    @with_callbacks
     def fit(
         self,
         X: ArrayLike,

@@ -85,5 +85,5 @@ def test_both_twins_give_the_same_bits():
     labels = np.arange(1000) % 10
     outs = np.empty((2, 2, 63))
     for twin, out in zip(log_losses, outs, strict=True):
-        twin(rows, labels, 0, NO_COLUMNS, NONE, 1.0, LOW, HIGH, 16, 63, *out)
+        twin(0, 63, rows, labels, 0, NO_COLUMNS, NONE, 1.0, LOW, HIGH, 16, *out)
     np.testing.assert_array_equal(*outs)

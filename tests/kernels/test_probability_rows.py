@@ -109,12 +109,13 @@ def test_twins_and_a_gradient_in_place_give_the_same_bits(kind, shape):
     expected = run(p, targets)
     operands = (p[..., None], target if target.ndim == 1 else target[..., None])
     rest = (targets.on_value, targets.off_value, targets.row_weight)
-    rest += (NO_INDEX, -math.inf, math.inf, 1.0, 16, -(-len(p) // 16))
+    rest += (NO_INDEX, -math.inf, math.inf, 1.0, 16)
+    n_chunks = -(-len(p) // 16)
     results = []
     for twin in _cpu.probability_loss:
         losses = np.empty(len(p), dtype=p.dtype)
-        partial, gradient = np.empty(-(-len(p) // 16)), np.empty_like(p)
-        twin(*operands, *rest, losses, partial, gradient[..., None])
+        partial, gradient = np.empty(n_chunks), np.empty_like(p)
+        twin(0, n_chunks, *operands, *rest, losses, partial, gradient[..., None])
         results.append((partial, losses, gradient))
     for parallel, sequential in zip(*results, strict=True):
         np.testing.assert_array_equal(parallel, sequential)

@@ -80,5 +80,5 @@ def test_both_twins_give_the_same_bits(n_classes):
     outs = np.empty((2, 13))
     rows_per_chunk = -(-len(rows) // outs.shape[1])
     for twin, out in zip(check_rows, outs, strict=True):
-        twin(rows, 1.0, rows_per_chunk, out)
+        twin(0, len(out), rows, 1.0, rows_per_chunk, out)
     np.testing.assert_array_equal(*outs)

@@ -108,7 +108,7 @@ def test_both_twins_add_up_the_losses_of_each_chunk(n):
     for twin in _sigmoid.sigmoid_losses:
         losses, slopes, sums = np.empty(n), np.empty(n), np.empty(n_chunks)
         arguments = (x, q, one, one, 1.0, 0.0, 2.0, chunk_size, losses, sums, slopes)
-        twin(*arguments)
+        twin(0, n_chunks, *arguments)
         p = 1 / (1 + np.exp(-x))
         expected = -q * np.log(p) - (1 - q) * np.log1p(-p)
         np.testing.assert_allclose(losses, expected, rtol=1e-12)
@@ -118,7 +118,7 @@ def test_both_twins_add_up_the_losses_of_each_chunk(n):
         results.append([losses, slopes, sums])
     for twin, result in zip(_sigmoid.sigmoid_curvatures, results, strict=True):
         product = np.empty(n)
-        twin(x, q, one, one, 1.0, 0.0, vector, 2.0, n_chunks, chunk_size, product)
+        twin(0, n_chunks, x, q, one, one, 1.0, 0.0, vector, 2.0, chunk_size, product)
         np.testing.assert_allclose(product, 2 * p * (1 - p) * vector, rtol=1e-12)
         result.append(product)
     for a, b in zip(*results, strict=True):
