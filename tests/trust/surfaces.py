@@ -100,18 +100,26 @@ def softmax_oracle(kind, input, target, **options):
 
 
 def of_probabilities_oracle(kind, input, target, **options):
-    """The same for probabilities, of which a negative one has no logarithm."""
+    """The same for probabilities, of which a negative one has no logarithm.
+
+    One without target mass is not looked at, and the derivative by one knows nothing of
+    the others.
+    """
     p = np.asarray(input, float)
-    value = None
-    if kind != "grad":
-        value = softmax_oracle("value", p, target, **options)
-    if kind == "value":
-        return value
-    # the derivative by one probability knows nothing of the others
     has_log = p >= 0
-    gradient = softmax_oracle("grad", np.where(has_log, p, 1.0), target, **options)
-    gradient[~has_log & (gradient != 0)] = np.nan
-    return gradient if kind == "grad" else (value, gradient)
+    safe = np.where(has_log, p, 1.0)
+    plain = {k: v for k, v in options.items() if k not in ("grad_output", "out")}
+    plain["reduction"] = "sum"
+    has_mass = softmax_oracle("grad", safe, target, **plain) != 0
+    gradient = None
+    if kind != "value":
+        gradient = softmax_oracle("grad", safe, target, **options)
+        gradient[~has_log & has_mass] = np.nan
+        if kind == "grad":
+            return gradient
+    read = np.where(has_mass, p, safe)
+    value = softmax_oracle("value", read, target, **options)
+    return value if kind == "value" else (value, gradient)
 
 
 def nll_oracle(kind, input, target, **options):
