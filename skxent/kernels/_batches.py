@@ -32,19 +32,29 @@ from typing import Any, NamedTuple
 from skxent.kernels._groups import MOST_LANES, write
 from skxent.kernels._jit import by_dtype, inlined, inner
 from skxent.kernels._simd import (
+    first,
     fma,
     gather,
     lanes,
+    largest,
     load,
     load_beside,
+    magnitude,
     narrowed,
     scatter,
     scratch,
     select,
     spread,
+    store,
     widened,
 )
-from skxent.kernels._vector import add_to_total, divided, log1p, two_sum
+from skxent.kernels._vector import (
+    add_to_total,
+    divided,
+    is_far,
+    log1p,
+    two_sum,
+)
 
 # Two tiles of so many classes, logits and targets, take two thirds of the first cache.
 MOST_CLASSES = 256
@@ -52,6 +62,20 @@ MOST_GROUPS = 8
 TILE_SIZE = MOST_CLASSES * MOST_LANES
 ROWS = MOST_GROUPS * MOST_LANES
 MOST_RATIO = 2.0**60  # of exponentials: their scale leaves room for so much
+MOST_OFF = 13.0  # how far the guess may be from the largest logit
+
+
+def _limits_32(like):
+    return 2.0**-90, 2.0**-20, 2.0**64, 2.0**-60
+
+
+def _limits_64(like):
+    return 2.0**-900, 1.0, 2.0**200, 2.0**-800
+
+
+# The least ``rest`` and the least ``d`` whose terms are no subnormal numbers; the most
+# ``d``, and the least multiple of a row's gradient, whose share is none.
+limits_of = by_dtype(_limits_32, _limits_64)
 
 
 class Batch(NamedTuple):
@@ -107,6 +131,14 @@ def batch_around(p, wide):
 
 
 @inner
+def a_near_logit(p):
+    """Return the largest of some logits, 0 if that is too large for ``shift_of``."""
+    some = load(p, 0)
+    guess = spread(largest(some), some)
+    return first(select(is_far(guess) | (guess != guess), 0.0, guess))
+
+
+@inner
 def rows_per_batch(n_classes, n):
     """Return how many rows have tiles that fit, whole groups."""
     return n * max(1, min(MOST_GROUPS, MOST_CLASSES // n_classes))
@@ -138,6 +170,29 @@ def leave_out(tile, at):
 def is_likely(rest, e_y):
     """Return whether ``log(1 + rest / e_y)`` is the loss as it stands."""
     return rest < widened(e_y) * MOST_RATIO
+
+
+@inner
+def take_sums(batch, r, rest, e_y, scale, is_weighted):
+    """Store what follows from the sum of all exponentials but the index's, float64.
+
+    Return which rows' numbers are as they would be with any other guess.
+    """
+    least_rest, least_d, most_d, least_factor = limits_of(e_y)
+    d, d_low = sum_of(e_y, rest, widened(e_y))
+    is_good = (rest > least_rest) & (d > least_d) & (d < most_d)
+    is_good = is_good & is_likely(rest, e_y)
+    if is_weighted:
+        mass = load_beside(batch.mass, r, e_y)
+        factor = mass * load_beside(batch.weight, r, e_y) * scale
+        is_large = (magnitude(factor) > least_factor) | (factor == 0.0)
+        is_good = is_good & (is_large | (factor != factor))
+    rest = narrowed(rest, e_y)
+    store(rest / e_y, batch.others, r)
+    store(rest, batch.rest, r)
+    store(d, batch.d, r)
+    store(d_low, batch.d_low, r)
+    return is_good
 
 
 def _sum_32(like, a, b):

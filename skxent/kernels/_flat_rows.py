@@ -20,15 +20,16 @@ import math
 
 from skxent.kernels._batches import (
     MOST_GROUPS,
+    MOST_OFF,
+    a_near_logit,
     add_group,
     batch_like,
-    is_likely,
     leave_out,
     mass_of_class,
     place_of,
     rows_per_batch,
     share_of_indices,
-    sum_of,
+    take_sums,
 )
 from skxent.kernels._groups import (
     AHEAD,
@@ -36,7 +37,7 @@ from skxent.kernels._groups import (
     read_classes,
     read_weights,
 )
-from skxent.kernels._jit import by_dtype, inner
+from skxent.kernels._jit import inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
     scale_rows,
@@ -51,16 +52,13 @@ from skxent.kernels._simd import (
     largest,
     load,
     load_beside,
-    magnitude,
     maximum,
-    narrowed,
     numbers,
     pointer,
     prefetch,
     prefetch_to_write,
     scatter,
     scratch,
-    select,
     spread,
     store,
     store_part,
@@ -68,29 +66,6 @@ from skxent.kernels._simd import (
 )
 from skxent.kernels._tile_rows import add_tile_rows
 from skxent.kernels._vector import exp_shifted, is_far, shift_of
-
-MOST_OFF = 13.0  # how far the guess may be from the largest logit
-
-
-def _limits_32(like):
-    return 2.0**-90, 2.0**-20, 2.0**-60
-
-
-def _limits_64(like):
-    return 2.0**-900, 1.0, 2.0**-800
-
-
-# The least ``rest`` and the least ``d`` whose terms are no subnormal numbers, and the
-# least multiple of a row's gradient whose share is none.
-limits_of = by_dtype(_limits_32, _limits_64)
-
-
-@inner
-def a_near_logit(p):
-    """Return the largest of some logits, 0 if that is too large for ``shift_of``."""
-    some = load(p, 0)
-    guess = spread(largest(some), some)
-    return first(select(is_far(guess) | (guess != guess), 0.0, guess))
 
 
 @inner
@@ -201,7 +176,6 @@ def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
     n = lanes(batch.tile)
     parts = scratch(batch.tile, PARTS_SIZE)
-    least_rest, least_d, least_factor = limits_of(load(batch.m, 0))
     for r in range(0, width, n):
         tile = advance(batch.tile, r * n_classes)
         if n_columns == 1:
@@ -209,20 +183,8 @@ def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts):
         else:
             rest = sums_of_columns(tile, n_classes, parts)
         e_y = load(batch.e_y, r)
-        d, d_low = sum_of(e_y, rest, widened(e_y))
-        is_good = (rest > least_rest) & (d > least_d) & is_likely(rest, e_y)
-        if is_weighted:
-            mass = load_beside(batch.mass, r, e_y)
-            factor = mass * load_beside(batch.weight, r, e_y) * scale
-            is_large = (magnitude(factor) > least_factor) | (factor == 0.0)
-            is_good = is_good & (is_large | (factor != factor))
-        if not all_lanes(is_good):
+        if not all_lanes(take_sums(batch, r, rest, e_y, scale, is_weighted)):
             starts[r // n] = -1
-        rest = narrowed(rest, e_y)
-        store(rest / e_y, batch.others, r)
-        store(rest, batch.rest, r)
-        store(d, batch.d, r)
-        store(d_low, batch.d_low, r)
 
 
 @inner

@@ -35,6 +35,7 @@ from skxent.kernels._transpose import transpose, transpose_back, widest_block
 MOST_LANES = 16
 AHEAD = 128  # cache lines that memory is asked for in advance
 NEAR_AHEAD = 4  # and in planes, where each has its own
+STREAMED_LINES = 1 << 19  # results that leave the last cache no room, 32 MiB
 
 
 @inner
@@ -151,6 +152,12 @@ def read_indices(target, i, width, like):
 def read(p, i, width):
     """Return the elements from ``i`` on, 0 behind the last one."""
     return load(p, i) if width == lanes(p) else load_part(p, i, width, 0.0)
+
+
+@inner
+def is_streamed(p, size):
+    """Return whether ``size`` elements are written past the caches."""
+    return size >= STREAMED_LINES * lanes(p)
 
 
 @inner

@@ -17,6 +17,7 @@ import math
 from typing import Any, NamedTuple
 
 from skxent.kernels._batches import (
+    a_near_logit,
     add_losses,
     batch_like,
     share_of,
@@ -24,6 +25,7 @@ from skxent.kernels._batches import (
 )
 from skxent.kernels._groups import MOST_LANES, read, write
 from skxent.kernels._jit import inner
+from skxent.kernels._long_indices import LINES, add_index_rows, rows_at_once
 from skxent.kernels._rules import blend, curvature, residual
 from skxent.kernels._simd import (
     advance,
@@ -57,7 +59,6 @@ from skxent.kernels._vector import (
     two_sum,
 )
 
-LINES = 128  # cache lines of a block, 8 KiB, and how far ahead memory is asked for
 NEAR = LINES * MOST_LANES
 FOUR = 4
 
@@ -278,94 +279,117 @@ def fill_row(value, n_classes, out):
 
 
 @inner
-def long_rows_chunk(rows, target, begin, end):
-    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+def add_row(batch, r, rows, target, i, near):
+    """Fill what the loss of row ``i`` takes; write its gradient if asked for."""
     n_classes = rows.logits.shape[1]
     on, off = pointer(rows.on_value), pointer(rows.off_value)
     p, target_p = pointer(rows.logits), pointer(target)
+    z = advance(p, i * n_classes)
+    weight, y = batch.weight[r], 0
+    row = read_row(z, n_classes, near)
+    m = row.m + row.base
+    if target.ndim == 1:
+        y = target[i] if 0 <= target[i] < n_classes else 0
+        q = p
+        mass = rows.on_value[y]
+        t_y = mass + rows.off_value[y]
+        z_y = z[y]
+        linear = 0.0
+        if mass != 0:
+            linear = mass * float(first(m) - z_y)
+        if rows.options[1]:
+            linear += smoothing_terms(z, n_classes, off, rows.options[0], m)
+        mass, mass_low = two_sum(mass, rows.options[2])
+    else:
+        q = advance(target_p, i * n_classes)
+        linear, (mass, mass_low) = probability_terms(
+            z, q, n_classes, on, off, rows.options[0], m
+        )
+    batch.rest[r] = row.rest
+    share = batch.rest[r] / first(row.e_m)
+    batch.others[r] = (first(row.ones) - 1.0) + share
+    batch.mass[r] = mass
+    batch.linear[r] = linear
+    if rows.gradient_out.size:
+        out = advance(pointer(rows.gradient_out), i * n_classes)
+        factor = rows.scale * weight
+        one = widened(spread(1.0, p))
+        d, d_low = sum_with_largest(
+            one * row.rest, one * row.rest_low, row.ones, row.e_m
+        )
+        high, low = share_of(
+            one * factor, one * mass, one * mass_low, d, d_low, row.e_m
+        )
+        slope = spread(factor, p)
+        write_gradient(
+            z,
+            q,
+            target.ndim > 1,
+            n_classes,
+            on,
+            off,
+            rows.options,
+            row,
+            slope,
+            high,
+            low,
+            out,
+        )
+        if target.ndim == 1:
+            x = spread(z_y, p) - row.base
+            e = exp_shifted(x, row.offset, row.lowest)
+            t = spread(factor * t_y, p)
+            out[y] = first(residual(high, low, e, t))
+
+
+@inner
+def find_weights(batch, rows, target, i, end):
+    """Read the weight of each row, and what else is known of lanes without one."""
+    n_classes = rows.logits.shape[1]
+    for r in range(lanes(batch.tile)):
+        batch.weight[r] = 0.0
+        batch.others[r] = 0.0
+    for r in range(end - i):
+        weight = rows.row_weight[i + r] if rows.row_weight.size else 1.0
+        if target.ndim == 1:
+            _, weight = class_and_weight(
+                target[i + r], weight, n_classes, rows.options[3]
+            )
+        batch.weight[r] = weight
+        if weight == 0 and rows.gradient_out.size:
+            out = advance(pointer(rows.gradient_out), (i + r) * n_classes)
+            fill_row(0.0, n_classes, out)
+
+
+@inner
+def long_rows_chunk(rows, target, begin, end):
+    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    n_classes = rows.logits.shape[1]
+    p = pointer(rows.logits)
     n = lanes(p)
     near = scratch(p, NEAR)
-    batch = batch_like(p, on)
+    is_done = scratch(p, MOST_LANES)
+    batch = batch_like(p, pointer(rows.on_value))
     sums = widened(spread(0.0, p))
     lost = sums
-    for first_row in range(begin, end, n):
-        last = min(first_row + n, end)
-        for r in range(n):
-            batch.weight[r] = 0.0
-            batch.others[r] = 0.0
-        for i in range(first_row, last):
-            r = i - first_row
-            weight = rows.row_weight[i] if rows.row_weight.size else 1.0
-            y = 0
-            if target.ndim == 1:
-                y, weight = class_and_weight(
-                    target[i], weight, n_classes, rows.options[3]
-                )
-            if weight == 0:
-                if rows.gradient_out.size:
-                    out = advance(pointer(rows.gradient_out), i * n_classes)
-                    fill_row(0.0, n_classes, out)
-                continue
-            batch.weight[r] = weight
-            z = advance(p, i * n_classes)
-            row = read_row(z, n_classes, near)
-            m = row.m + row.base
-            if target.ndim == 1:
-                q = p
-                mass = rows.on_value[y]
-                t_y = mass + rows.off_value[y]
-                z_y = z[y]
-                linear = 0.0
-                if mass != 0:
-                    linear = mass * float(first(m) - z_y)
-                if rows.options[1]:
-                    linear += smoothing_terms(z, n_classes, off, rows.options[0], m)
-                mass, mass_low = two_sum(mass, rows.options[2])
-            else:
-                q = advance(target_p, i * n_classes)
-                linear, (mass, mass_low) = probability_terms(
-                    z, q, n_classes, on, off, rows.options[0], m
-                )
-            batch.rest[r] = row.rest
-            share = batch.rest[r] / first(row.e_m)
-            batch.others[r] = (first(row.ones) - 1.0) + share
-            batch.mass[r] = mass
-            batch.linear[r] = linear
-            if rows.gradient_out.size:
-                out = advance(pointer(rows.gradient_out), i * n_classes)
-                factor = rows.scale * weight
-                one = widened(spread(1.0, p))
-                d, d_low = sum_with_largest(
-                    one * row.rest, one * row.rest_low, row.ones, row.e_m
-                )
-                high, low = share_of(
-                    one * factor, one * mass, one * mass_low, d, d_low, row.e_m
-                )
-                slope = spread(factor, p)
-                write_gradient(
-                    z,
-                    q,
-                    target.ndim > 1,
-                    n_classes,
-                    on,
-                    off,
-                    rows.options,
-                    row,
-                    slope,
-                    high,
-                    low,
-                    out,
-                )
-                if target.ndim == 1:
-                    x = spread(z_y, p) - row.base
-                    e = exp_shifted(x, row.offset, row.lowest)
-                    t = spread(factor * t_y, p)
-                    out[y] = first(residual(high, low, e, t))
+    is_plain = target.ndim == 1 and not rows.options[1]
+    guess = a_near_logit(advance(p, begin * n_classes))
+    step = rows_at_once(n_classes, n) if is_plain else n
+    for i in range(begin, end, step):
+        last = min(i + step, end)
+        find_weights(batch, rows, target, i, last)
+        store(spread(0.0, p), is_done, 0)
+        if target.ndim == 1:
+            if is_plain:
+                guess = add_index_rows(batch, is_done, rows, target, i, last, guess)
+        for r in range(last - i):
+            if batch.weight[r] != 0 and is_done[r] == 0:
+                add_row(batch, r, rows, target, i + r, near)
         sums, lost = add_losses(
             batch,
             sums,
             lost,
-            first_row,
+            i,
             last,
             pointer(rows.loss_out),
             rows.loss_out.size,

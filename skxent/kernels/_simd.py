@@ -231,6 +231,41 @@ def _store(s: Builder, v: Any, p: Any, i: Any) -> None:
     s.store(v, p, s.cast(i, 2, types.intp), align_of(s.sig.args[0]))
 
 
+def stream(v: Any, p: Any, i: int) -> None:
+    """Write a whole cache line from element ``i`` on, past the caches.
+
+    Nothing reads it until the next :func:`fence`.
+    """
+    p[i : i + v.size] = v
+
+
+@compiled(stream, lambda v, p, i: types.void)
+def _stream(s: Builder, v: Any, p: Any, i: Any) -> None:
+    instruction = s.store(v, p, s.cast(i, 2, types.intp), LINE)
+    instruction.set_metadata("nontemporal", s.b.module.add_metadata([I32(1)]))
+
+
+def fence() -> None:
+    """Wait until other threads can see what was written."""
+
+
+@compiled(fence, lambda: types.void)
+def _fence(s: Builder) -> None:
+    s.b.fence("seq_cst")
+
+
+def to_next_line(p: Any) -> int:
+    """Return how many elements there are before the next cache line begins."""
+    return -(p.ctypes.data // p.itemsize) % (LINE // p.itemsize)
+
+
+@compiled(to_next_line, lambda p: types.intp)
+def _to_next_line(s: Builder, p: Any) -> Any:
+    size = s.sig.args[0].dtype.bitwidth // 8
+    place = s.b.udiv(s.b.ptrtoint(p, INDEX), INDEX(size))
+    return s.b.and_(s.b.neg(place), INDEX(LINE // size - 1))
+
+
 def store_part(v: Any, p: Any, i: int, n: int) -> None:
     """Write the first ``n`` lanes of a vector from element ``i`` on."""
     p[i : i + n] = v[:n]

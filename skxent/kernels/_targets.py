@@ -4,8 +4,26 @@ import math
 
 from skxent.kernels import NO_INDEX
 from skxent.kernels._jit import inner, rule
-from skxent.kernels._simd import select
+from skxent.kernels._simd import any_lane, lanes, load, pointer, select, spread
 from skxent.kernels._vector import two_sum
+
+
+@inner
+def are_alike(values):
+    """Return whether all numbers of a vector of classes are the same."""
+    p = pointer(values)
+    n = lanes(p)
+    one = spread(values[0], p)
+    full = values.size - values.size % (4 * n)
+    for k in range(0, full, 4 * n):
+        differs = (load(p, k) != one) | (load(p, k + n) != one)
+        more = (load(p, k + 2 * n) != one) | (load(p, k + 3 * n) != one)
+        if any_lane(differs | more):
+            return False
+    for k in range(full, values.size):
+        if values[k] != values[0]:
+            return False
+    return True
 
 
 @inner
@@ -14,14 +32,16 @@ def options_of(on_value, off_value, ignore_index):
 
     And the sum of ``off_value``, and ``ignore_index``.
     """
-    uniform, smooth = True, False
+    if are_alike(on_value) and are_alike(off_value):
+        smoothing = off_value[0] * off_value.size
+        return True, smoothing != 0, smoothing, ignore_index
+    smooth = False
     smoothing = lost = 0.0
-    for k in range(on_value.size):
-        uniform &= on_value[k] == on_value[0] and off_value[k] == off_value[0]
+    for k in range(off_value.size):
         smooth |= off_value[k] != 0
         smoothing, error = two_sum(smoothing, off_value[k])
         lost += error
-    return uniform, smooth, smoothing + lost, ignore_index
+    return False, smooth, smoothing + lost, ignore_index
 
 
 @rule

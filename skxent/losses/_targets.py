@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 NO_ROWS = np.empty(0)
-MOST_KEPT_CLASSES = 1 << 10
+MOST_KEPT_CLASSES = 1 << 18  # 4 MiB, which take 0.5 ms to make anew
 
 
 def encode_targets(
@@ -92,11 +92,11 @@ def _values(
     return on_value, class_weight * spread if spread else none
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def kept_values(
     n_classes: int, smoothing: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return `_values` of weights of 1, the same arrays for small calls in a row."""
+    """Return `_values` of weights of 1, the same arrays for calls in a row."""
     return _values(np.ones(n_classes), smoothing)
 
 

@@ -1,0 +1,272 @@
+"""Softmax rows of many classes with class indices: along the row, in one pass.
+
+As in :mod:`skxent.kernels._flat_rows`, the index's exponential is kept out of the sum,
+so that the loss is ``log1p(rest / e_y)`` and no largest logit has to be known first. A
+power of 2 is guessed from the row before; the largest logit is found in the same pass,
+block by block, and a block for which the guess was wrong is gone through again. What
+was summed before it is multiplied with a power of 2, which is exact.
+
+A few rows, as many as stay in the second cache, are summed up one after another and
+have their losses and shares computed side by side. The gradient then goes through each
+row once more; exponentials are made again, since storing them would take as long. It is
+written past the caches if it would fill them: a line that is not read first saves a
+third of what memory has to move.
+
+Rows that this does not suit are left to :mod:`skxent.kernels._long_rows`.
+
+Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
+:mod:`skxent.kernels._batches`. Pointers ``z`` and ``out`` lead to the row itself.
+"""
+
+import math
+
+from skxent.kernels._batches import (
+    MOST_OFF,
+    place_of,
+    share_of_indices,
+    take_sums,
+)
+from skxent.kernels._groups import AHEAD, is_streamed
+from skxent.kernels._jit import inner
+from skxent.kernels._simd import (
+    advance,
+    fence,
+    first,
+    lanes,
+    largest,
+    load,
+    load_beside,
+    load_part,
+    maximum,
+    numbers,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    select,
+    spread,
+    store,
+    store_part,
+    stream,
+    to_next_line,
+    widened,
+)
+from skxent.kernels._vector import (
+    accumulate,
+    exp_shifted,
+    is_far,
+    power_of,
+    shift_of,
+    total_in_parts,
+)
+
+LINES = 128  # cache lines of a block, 8 KiB
+NEAR_SIZE = 1 << 16  # elements of rows that stay in the second cache together
+
+
+@inner
+def rows_at_once(n_classes, n):
+    """Return how many rows are summed up before their gradients are written."""
+    return max(1, min(n, NEAR_SIZE // n_classes))
+
+
+@inner
+def exp_and_top(z, k, offset, lowest, top):
+    """Return the exponentials of a vector, and ``top`` with its logits."""
+    x = load(z, k)
+    return exp_shifted(x, offset, lowest), maximum(x, top)
+
+
+@inner
+def add_exponentials(z, width, offset, lowest, top, rest, lost):
+    """Return ``top``, ``rest`` and what it lost, with ``width`` logits added."""
+    n = lanes(z)
+    full = width - width % n
+    fours = full - full % (4 * n)
+    for k in range(0, fours, 4 * n):
+        for j in range(k, k + 4 * n, n):
+            prefetch(z, j + AHEAD * n)
+        a, top = exp_and_top(z, k, offset, lowest, top)
+        b, top = exp_and_top(z, k + n, offset, lowest, top)
+        c, top = exp_and_top(z, k + 2 * n, offset, lowest, top)
+        d, top = exp_and_top(z, k + 3 * n, offset, lowest, top)
+        rest, lost = accumulate((a + b) + (c + d), rest, lost)
+    for k in range(fours, full, n):
+        prefetch(z, k + AHEAD * n)
+        a, top = exp_and_top(z, k, offset, lowest, top)
+        rest, lost = accumulate(a, rest, lost)
+    if full < width:
+        x = load_part(z, full, width - full, -math.inf)
+        top = maximum(x, top)
+        rest, lost = accumulate(exp_shifted(x, offset, lowest), rest, lost)
+    return top, rest, lost
+
+
+@inner
+def add_others(z, width, y, offset, lowest, top, rest, lost):
+    """Do as ``add_exponentials``, but leave out the exponential of class ``y``."""
+    n = lanes(z)
+    if y < 0 or y >= width:
+        return add_exponentials(z, width, offset, lowest, top, rest, lost)
+    at = y - y % n
+    top, rest, lost = add_exponentials(z, at, offset, lowest, top, rest, lost)
+    x = load_part(z, at, width - at, -math.inf)
+    top = maximum(x, top)
+    x = select(numbers(x) == y - at, -math.inf, x)
+    rest, lost = accumulate(exp_shifted(x, offset, lowest), rest, lost)
+    at += n
+    if at < width:
+        top, rest, lost = add_exponentials(
+            advance(z, at), width - at, offset, lowest, top, rest, lost
+        )
+    return top, rest, lost
+
+
+@inner
+def sum_others(z, n_classes, y, guess):
+    """Return the sum of all exponentials but that of ``y``, and the guess that suits.
+
+    nan where none does.
+    """
+    n = lanes(z)
+    top = spread(-math.inf, z)
+    rest = widened(spread(0.0, z))
+    lost = rest
+    for begin in range(0, n_classes, LINES * n):
+        block = advance(z, begin)
+        width = min(LINES * n, n_classes - begin)
+        offset, lowest = shift_of(spread(guess, z))
+        new_top, new_rest, new_lost = add_others(
+            block, width, y - begin, offset, lowest, top, rest, lost
+        )
+        highest = largest(new_top)
+        if not abs(highest - guess) < MOST_OFF and highest > -math.inf:
+            if first(is_far(spread(highest, z))):
+                return math.nan, guess
+            powers = first(power_of(spread(guess, z))) - first(
+                power_of(spread(highest, z))
+            )
+            scale = math.ldexp(1.0, int(powers))
+            guess = highest
+            offset, lowest = shift_of(spread(guess, z))
+            new_top, new_rest, new_lost = add_others(
+                block,
+                width,
+                y - begin,
+                offset,
+                lowest,
+                top,
+                rest * scale,
+                lost * scale,
+            )
+        top, rest, lost = new_top, new_rest, new_lost
+    high, low = total_in_parts(spread(guess, z), rest, lost)
+    return high + low, guess
+
+
+@inner
+def sum_rows(batch, rows, target, i, end, guess):
+    """Fill ``z_y``, ``d`` with the sum of the others, ``m`` with the guess of each row.
+
+    Return the last guess.
+    """
+    n_classes = rows.logits.shape[1]
+    p = pointer(rows.logits)
+    for r in range(lanes(p)):
+        batch.z_y[r] = 0.0  # what suits lanes without a row
+        batch.m[r] = 0.0
+        batch.d[r] = 1.0
+        batch.mass[r] = 0.0
+        batch.linear[r] = 0.0
+        batch.mass_low[r] = 0.0
+    for r in range(end - i):
+        if batch.weight[r] == 0:
+            continue
+        y = place_of(target[i + r], n_classes)
+        batch.mass[r] = rows.on_value[y]
+        z = advance(p, (i + r) * n_classes)
+        batch.d[r], guess = sum_others(z, n_classes, y, guess)
+        batch.m[r] = guess
+        batch.z_y[r] = z[y]
+    return guess
+
+
+@inner
+def write_stretch(z, begin, end, offset, lowest, share, out, streamed):
+    """Write ``share`` times the exponentials, whole vectors; lines, if streamed."""
+    n = lanes(z)
+    if streamed:
+        for k in range(begin, end, n):
+            stream(share * exp_shifted(load(z, k), offset, lowest), out, k)
+    else:
+        for k in range(begin, end, n):
+            prefetch_to_write(out, k + AHEAD * n)
+            store(share * exp_shifted(load(z, k), offset, lowest), out, k)
+
+
+@inner
+def write_part(z, k, width, offset, lowest, share, y, at_y, out):
+    """Write ``width`` of a vector from ``k`` on, and ``at_y`` if class ``y`` is there."""
+    x = load_part(z, k, width, -math.inf)
+    g = share * exp_shifted(x, offset, lowest)
+    store_part(select(numbers(g) == y - k, at_y, g), out, k, width)
+
+
+@inner
+def write_row(z, n_classes, guess, share, y, at_y, out, streamed):
+    """Write the gradient: ``at_y`` at class ``y``, else a multiple of exponentials."""
+    n = lanes(z)
+    offset, lowest = shift_of(spread(guess, z))
+    begin = min(to_next_line(out), n_classes)
+    end = n_classes - (n_classes - begin) % n
+    at = begin + (y - begin) // n * n
+    write_part(z, 0, begin, offset, lowest, share, y, at_y, out)
+    if begin <= at < end:
+        write_stretch(z, begin, at, offset, lowest, share, out, streamed)
+        write_part(z, at, n, offset, lowest, share, y, at_y, out)
+        begin = at + n
+    write_stretch(z, begin, end, offset, lowest, share, out, streamed)
+    write_part(z, end, n_classes - end, offset, lowest, share, y, at_y, out)
+
+
+@inner
+def write_rows(batch, is_done, rows, target, i, end):
+    """Write the gradient of rows that are done, ignored ones excepted."""
+    n_classes = rows.logits.shape[1]
+    p, gradient = pointer(rows.logits), pointer(rows.gradient_out)
+    streamed = is_streamed(gradient, rows.gradient_out.size)
+    share, at_y = share_of_indices(batch, 0, rows.scale)
+    store(share, batch.share, 0)
+    store(at_y, batch.at_y, 0)
+    for r in range(end - i):
+        if is_done[r] != 0 and batch.weight[r] != 0:
+            write_row(
+                advance(p, (i + r) * n_classes),
+                n_classes,
+                batch.m[r],
+                spread(batch.share[r], p),
+                place_of(target[i + r], n_classes),
+                spread(batch.at_y[r], p),
+                advance(gradient, (i + r) * n_classes),
+                streamed,
+            )
+    if streamed:
+        fence()
+
+
+@inner
+def add_index_rows(batch, is_done, rows, target, i, end, guess):
+    """Fill what the losses of rows ``i:end`` take; write their gradients if asked for.
+
+    Mark the rows that are done, and return the guess for the next.
+    """
+    guess = sum_rows(batch, rows, target, i, end, guess)
+    offset, lowest = shift_of(load(batch.m, 0))
+    e_y = exp_shifted(load(batch.z_y, 0), offset, lowest)
+    store(e_y, batch.e_y, 0)
+    rest = load_beside(batch.d, 0, e_y)
+    is_weighted = rows.row_weight.size > 0 or not rows.options[0]
+    is_good = take_sums(batch, 0, rest, e_y, rows.scale, is_weighted)
+    store(select(is_good, e_y * 0.0 + 1.0, 0.0), is_done, 0)
+    if rows.gradient_out.size:
+        write_rows(batch, is_done, rows, target, i, end)
+    return guess
