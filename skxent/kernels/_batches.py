@@ -22,6 +22,9 @@ scale of ``exp_shifted``, which is a row's own.
 ``share``, ``at_y``
     the gradient of plain class indices: a multiple of the exponentials, but at the
     index
+``share_low``, ``slope``
+    what ``share`` lacks, and what ``t`` is multiplied with, where others than the index
+    have a ``t``
 
 A confident row is one whose ``d`` hardly exceeds one of the exponentials; ``others`` is
 the sum of the rest over that one, so the row's tiny loss keeps its digits.
@@ -90,6 +93,8 @@ class Batch(NamedTuple):
     rest: Any
     others: Any
     share: Any
+    share_low: Any
+    slope: Any
     at_y: Any
     d: Any
     d_low: Any
@@ -112,6 +117,8 @@ def batch_around(p, wide):
     return Batch(
         p,
         scratch(p, TILE_SIZE),
+        scratch(p, ROWS),
+        scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),

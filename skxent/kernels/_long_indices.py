@@ -19,15 +19,25 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 """
 
 import math
+from typing import Any, NamedTuple
 
 from skxent.kernels._batches import (
     MOST_OFF,
+    factor_of,
     place_of,
     share_of_indices,
+    shares_of_rows,
     take_sums,
 )
-from skxent.kernels._groups import AHEAD, is_streamed
+from skxent.kernels._groups import is_streamed
 from skxent.kernels._jit import inner
+from skxent.kernels._long_targets import (
+    LINES,
+    smoothing_terms,
+    stream_gradient,
+    write_gradient,
+)
+from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
     advance,
     fence,
@@ -38,6 +48,7 @@ from skxent.kernels._simd import (
     load_beside,
     load_part,
     maximum,
+    narrowed,
     numbers,
     pointer,
     prefetch,
@@ -57,9 +68,9 @@ from skxent.kernels._vector import (
     power_of,
     shift_of,
     total_in_parts,
+    two_sum,
 )
 
-LINES = 128  # cache lines of a block, 8 KiB
 NEAR_SIZE = 1 << 16  # elements of rows that stay in the second cache together
 
 
@@ -84,14 +95,14 @@ def add_exponentials(z, width, offset, lowest, top, rest, lost):
     fours = full - full % (4 * n)
     for k in range(0, fours, 4 * n):
         for j in range(k, k + 4 * n, n):
-            prefetch(z, j + AHEAD * n)
+            prefetch(z, j + LINES * n)
         a, top = exp_and_top(z, k, offset, lowest, top)
         b, top = exp_and_top(z, k + n, offset, lowest, top)
         c, top = exp_and_top(z, k + 2 * n, offset, lowest, top)
         d, top = exp_and_top(z, k + 3 * n, offset, lowest, top)
         rest, lost = accumulate((a + b) + (c + d), rest, lost)
     for k in range(fours, full, n):
-        prefetch(z, k + AHEAD * n)
+        prefetch(z, k + LINES * n)
         a, top = exp_and_top(z, k, offset, lowest, top)
         rest, lost = accumulate(a, rest, lost)
     if full < width:
@@ -122,11 +133,13 @@ def add_others(z, width, y, offset, lowest, top, rest, lost):
 
 
 @inner
-def sum_others(z, n_classes, y, guess):
-    """Return the sum of all exponentials but that of ``y``, and the guess that suits.
+def sum_others(z, n_classes, y, guess, off, options):
+    """Return the sum of all exponentials but that of ``y``, and ``linear``.
 
-    nan where none does.
+    And the guess that suits; where none does, the sum is nan.
     """
+    uniform, smooth, _, _ = options
+    linear = linear_lost = 0.0
     n = lanes(z)
     top = spread(-math.inf, z)
     rest = widened(spread(0.0, z))
@@ -141,7 +154,7 @@ def sum_others(z, n_classes, y, guess):
         highest = largest(new_top)
         if not abs(highest - guess) < MOST_OFF and highest > -math.inf:
             if first(is_far(spread(highest, z))):
-                return math.nan, guess
+                return math.nan, linear, guess
             powers = first(power_of(spread(guess, z))) - first(
                 power_of(spread(highest, z))
             )
@@ -159,8 +172,16 @@ def sum_others(z, n_classes, y, guess):
                 lost * scale,
             )
         top, rest, lost = new_top, new_rest, new_lost
+        if smooth:
+            terms = smoothing_terms(
+                block, width, advance(off, begin), uniform, spread(z[y], z)
+            )
+            linear, error = two_sum(linear, terms)
+            linear_lost += error
     high, low = total_in_parts(spread(guess, z), rest, lost)
-    return high + low, guess
+    if math.isfinite(linear):
+        linear += linear_lost
+    return high + low, linear, guess
 
 
 @inner
@@ -170,7 +191,7 @@ def sum_rows(batch, rows, target, i, end, guess):
     Return the last guess.
     """
     n_classes = rows.logits.shape[1]
-    p = pointer(rows.logits)
+    p, off = pointer(rows.logits), pointer(rows.off_value)
     for r in range(lanes(p)):
         batch.z_y[r] = 0.0  # what suits lanes without a row
         batch.m[r] = 0.0
@@ -184,9 +205,11 @@ def sum_rows(batch, rows, target, i, end, guess):
         y = place_of(target[i + r], n_classes)
         batch.mass[r] = rows.on_value[y]
         z = advance(p, (i + r) * n_classes)
-        batch.d[r], guess = sum_others(z, n_classes, y, guess)
+        sums = sum_others(z, n_classes, y, guess, off, rows.options)
+        batch.d[r], batch.linear[r], guess = sums
         batch.m[r] = guess
         batch.z_y[r] = z[y]
+        batch.at_target[r] = rows.on_value[y] + rows.off_value[y]
     return guess
 
 
@@ -199,13 +222,13 @@ def write_stretch(z, begin, end, offset, lowest, share, out, streamed):
             stream(share * exp_shifted(load(z, k), offset, lowest), out, k)
     else:
         for k in range(begin, end, n):
-            prefetch_to_write(out, k + AHEAD * n)
+            prefetch_to_write(out, k + LINES * n)
             store(share * exp_shifted(load(z, k), offset, lowest), out, k)
 
 
 @inner
 def write_part(z, k, width, offset, lowest, share, y, at_y, out):
-    """Write ``width`` of a vector from ``k`` on, and ``at_y`` if class ``y`` is there."""
+    """Do so for ``width`` classes from ``k`` on; write ``at_y`` if ``y`` is one."""
     x = load_part(z, k, width, -math.inf)
     g = share * exp_shifted(x, offset, lowest)
     store_part(select(numbers(g) == y - k, at_y, g), out, k, width)
@@ -229,26 +252,69 @@ def write_row(z, n_classes, guess, share, y, at_y, out, streamed):
 
 
 @inner
+def find_shares(batch, smooth, scale):
+    """Find what the exponentials are multiplied with, and the gradient at the index."""
+    if not smooth:
+        share, at_y = share_of_indices(batch, 0, scale)
+        store(share, batch.share, 0)
+        store(at_y, batch.at_y, 0)
+        return
+    e_y = load(batch.e_y, 0)
+    factor = factor_of(batch, 0, scale, e_y)
+    high, low = shares_of_rows(batch, 0, factor, e_y)
+    t_y = narrowed(factor * load_beside(batch.at_target, 0, e_y), e_y)
+    store(high, batch.share, 0)
+    store(low, batch.share_low, 0)
+    store(narrowed(factor, e_y), batch.slope, 0)
+    store(residual(high, low, e_y, t_y), batch.at_y, 0)
+
+
+class Shift(NamedTuple):
+    """What of a row its exponentials take."""
+
+    base: Any
+    offset: Any
+    lowest: Any
+
+
+@inner
+def write_smoothed_row(batch, r, rows, z, out, streamed):
+    """Write the gradient of a row, but for the ``t`` of its class index."""
+    on, off = pointer(rows.on_value), pointer(rows.off_value)
+    n_classes = rows.logits.shape[1]
+    offset, lowest = shift_of(spread(batch.m[r], z))
+    row = Shift(spread(0.0, z), offset, lowest)
+    slope = spread(batch.slope[r], z)
+    high, low = spread(batch.share[r], z), spread(batch.share_low[r], z)
+    if streamed:
+        stream_gradient(
+            z, z, False, n_classes, on, off, rows.options, row, slope, high, low, out
+        )
+    else:
+        write_gradient(
+            z, z, False, n_classes, on, off, rows.options, row, slope, high, low, out
+        )
+
+
+@inner
 def write_rows(batch, is_done, rows, target, i, end):
     """Write the gradient of rows that are done, ignored ones excepted."""
     n_classes = rows.logits.shape[1]
     p, gradient = pointer(rows.logits), pointer(rows.gradient_out)
     streamed = is_streamed(gradient, rows.gradient_out.size)
-    share, at_y = share_of_indices(batch, 0, rows.scale)
-    store(share, batch.share, 0)
-    store(at_y, batch.at_y, 0)
+    find_shares(batch, rows.options[1], rows.scale)
     for r in range(end - i):
-        if is_done[r] != 0 and batch.weight[r] != 0:
-            write_row(
-                advance(p, (i + r) * n_classes),
-                n_classes,
-                batch.m[r],
-                spread(batch.share[r], p),
-                place_of(target[i + r], n_classes),
-                spread(batch.at_y[r], p),
-                advance(gradient, (i + r) * n_classes),
-                streamed,
-            )
+        if is_done[r] == 0 or batch.weight[r] == 0:
+            continue
+        z = advance(p, (i + r) * n_classes)
+        out = advance(gradient, (i + r) * n_classes)
+        y = place_of(target[i + r], n_classes)
+        share, at_y = spread(batch.share[r], p), spread(batch.at_y[r], p)
+        if rows.options[1]:
+            write_smoothed_row(batch, r, rows, z, out, streamed)
+            out[y] = batch.at_y[r]
+        else:
+            write_row(z, n_classes, batch.m[r], share, y, at_y, out, streamed)
     if streamed:
         fence()
 
@@ -266,6 +332,13 @@ def add_index_rows(batch, is_done, rows, target, i, end, guess):
     rest = load_beside(batch.d, 0, e_y)
     is_weighted = rows.row_weight.size > 0 or not rows.options[0]
     is_good = take_sums(batch, 0, rest, e_y, rows.scale, is_weighted)
+    if rows.options[1]:
+        on_y = load_beside(batch.mass, 0, e_y)
+        mass, mass_low = two_sum(on_y, rows.options[2])
+        store(mass, batch.mass, 0)
+        store(mass_low, batch.mass_low, 0)
+        # else the terms of smoothing and the logarithm nearly cancel
+        is_good = is_good & (mass <= 2.0 * on_y)
     store(select(is_good, e_y * 0.0 + 1.0, 0.0), is_done, 0)
     if rows.gradient_out.size:
         write_rows(batch, is_done, rows, target, i, end)

@@ -13,7 +13,7 @@ from skxent.kernels._gathered_rows import clipped_surprise
 from skxent.kernels._groups import read, write
 from skxent.kernels._jit import inner
 from skxent.kernels._long_planes import GROUP, read_group, write_group
-from skxent.kernels._long_rows import (
+from skxent.kernels._long_targets import (
     FOUR,
     LINES,
     fill_row,

@@ -25,8 +25,16 @@ from skxent.kernels._batches import (
 )
 from skxent.kernels._groups import MOST_LANES, read, write
 from skxent.kernels._jit import inner
-from skxent.kernels._long_indices import LINES, add_index_rows, rows_at_once
-from skxent.kernels._rules import blend, curvature, residual
+from skxent.kernels._long_indices import add_index_rows, rows_at_once
+from skxent.kernels._long_targets import (
+    LINES,
+    fill_row,
+    finite_total,
+    probability_terms,
+    smoothing_terms,
+    write_gradient,
+)
+from skxent.kernels._rules import curvature, residual
 from skxent.kernels._simd import (
     advance,
     first,
@@ -34,12 +42,9 @@ from skxent.kernels._simd import (
     largest,
     load,
     load_part,
-    load_part_beside,
     maximum,
-    narrowed,
     pointer,
     prefetch,
-    prefetch_to_write,
     scratch,
     select,
     spread,
@@ -192,93 +197,6 @@ def read_row(z, n_classes, near):
 
 
 @inner
-def off_values(off, uniform, k, width, like):
-    """Return ``off_value`` of classes from ``k`` on, 0 behind the last one."""
-    if uniform and width == lanes(like):
-        return spread(off[0], like)
-    return narrowed(load_part_beside(off, k, width, 0.0, like), like)
-
-
-@inner
-def target_values(q, on, off, uniform, k, width, like):
-    """Return ``t`` of classes from ``k`` on, 0 behind the last one."""
-    if uniform and width == lanes(like):
-        return blend(spread(on[0], like), load(q, k), spread(off[0], like))
-    on_value = narrowed(load_part_beside(on, k, width, 0.0, like), like)
-    off_value = off_values(off, False, k, width, like)
-    return blend(on_value, load_part(q, k, width, 0.0), off_value)
-
-
-@inner
-def smoothing_terms(z, n_classes, off, uniform, m):
-    """Return ``linear`` of the smoothing alone; ``m`` is the row's largest logit."""
-    n = lanes(z)
-    linear = widened(spread(0.0, z))
-    lost = linear
-    for begin in range(0, n_classes, FOUR * n):
-        four = spread(0.0, z)
-        for k in range(begin, min(begin + FOUR * n, n_classes), n):
-            width = min(n, n_classes - k)
-            t = off_values(off, uniform, k, width, m)
-            four = four + select(t == 0.0, 0.0, t * (m - read(z, k, width)))
-        linear, lost = accumulate(four, linear, lost)
-    return finite_total(linear, lost)
-
-
-@inner
-def finite_total(rounded, lost):
-    """Return the sum over lanes, without the lost parts where it is infinite."""
-    sums = total(rounded)
-    return sums + total(lost) if math.isfinite(sums) else sums
-
-
-@inner
-def probability_terms(z, q, n_classes, on, off, uniform, m):
-    """Return ``linear``, and ``mass`` in two parts, of probabilities."""
-    n = lanes(z)
-    linear = widened(spread(0.0, z))
-    lost, mass, mass_lost = linear, linear, linear
-    for begin in range(0, n_classes, FOUR * n):
-        four = spread(0.0, z)
-        mass_of_four = four
-        for k in range(begin, min(begin + FOUR * n, n_classes), n):
-            width = min(n, n_classes - k)
-            prefetch(q, k + LINES * n)
-            t = target_values(q, on, off, uniform, k, width, m)
-            mass_of_four = mass_of_four + t
-            four = four + select(t == 0.0, 0.0, t * (m - read(z, k, width)))
-        linear, lost = accumulate(four, linear, lost)
-        mass, mass_lost = accumulate(mass_of_four, mass, mass_lost)
-    return finite_total(linear, lost), total_in_parts(m, mass, mass_lost)
-
-
-@inner
-def write_gradient(
-    z, q, has_probabilities, n_classes, on, off, options, row, slope, high, low, out
-):
-    """Write ``high e + low e - slope t``; the index's own ``t`` is left out."""
-    uniform, smooth, _, _ = options
-    n = lanes(z)
-    t = spread(0.0, z)
-    for k in range(0, n_classes, n):
-        width = min(n, n_classes - k)
-        prefetch_to_write(out, k + LINES * n)
-        e = exp_shifted(read(z, k, width) - row.base, row.offset, row.lowest)
-        if has_probabilities:
-            t = slope * target_values(q, on, off, uniform, k, width, slope)
-        elif smooth:
-            t = slope * off_values(off, uniform, k, width, slope)
-        write(residual(high, low, e, t), out, k, width)
-
-
-@inner
-def fill_row(value, n_classes, out):
-    """Write one number to all of a row."""
-    for k in range(n_classes):
-        out[k] = value
-
-
-@inner
 def add_row(batch, r, rows, target, i, near):
     """Fill what the loss of row ``i`` takes; write its gradient if asked for."""
     n_classes = rows.logits.shape[1]
@@ -372,16 +290,14 @@ def long_rows_chunk(rows, target, begin, end):
     batch = batch_like(p, pointer(rows.on_value))
     sums = widened(spread(0.0, p))
     lost = sums
-    is_plain = target.ndim == 1 and not rows.options[1]
     guess = a_near_logit(advance(p, begin * n_classes))
-    step = rows_at_once(n_classes, n) if is_plain else n
+    step = rows_at_once(n_classes, n) if target.ndim == 1 else n
     for i in range(begin, end, step):
         last = min(i + step, end)
         find_weights(batch, rows, target, i, last)
         store(spread(0.0, p), is_done, 0)
         if target.ndim == 1:
-            if is_plain:
-                guess = add_index_rows(batch, is_done, rows, target, i, last, guess)
+            guess = add_index_rows(batch, is_done, rows, target, i, last, guess)
         for r in range(last - i):
             if batch.weight[r] != 0 and is_done[r] == 0:
                 add_row(batch, r, rows, target, i + r, near)

@@ -20,10 +20,10 @@ def are_alike(values):
         more = (load(p, k + 2 * n) != one) | (load(p, k + 3 * n) != one)
         if any_lane(differs | more):
             return False
+    alike = True
     for k in range(full, values.size):
-        if values[k] != values[0]:
-            return False
-    return True
+        alike &= values[k] == values[0]
+    return alike
 
 
 @inner
