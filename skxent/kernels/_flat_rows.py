@@ -33,6 +33,7 @@ from skxent.kernels._batches import (
 )
 from skxent.kernels._groups import (
     AHEAD,
+    is_streamed,
     lines_of_group,
     read_classes,
     read_weights,
@@ -47,11 +48,13 @@ from skxent.kernels._row_sums import (
 from skxent.kernels._simd import (
     advance,
     all_lanes,
+    fence,
     first,
     lanes,
     largest,
     load,
     load_beside,
+    load_part,
     maximum,
     numbers,
     pointer,
@@ -62,6 +65,8 @@ from skxent.kernels._simd import (
     spread,
     store,
     store_part,
+    stream,
+    to_next_line,
     widened,
 )
 from skxent.kernels._tile_rows import add_tile_rows
@@ -197,12 +202,10 @@ def find_shares(batch, scale, i, end):
 
 
 @inner
-def write_rows(batch, n_classes, r, out):
-    """Write the gradient of a group of rows."""
+def scale_group(batch, n_classes, r, out):
+    """Write the gradient of a group of rows, but at their indices."""
     n = lanes(out)
     tile = advance(batch.tile, r * n_classes)
-    for k in range(n_classes):
-        prefetch_to_write(out, (AHEAD // 2 + k) * n)
     if n_classes <= n:
         scale_rows(load(batch.share, r), tile, n_classes, out)
     else:
@@ -236,12 +239,58 @@ def write_gradient(batch, q, n_classes, n_columns, starts, i, width, gradient):
         if starts[r // n] >= 0:
             out = advance(gradient, starts[r // n])
             if n_columns == 1:
-                write_rows(batch, n_classes, r, out)
-            at_y = load(batch.at_y, r)
-            y = place_of(load_beside(q, i + r, at_y), n_classes)
-            lane = numbers(load_beside(batch.d, r, at_y))
-            row, step = (n_classes, 1) if n_columns == 1 else (1, n_columns)
-            scatter(at_y, out, lane * row + y * step)
+                for k in range(n_classes):
+                    prefetch_to_write(out, (AHEAD // 2 + k) * n)
+                scale_group(batch, n_classes, r, out)
+            write_at_indices(batch, q, n_classes, n_columns, i, r, out)
+
+
+@inner
+def write_at_indices(batch, q, n_classes, n_columns, i, r, out):
+    """Write the gradient of a group at its class indices."""
+    at_y = load(batch.at_y, r)
+    y = place_of(load_beside(q, i + r, at_y), n_classes)
+    lane = numbers(load_beside(batch.d, r, at_y))
+    row, step = (n_classes, 1) if n_columns == 1 else (1, n_columns)
+    scatter(at_y, out, lane * row + y * step)
+
+
+@inner
+def stream_gradient(batch, q, n_classes, starts, i, width, gradient):
+    """Do as ``write_gradient`` for rows side by side, past the caches.
+
+    They are written to the other tile first, whose lines are then written whole, as
+    many at once as there are groups one behind the other. In the same tile the stores of
+    one row would delay the loads of the next.
+    """
+    n = lanes(gradient)
+    begin = 0
+    for r in range(0, width, n):
+        if starts[r // n] >= 0:
+            near = advance(batch.target_tile, r * n_classes)
+            scale_group(batch, n_classes, r, near)
+            write_at_indices(batch, q, n_classes, 1, i, r, near)
+        if r + n == width or starts[r // n] < 0 or starts[r // n + 1] < 0:
+            end = r if starts[r // n] < 0 else r + n
+            if end > begin:
+                stream_copy(
+                    advance(batch.target_tile, begin * n_classes),
+                    (end - begin) * n_classes,
+                    advance(gradient, starts[begin // n]),
+                )
+            begin = r + n
+
+
+@inner
+def stream_copy(p, size, out):
+    """Copy numbers, past the caches."""
+    n = lanes(p)
+    begin = min(to_next_line(out), size)
+    end = size - (size - begin) % n
+    store_part(load_part(p, 0, begin, 0.0), out, 0, begin)
+    for k in range(begin, end, n):
+        stream(load(p, k), out, k)
+    store_part(load_part(p, end, size - end, 0.0), out, end, size - end)
 
 
 @inner
@@ -277,6 +326,8 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
     guess = a_near_logit(nearby)
     step = rows_per_batch(n_classes, n)
+    streamed = n_columns == 1 and n_classes > 2 * n
+    streamed = streamed and is_streamed(gradient, rows.gradient_out.size)
     for i in range(begin, end, step):
         last = min(i + step, end)
         width = last - i
@@ -309,5 +360,12 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
                 )
         if rows.gradient_out.size:
             find_shares(batch, rows.scale, i, last)
-            write_gradient(batch, q, n_classes, n_columns, starts, i, width, gradient)
+            if streamed:
+                stream_gradient(batch, q, n_classes, starts, i, width, gradient)
+            else:
+                write_gradient(
+                    batch, q, n_classes, n_columns, starts, i, width, gradient
+                )
+    if streamed:
+        fence()
     return sums, lost
