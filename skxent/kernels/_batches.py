@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 from skxent.kernels._groups import MOST_LANES, write
 from skxent.kernels._jit import by_dtype, inlined, inner
+from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
     first,
     fma,
@@ -202,6 +203,35 @@ def take_sums(batch, r, rest, e_y, scale, is_weighted):
     return is_good
 
 
+@inner
+def take_soft_sums(batch, r, d, mass, loss, scale):
+    """Do as ``take_sums`` for probabilities, given the sum of all exponentials."""
+    like = load(batch.m, r)
+    _, least_d, most_d, least_factor = limits_of(like)
+    factor = mass * load_beside(batch.weight, r, like) * scale
+    is_large = (magnitude(factor) > least_factor) | (factor != factor)
+    store(spread(0.0, like), batch.others, r)
+    store(loss, batch.linear, r)
+    store(mass, batch.mass, r)
+    store(d, batch.d, r)
+    store(d * 0.0, batch.d_low, r)
+    return (d > least_d) & (d < most_d) & (mass > 0.0) & is_large
+
+
+@inner
+def add_smoothing(batch, r, smoothing):
+    """Add the mass that smoothing brings to that of the index.
+
+    Return for which rows the terms of smoothing and the logarithm do not nearly cancel,
+    both being measured from the logit of the index.
+    """
+    on_y = load_beside(batch.mass, r, load(batch.m, r))
+    mass, mass_low = two_sum(on_y, smoothing)
+    store(mass, batch.mass, r)
+    store(mass_low, batch.mass_low, r)
+    return mass <= 2.0 * on_y
+
+
 def _sum_32(like, a, b):
     return a + b, widened(like * 0.0)
 
@@ -277,6 +307,28 @@ def shares_of_rows(batch, r, factor, like):
     mass_low = load_beside(batch.mass_low, r, like)
     d, d_low = load_beside(batch.d, r, like), load_beside(batch.d_low, r, like)
     return share_of(factor, mass, mass_low, d, d_low, like)
+
+
+@inner
+def find_soft_shares(batch, r, scale):
+    """Find what exponentials and ``t`` are multiplied with, for any ``t``."""
+    like = load(batch.m, r)
+    factor = factor_of(batch, r, scale, like)
+    high, low = shares_of_rows(batch, r, factor, like)
+    store(high, batch.share, r)
+    store(low, batch.share_low, r)
+    store(narrowed(factor, like), batch.slope, r)
+
+
+@inner
+def find_smoothed_shares(batch, r, scale):
+    """Find these for class indices with smoothing, and the gradient at the index."""
+    find_soft_shares(batch, r, scale)
+    e_y = load(batch.e_y, r)
+    factor = factor_of(batch, r, scale, e_y)
+    t_y = narrowed(factor * load_beside(batch.at_target, r, e_y), e_y)
+    high, low = load(batch.share, r), load(batch.share_low, r)
+    store(residual(high, low, e_y, t_y), batch.at_y, r)
 
 
 @inner

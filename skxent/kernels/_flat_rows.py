@@ -23,17 +23,26 @@ from skxent.kernels._batches import (
     MOST_OFF,
     a_near_logit,
     add_group,
+    add_smoothing,
     batch_like,
     leave_out,
     mass_of_class,
-    place_of,
     rows_per_batch,
-    share_of_indices,
+    take_soft_sums,
     take_sums,
+)
+from skxent.kernels._flat_gradients import write_gradient
+from skxent.kernels._flat_targets import (
+    LEAST_LOSS,
+    VALUES_SIZE,
+    narrow_values,
+    smoothing_of_group,
+    terms_of_group,
 )
 from skxent.kernels._groups import (
     AHEAD,
     is_streamed,
+    later_line,
     lines_of_group,
     read_classes,
     read_weights,
@@ -41,7 +50,6 @@ from skxent.kernels._groups import (
 from skxent.kernels._jit import inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
-    scale_rows,
     sums_of_columns,
     sums_of_rows,
 )
@@ -50,27 +58,21 @@ from skxent.kernels._simd import (
     all_lanes,
     fence,
     first,
+    gather,
     lanes,
     largest,
     load,
-    load_beside,
-    load_part,
     maximum,
     numbers,
     pointer,
     prefetch,
-    prefetch_to_write,
-    scatter,
     scratch,
     spread,
     store,
-    store_part,
-    stream,
-    to_next_line,
     widened,
 )
 from skxent.kernels._tile_rows import add_tile_rows
-from skxent.kernels._vector import exp_shifted, is_far, shift_of
+from skxent.kernels._vector import exp_shifted, is_far, level_of, shift_of
 
 
 @inner
@@ -103,12 +105,6 @@ def exponentiate_rows(p, tile, size, guess):
         top = maximum(z, top)
         store(exp_shifted(z, offset, lowest), tile, k)
     return largest(top)
-
-
-@inner
-def later_line(k, n_classes, n_columns, width):
-    """Return how far the line is that is read after as many others as a plane has."""
-    return n_columns if k + 1 < n_classes else width - (n_classes - 1) * n_columns
 
 
 @inner
@@ -159,28 +155,37 @@ def exponentiate_near(p, tile, n_classes, n_columns, starts, width, guess):
 
 
 @inner
-def take_targets(
-    batch, q, on, options, row_weight, n_weights, n_classes, n_columns, i, end
-):
+def take_indices(batch, rows, target, i, end):
     """Read what class indices say; put zeros where their exponentials were."""
-    uniform, _, _, ignore_index = options
-    n = lanes(batch.tile)
+    uniform, smooth, _, ignore_index = rows.options
+    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
+    p, q = pointer(rows.logits), pointer(target)
+    on, off = pointer(rows.on_value), pointer(rows.off_value)
+    weights = pointer(rows.row_weight)
+    n = lanes(p)
     for r in range(0, end - i, n):
         like = load(batch.m, r)
-        weight = read_weights(row_weight, n_weights, i + r, n, like)
+        weight = read_weights(weights, rows.row_weight.size, i + r, n, like)
         y, weight = read_classes(q, n_classes, ignore_index, weight, i + r, n, like)
         store(weight, batch.weight, r)
-        store(mass_of_class(on, uniform, y, like), batch.mass, r)
-        tile = advance(batch.tile, r * n_classes)
+        mass = mass_of_class(on, uniform, y, like)
+        store(mass, batch.mass, r)
         at = place_in_tile(y, n_classes, n_columns, like)
-        store(leave_out(tile, at), batch.e_y, r)
+        store(leave_out(advance(batch.tile, r * n_classes), at), batch.e_y, r)
+        if smooth:
+            store(gather(advance(p, (i + r) * n_classes), at), batch.z_y, r)
+            t_y = mass + mass_of_class(off, uniform, y, like)
+            store(t_y, batch.at_target, r)
 
 
 @inner
-def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts):
+def add_up_rows(batch, rows, off, i, width, starts):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
-    n = lanes(batch.tile)
-    parts = scratch(batch.tile, PARTS_SIZE)
+    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
+    p = pointer(rows.logits)
+    n = lanes(p)
+    parts = scratch(p, PARTS_SIZE)
+    is_weighted = rows.row_weight.size > 0 or not rows.options[0]
     for r in range(0, width, n):
         tile = advance(batch.tile, r * n_classes)
         if n_columns == 1:
@@ -188,121 +193,38 @@ def add_up_rows(batch, scale, is_weighted, n_classes, n_columns, width, starts):
         else:
             rest = sums_of_columns(tile, n_classes, parts)
         e_y = load(batch.e_y, r)
-        if not all_lanes(take_sums(batch, r, rest, e_y, scale, is_weighted)):
+        is_good = take_sums(batch, r, rest, e_y, rows.scale, is_weighted)
+        if rows.options[1]:
+            row = advance(p, (i + r) * n_classes)
+            linear = smoothing_of_group(batch, r, row, off, n_classes, parts)
+            store(linear, batch.linear, r)
+            is_good = is_good & add_smoothing(batch, r, rows.options[2])
+        if not all_lanes(is_good):
             starts[r // n] = -1
 
 
 @inner
-def find_shares(batch, scale, i, end):
-    """Find what the exponentials of each row are multiplied with."""
-    for r in range(0, end - i, lanes(batch.tile)):
-        share, at_y = share_of_indices(batch, r, scale)
-        store(share, batch.share, r)
-        store(at_y, batch.at_y, r)
-
-
-@inner
-def scale_group(batch, n_classes, r, out):
-    """Write the gradient of a group of rows, but at their indices."""
-    n = lanes(out)
-    tile = advance(batch.tile, r * n_classes)
-    if n_classes <= n:
-        scale_rows(load(batch.share, r), tile, n_classes, out)
-    else:
-        for j in range(n):
-            share = spread(batch.share[r + j], out)
-            row = j * n_classes
-            scale_row(share, advance(tile, row), n_classes, advance(out, row))
-
-
-@inner
-def write_planes(batch, n_classes, n_columns, starts, width, out):
-    """Write the gradient of groups in planes, plane by plane."""
-    n = lanes(out)
-    for k in range(n_classes):
-        later = later_line(k, n_classes, n_columns, width)
-        for g in range(width // n):
-            if starts[g] >= 0:
-                at = starts[g] + k * n_columns
-                prefetch_to_write(out, at + later)
-                e = load(batch.tile, (g * n_classes + k) * n)
-                store(e * load(batch.share, g * n), out, at)
-
-
-@inner
-def write_gradient(batch, q, n_classes, n_columns, starts, i, width, gradient):
-    """Write the gradient of a block, but of groups that have gone elsewhere."""
-    n = lanes(gradient)
-    if n_columns > 1:
-        write_planes(batch, n_classes, n_columns, starts, width, gradient)
-    for r in range(0, width, n):
-        if starts[r // n] >= 0:
-            out = advance(gradient, starts[r // n])
-            if n_columns == 1:
-                for k in range(n_classes):
-                    prefetch_to_write(out, (AHEAD // 2 + k) * n)
-                scale_group(batch, n_classes, r, out)
-            write_at_indices(batch, q, n_classes, n_columns, i, r, out)
-
-
-@inner
-def write_at_indices(batch, q, n_classes, n_columns, i, r, out):
-    """Write the gradient of a group at its class indices."""
-    at_y = load(batch.at_y, r)
-    y = place_of(load_beside(q, i + r, at_y), n_classes)
-    lane = numbers(load_beside(batch.d, r, at_y))
-    row, step = (n_classes, 1) if n_columns == 1 else (1, n_columns)
-    scatter(at_y, out, lane * row + y * step)
-
-
-@inner
-def stream_gradient(batch, q, n_classes, starts, i, width, gradient):
-    """Do as ``write_gradient`` for rows side by side, past the caches.
-
-    They are written to the other tile first, whose lines are then written whole, as
-    many at once as there are groups one behind the other. In the same tile the stores of
-    one row would delay the loads of the next.
-    """
-    n = lanes(gradient)
-    begin = 0
-    for r in range(0, width, n):
-        if starts[r // n] >= 0:
-            near = advance(batch.target_tile, r * n_classes)
-            scale_group(batch, n_classes, r, near)
-            write_at_indices(batch, q, n_classes, 1, i, r, near)
-        if r + n == width or starts[r // n] < 0 or starts[r // n + 1] < 0:
-            end = r if starts[r // n] < 0 else r + n
-            if end > begin:
-                stream_copy(
-                    advance(batch.target_tile, begin * n_classes),
-                    (end - begin) * n_classes,
-                    advance(gradient, starts[begin // n]),
-                )
-            begin = r + n
-
-
-@inner
-def stream_copy(p, size, out):
-    """Copy numbers, past the caches."""
+def add_up_soft_rows(batch, rows, target, on, off, guess, i, width, starts):
+    """Do so for rows of probabilities, whose loss is ``linear``."""
+    n_classes = rows.logits.shape[1]
+    p, q, weights = pointer(rows.logits), pointer(target), pointer(rows.row_weight)
     n = lanes(p)
-    begin = min(to_next_line(out), size)
-    end = size - (size - begin) % n
-    store_part(load_part(p, 0, begin, 0.0), out, 0, begin)
-    for k in range(begin, end, n):
-        stream(load(p, k), out, k)
-    store_part(load_part(p, end, size - end, 0.0), out, end, size - end)
-
-
-@inner
-def scale_row(share, e, n_classes, out):
-    """Write a row of exponentials times its share."""
-    n = lanes(out)
-    tail = n_classes % n
-    for k in range(0, n_classes - tail, n):
-        store(load(e, k) * share, out, k)
-    if tail:
-        k = n_classes - tail
-        store_part(load(e, k) * share, out, k, tail)
+    parts, mass_parts = scratch(p, PARTS_SIZE), scratch(p, PARTS_SIZE)
+    for r in range(0, width, n):
+        like = load(batch.m, r)
+        weight = read_weights(weights, rows.row_weight.size, i + r, n, like)
+        store(weight, batch.weight, r)
+        d = sums_of_rows(advance(batch.tile, r * n_classes), n_classes)
+        level, above = level_of(like, d, guess)
+        at = (i + r) * n_classes
+        mass, linear, is_good = terms_of_group(
+            advance(p, at), advance(q, at), on, off, n_classes, level, parts, mass_parts
+        )
+        loss = linear + mass * above
+        is_good = is_good & (loss >= LEAST_LOSS * mass)
+        is_good = is_good & take_soft_sums(batch, r, d, mass, loss, rows.scale)
+        if not all_lanes(is_good):
+            starts[r // n] = -1
 
 
 @inner
@@ -312,13 +234,14 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     Write what is asked for.
     """
     n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
-    p, q, on = pointer(rows.logits), pointer(target), pointer(rows.on_value)
-    weights, losses = pointer(rows.row_weight), pointer(rows.loss_out)
-    gradient = pointer(rows.gradient_out)
-    batch = batch_like(p, on)
+    p, losses = pointer(rows.logits), pointer(rows.loss_out)
+    batch = batch_like(p, pointer(rows.on_value))
     n = lanes(p)
-    starts = scratch(q, MOST_GROUPS)
-    is_weighted = rows.row_weight.size > 0 or not rows.options[0]
+    starts = scratch(pointer(rows.on_value), MOST_GROUPS)
+    on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
+    if target.ndim > 1 or rows.options[1]:
+        narrow_values(pointer(rows.on_value), n_classes, on)
+        narrow_values(pointer(rows.off_value), n_classes, off)
     nothing = widened(spread(0.0, p))
     for r in range(0, MOST_GROUPS * n, n):
         store(nothing, batch.linear, r)
@@ -326,8 +249,6 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
     guess = a_near_logit(nearby)
     step = rows_per_batch(n_classes, n)
-    streamed = n_columns == 1 and n_classes > 2 * n
-    streamed = streamed and is_streamed(gradient, rows.gradient_out.size)
     for i in range(begin, end, step):
         last = min(i + step, end)
         width = last - i
@@ -338,19 +259,11 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
         if not is_near:
             for g in range(width // n):
                 starts[g] = -1
-        take_targets(
-            batch,
-            q,
-            on,
-            rows.options,
-            weights,
-            rows.row_weight.size,
-            n_classes,
-            n_columns,
-            i,
-            last,
-        )
-        add_up_rows(batch, rows.scale, is_weighted, n_classes, n_columns, width, starts)
+        if target.ndim == 1:
+            take_indices(batch, rows, target, i, last)
+            add_up_rows(batch, rows, off, i, width, starts)
+        else:
+            add_up_soft_rows(batch, rows, target, on, off, guess, i, width, starts)
         for r in range(0, width, n):
             if starts[r // n] < 0:
                 sums, lost = add_tile_rows(rows, target, i + r, i + r + n, sums, lost)
@@ -359,13 +272,7 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
                     batch, r, n, sums, lost, i, losses, rows.loss_out.size
                 )
         if rows.gradient_out.size:
-            find_shares(batch, rows.scale, i, last)
-            if streamed:
-                stream_gradient(batch, q, n_classes, starts, i, width, gradient)
-            else:
-                write_gradient(
-                    batch, q, n_classes, n_columns, starts, i, width, gradient
-                )
-    if streamed:
+            write_gradient(batch, rows, target, on, off, i, last, starts)
+    if is_streamed(p, rows.gradient_out.size):
         fence()
     return sums, lost

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from skxent.kernels._batches import (
     MOST_OFF,
-    factor_of,
+    add_smoothing,
+    find_smoothed_shares,
     place_of,
     share_of_indices,
-    shares_of_rows,
     take_sums,
 )
 from skxent.kernels._groups import is_streamed
@@ -37,7 +37,6 @@ from skxent.kernels._long_targets import (
     stream_gradient,
     write_gradient,
 )
-from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
     advance,
     fence,
@@ -48,7 +47,6 @@ from skxent.kernels._simd import (
     load_beside,
     load_part,
     maximum,
-    narrowed,
     numbers,
     pointer,
     prefetch,
@@ -254,19 +252,12 @@ def write_row(z, n_classes, guess, share, y, at_y, out, streamed):
 @inner
 def find_shares(batch, smooth, scale):
     """Find what the exponentials are multiplied with, and the gradient at the index."""
-    if not smooth:
+    if smooth:
+        find_smoothed_shares(batch, 0, scale)
+    else:
         share, at_y = share_of_indices(batch, 0, scale)
         store(share, batch.share, 0)
         store(at_y, batch.at_y, 0)
-        return
-    e_y = load(batch.e_y, 0)
-    factor = factor_of(batch, 0, scale, e_y)
-    high, low = shares_of_rows(batch, 0, factor, e_y)
-    t_y = narrowed(factor * load_beside(batch.at_target, 0, e_y), e_y)
-    store(high, batch.share, 0)
-    store(low, batch.share_low, 0)
-    store(narrowed(factor, e_y), batch.slope, 0)
-    store(residual(high, low, e_y, t_y), batch.at_y, 0)
 
 
 class Shift(NamedTuple):
@@ -333,12 +324,7 @@ def add_index_rows(batch, is_done, rows, target, i, end, guess):
     is_weighted = rows.row_weight.size > 0 or not rows.options[0]
     is_good = take_sums(batch, 0, rest, e_y, rows.scale, is_weighted)
     if rows.options[1]:
-        on_y = load_beside(batch.mass, 0, e_y)
-        mass, mass_low = two_sum(on_y, rows.options[2])
-        store(mass, batch.mass, 0)
-        store(mass_low, batch.mass_low, 0)
-        # else the terms of smoothing and the logarithm nearly cancel
-        is_good = is_good & (mass <= 2.0 * on_y)
+        is_good = is_good & add_smoothing(batch, 0, rows.options[2])
     store(select(is_good, e_y * 0.0 + 1.0, 0.0), is_done, 0)
     if rows.gradient_out.size:
         write_rows(batch, is_done, rows, target, i, end)

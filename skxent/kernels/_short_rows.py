@@ -24,8 +24,10 @@ def short_rows_chunk(rows, target, begin, end):
     sums = widened(spread(0.0, p))
     lost = sums
     middle = begin
-    is_plain = target.ndim == 1 and not rows.options[1] and n_classes > 2
-    if is_plain and (n_columns == 1 or n_columns >= LEAST_COLUMNS * n):
+    is_flat = n_columns == 1
+    if target.ndim == 1 and not rows.options[1]:
+        is_flat = is_flat or n_columns >= LEAST_COLUMNS * n
+    if is_flat and n_classes > 2:
         middle = end - (end - begin) % n
         if middle > begin:
             sums, lost = add_flat_rows(rows, target, begin, middle, sums, lost)

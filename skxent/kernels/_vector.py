@@ -52,6 +52,7 @@ from skxent.kernels._simd import (
     fma,
     maximum,
     muladd,
+    narrowed,
     select,
     spread,
     total,
@@ -67,6 +68,7 @@ __all__ = [
     "is_far",
     "is_finite",
     "joined",
+    "level_of",
     "log",
     "log1p",
     "log1p_of_fraction",
@@ -333,6 +335,29 @@ def log(x):
         result = select(x == math.inf, x, result)
         return select(x >= 0.0, result, math.nan)
     return _log_normal(x)
+
+
+def _level_32(like, d, guess):
+    offset = power_of(spread(guess, like)) - SPARE_BITS_32
+    n, f, _ = _split_32(narrowed(d, like))
+    log_of_rest = _log_of_parts_32(n * 0.0, f, n * 0.0)
+    exact = widened(n + offset) * LOG_2
+    level = narrowed(exact, like)
+    return level, (exact - widened(level)) + widened(log_of_rest)
+
+
+def _level_64(like, d, guess):
+    offset = power_of(spread(guess, like)) - SPARE_BITS
+    n, f, _ = _split_64(d)
+    n = n + offset
+    level = n * SHORT_LOG_2
+    lost = fma(n, SHORT_LOG_2, -level) + n * REST_LOG_2
+    return level, _log_of_parts_64(n * 0.0, f, lost)
+
+
+# (level, rest): the logarithm of a sum of what :func:`exp_shifted` gives with ``guess``
+# as the largest logit; ``level`` of the dtype of ``like`` and ``rest`` below 0.35.
+level_of = by_dtype(_level_32, _level_64)
 
 
 # -- sums ------------------------------------------------------------------------------
