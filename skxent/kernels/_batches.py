@@ -17,6 +17,10 @@ scale of ``exp_shifted``, which is a row's own.
     ``sum_k t_k``, in two parts
 ``linear``, ``others``
     the loss is ``linear + mass log(1 + others)``
+``linear_from_m``
+    what smoothing adds to ``linear`` if measured from ``m``, where that may be needed
+``is_near``
+    1 where smoothing may be measured from the logit of the index
 ``at_target``
     ``t_y``
 ``share``, ``at_y``
@@ -66,6 +70,7 @@ MOST_GROUPS = 8
 TILE_SIZE = MOST_CLASSES * MOST_LANES
 ROWS = MOST_GROUPS * MOST_LANES
 MOST_RATIO = 2.0**60  # of exponentials: their scale leaves room for so much
+LEAST_LOSS = 0.5  # of a row of mass 1, for its terms not to cancel
 MOST_OFF = 13.0  # how far the guess may be from the largest logit
 
 
@@ -103,6 +108,8 @@ class Batch(NamedTuple):
     mass: Any
     mass_low: Any
     linear: Any
+    linear_from_m: Any
+    is_near: Any
     at_target: Any
 
 
@@ -128,6 +135,8 @@ def batch_around(p, wide):
         scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),
+        scratch(wide, ROWS),
+        scratch(wide, ROWS),
         scratch(wide, ROWS),
         scratch(wide, ROWS),
         scratch(wide, ROWS),
@@ -215,21 +224,39 @@ def take_soft_sums(batch, r, d, mass, loss, scale):
     store(mass, batch.mass, r)
     store(d, batch.d, r)
     store(d * 0.0, batch.d_low, r)
-    return (d > least_d) & (d < most_d) & (mass > 0.0) & is_large
+    return (d > least_d) & (d < most_d) & is_large
+
+
+@inner
+def is_measured(loss, mass):
+    """Return whether a loss measured from a level near ``lse`` keeps its digits.
+
+    Of probabilities none of which is negative.
+    """
+    return (loss >= LEAST_LOSS * mass) & (mass > 0.0)
+
+
+@inner
+def is_index_heavy(on_y, smoothing):
+    """Return whether the index has at least as much mass as smoothing.
+
+    Then the logarithm and the terms of smoothing do not nearly cancel where both are
+    measured from the logit of the index.
+    """
+    return smoothing <= on_y
 
 
 @inner
 def add_smoothing(batch, r, smoothing):
     """Add the mass that smoothing brings to that of the index.
 
-    Return for which rows the terms of smoothing and the logarithm do not nearly cancel,
-    both being measured from the logit of the index.
+    Return for which rows ``is_index_heavy``.
     """
     on_y = load_beside(batch.mass, r, load(batch.m, r))
     mass, mass_low = two_sum(on_y, smoothing)
     store(mass, batch.mass, r)
     store(mass_low, batch.mass_low, r)
-    return mass <= 2.0 * on_y
+    return is_index_heavy(on_y, smoothing)
 
 
 def _sum_32(like, a, b):

@@ -26,7 +26,6 @@ from skxent.kernels._simd import (
     load_beside,
     load_part,
     numbers,
-    pointer,
     prefetch_to_write,
     scatter,
     spread,
@@ -38,15 +37,15 @@ from skxent.kernels._simd import (
 
 
 @inner
-def find_shares(batch, rows, target, width):
+def find_shares(batch, at, width):
     """Find what the exponentials of each row are multiplied with."""
     for r in range(0, width, lanes(batch.tile)):
-        if target.ndim > 1:
-            find_soft_shares(batch, r, rows.scale)
-        elif rows.options[1]:
-            find_smoothed_shares(batch, r, rows.scale)
+        if at.has_q:
+            find_soft_shares(batch, r, at.scale)
+        elif at.options[1]:
+            find_smoothed_shares(batch, r, at.scale)
         else:
-            share, at_y = share_of_indices(batch, r, rows.scale)
+            share, at_y = share_of_indices(batch, r, at.scale)
             store(share, batch.share, r)
             store(at_y, batch.at_y, r)
 
@@ -80,64 +79,62 @@ def write_planes(batch, n_classes, n_columns, starts, width, out):
 
 
 @inner
-def write_at_indices(batch, target, n_classes, n_columns, i, r, out):
-    """Write the gradient of a group at its class indices."""
+def write_at_indices(batch, at, i, r, row, step, out):
+    """Write the gradient of a group at its class indices.
+
+    Rows are ``row`` elements apart, classes ``step``.
+    """
     at_y = load(batch.at_y, r)
-    y = place_of(load_beside(pointer(target), i + r, at_y), n_classes)
+    y = place_of(load_beside(at.index, i + r, at_y), at.n_classes)
     lane = numbers(load_beside(batch.d, r, at_y))
-    row, step = (n_classes, 1) if n_columns == 1 else (1, n_columns)
     scatter(at_y, out, lane * row + y * step)
 
 
 @inner
-def write_group(batch, rows, target, on, off, i, r, out):
+def write_group(batch, at, on, off, i, r, out):
     """Write the gradient of a group of rows side by side."""
-    n_classes = rows.logits.shape[1]
-    if target.ndim > 1 or rows.options[1]:
-        q = advance(pointer(target), (i + r) * n_classes) if target.ndim > 1 else out
-        residuals_of_group(batch, r, q, on, off, n_classes, target.ndim > 1, out)
+    if at.has_q or at.options[1]:
+        q = advance(at.q, (i + r) * at.n_classes)
+        residuals_of_group(batch, r, q, on, off, at.n_classes, at.has_q, out)
     else:
-        scale_group(batch, n_classes, r, out)
-    if target.ndim == 1:
-        write_at_indices(batch, target, n_classes, 1, i, r, out)
+        scale_group(batch, at.n_classes, r, out)
+    if not at.has_q:
+        write_at_indices(batch, at, i, r, at.n_classes, 1, out)
 
 
 @inner
-def write_through(batch, rows, target, on, off, i, width, starts):
+def write_through(batch, at, on, off, i, width, starts):
     """Write the gradient of groups side by side through the caches."""
-    n_classes = rows.logits.shape[1]
     n = lanes(batch.tile)
     for r in range(0, width, n):
         if starts[r // n] >= 0:
-            out = advance(pointer(rows.gradient_out), starts[r // n])
-            for k in range(n_classes):
+            out = advance(at.gradient_out, starts[r // n])
+            for k in range(at.n_classes):
                 prefetch_to_write(out, (AHEAD // 2 + k) * n)
-            write_group(batch, rows, target, on, off, i, r, out)
+            write_group(batch, at, on, off, i, r, out)
 
 
 @inner
-def write_past(batch, rows, target, on, off, i, width, starts):
+def write_past(batch, at, on, off, i, width, starts):
     """Do so past the caches.
 
     Into the other tile first, whose lines are then written whole, as many at once as
     there are groups one behind the other. In the same tile the stores of one row would
     delay the loads of the next.
     """
-    n_classes = rows.logits.shape[1]
-    gradient = pointer(rows.gradient_out)
-    n = lanes(gradient)
+    n = lanes(batch.tile)
     begin = 0
     for r in range(0, width, n):
         if starts[r // n] >= 0:
-            near = advance(batch.target_tile, r * n_classes)
-            write_group(batch, rows, target, on, off, i, r, near)
+            near = advance(batch.target_tile, r * at.n_classes)
+            write_group(batch, at, on, off, i, r, near)
         if r + n == width or starts[r // n] < 0 or starts[r // n + 1] < 0:
             end = r if starts[r // n] < 0 else r + n
             if end > begin:
                 stream_copy(
-                    advance(batch.target_tile, begin * n_classes),
-                    (end - begin) * n_classes,
-                    advance(gradient, starts[begin // n]),
+                    advance(batch.target_tile, begin * at.n_classes),
+                    (end - begin) * at.n_classes,
+                    advance(at.gradient_out, starts[begin // n]),
                 )
             begin = r + n
 
@@ -167,22 +164,17 @@ def scale_row(share, e, n_classes, out):
 
 
 @inner
-def write_gradient(batch, rows, target, on, off, i, end, starts):
+def write_gradient(batch, at, on, off, i, width, starts):
     """Write the gradient of a block, but of groups that have gone elsewhere."""
-    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
-    gradient = pointer(rows.gradient_out)
-    n = lanes(gradient)
-    width = end - i
-    find_shares(batch, rows, target, width)
-    if n_columns == 1:
-        if n_classes > 2 * n and is_streamed(gradient, rows.gradient_out.size):
-            write_past(batch, rows, target, on, off, i, width, starts)
-        else:
-            write_through(batch, rows, target, on, off, i, width, starts)
-    else:
-        write_planes(batch, n_classes, n_columns, starts, width, gradient)
+    n = lanes(batch.tile)
+    find_shares(batch, at, width)
+    if at.n_columns > 1:
+        write_planes(batch, at.n_classes, at.n_columns, starts, width, at.gradient_out)
         for r in range(0, width, n):
-            if target.ndim == 1:
-                if starts[r // n] >= 0:
-                    out = advance(gradient, starts[r // n])
-                    write_at_indices(batch, target, n_classes, n_columns, i, r, out)
+            if starts[r // n] >= 0:
+                out = advance(at.gradient_out, starts[r // n])
+                write_at_indices(batch, at, i, r, 1, at.n_columns, out)
+    elif at.n_classes > 2 * n and is_streamed(at.gradient_out, at.n_gradients):
+        write_past(batch, at, on, off, i, width, starts)
+    else:
+        write_through(batch, at, on, off, i, width, starts)

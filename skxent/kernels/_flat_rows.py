@@ -25,6 +25,7 @@ from skxent.kernels._batches import (
     add_group,
     add_smoothing,
     batch_like,
+    is_measured,
     leave_out,
     mass_of_class,
     rows_per_batch,
@@ -33,7 +34,6 @@ from skxent.kernels._batches import (
 )
 from skxent.kernels._flat_gradients import write_gradient
 from skxent.kernels._flat_targets import (
-    LEAST_LOSS,
     VALUES_SIZE,
     narrow_values,
     smoothing_of_group,
@@ -53,6 +53,7 @@ from skxent.kernels._row_sums import (
     sums_of_columns,
     sums_of_rows,
 )
+from skxent.kernels._rows import pointers_of
 from skxent.kernels._simd import (
     advance,
     all_lanes,
@@ -64,9 +65,9 @@ from skxent.kernels._simd import (
     load,
     maximum,
     numbers,
-    pointer,
     prefetch,
     scratch,
+    slots,
     spread,
     store,
     widened,
@@ -155,76 +156,92 @@ def exponentiate_near(p, tile, n_classes, n_columns, starts, width, guess):
 
 
 @inner
-def take_indices(batch, rows, target, i, end):
+def take_indices(batch, at, i, width):
     """Read what class indices say; put zeros where their exponentials were."""
-    uniform, smooth, _, ignore_index = rows.options
-    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
-    p, q = pointer(rows.logits), pointer(target)
-    on, off = pointer(rows.on_value), pointer(rows.off_value)
-    weights = pointer(rows.row_weight)
-    n = lanes(p)
-    for r in range(0, end - i, n):
+    uniform, smooth, _, ignore_index = at.options
+    n = lanes(batch.tile)
+    for r in range(0, width, n):
         like = load(batch.m, r)
-        weight = read_weights(weights, rows.row_weight.size, i + r, n, like)
-        y, weight = read_classes(q, n_classes, ignore_index, weight, i + r, n, like)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, n, like)
+        y, weight = read_classes(
+            at.index, at.n_classes, ignore_index, weight, i + r, n, like
+        )
         store(weight, batch.weight, r)
-        mass = mass_of_class(on, uniform, y, like)
+        mass = mass_of_class(at.on_value, uniform, y, like)
         store(mass, batch.mass, r)
-        at = place_in_tile(y, n_classes, n_columns, like)
-        store(leave_out(advance(batch.tile, r * n_classes), at), batch.e_y, r)
+        places = place_in_tile(y, at.n_classes, at.n_columns, like)
+        tile = advance(batch.tile, r * at.n_classes)
+        store(leave_out(tile, places), batch.e_y, r)
         if smooth:
-            store(gather(advance(p, (i + r) * n_classes), at), batch.z_y, r)
-            t_y = mass + mass_of_class(off, uniform, y, like)
+            rows = advance(at.logits, (i + r) * at.n_classes)
+            store(gather(rows, places), batch.z_y, r)
+            t_y = mass + mass_of_class(at.off_value, uniform, y, like)
             store(t_y, batch.at_target, r)
 
 
 @inner
-def add_up_rows(batch, rows, off, i, width, starts):
+def add_up_rows(batch, at, off, i, width, starts):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
-    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
-    p = pointer(rows.logits)
-    n = lanes(p)
-    parts = scratch(p, PARTS_SIZE)
-    is_weighted = rows.row_weight.size > 0 or not rows.options[0]
+    n = lanes(batch.tile)
+    parts = scratch(batch.tile, PARTS_SIZE)
+    is_weighted = at.n_weights > 0 or not at.options[0]
     for r in range(0, width, n):
-        tile = advance(batch.tile, r * n_classes)
-        if n_columns == 1:
-            rest = sums_of_rows(tile, n_classes)
+        tile = advance(batch.tile, r * at.n_classes)
+        if at.n_columns == 1:
+            rest = sums_of_rows(tile, at.n_classes)
         else:
-            rest = sums_of_columns(tile, n_classes, parts)
+            rest = sums_of_columns(tile, at.n_classes, parts)
         e_y = load(batch.e_y, r)
-        is_good = take_sums(batch, r, rest, e_y, rows.scale, is_weighted)
-        if rows.options[1]:
-            row = advance(p, (i + r) * n_classes)
-            linear = smoothing_of_group(batch, r, row, off, n_classes, parts)
+        is_good = take_sums(batch, r, rest, e_y, at.scale, is_weighted)
+        if at.options[1]:
+            rows = advance(at.logits, (i + r) * at.n_classes)
+            linear = smoothing_of_group(batch, r, rows, off, at.n_classes, parts)
             store(linear, batch.linear, r)
-            is_good = is_good & add_smoothing(batch, r, rows.options[2])
+            is_good = is_good & add_smoothing(batch, r, at.options[2])
         if not all_lanes(is_good):
             starts[r // n] = -1
 
 
 @inner
-def add_up_soft_rows(batch, rows, target, on, off, guess, i, width, starts):
+def add_up_soft_rows(batch, at, on, off, guess, i, width, starts):
     """Do so for rows of probabilities, whose loss is ``linear``."""
-    n_classes = rows.logits.shape[1]
-    p, q, weights = pointer(rows.logits), pointer(target), pointer(rows.row_weight)
-    n = lanes(p)
-    parts, mass_parts = scratch(p, PARTS_SIZE), scratch(p, PARTS_SIZE)
+    n = lanes(batch.tile)
+    parts = scratch(batch.tile, PARTS_SIZE)
+    mass_parts = scratch(batch.tile, PARTS_SIZE)
     for r in range(0, width, n):
         like = load(batch.m, r)
-        weight = read_weights(weights, rows.row_weight.size, i + r, n, like)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, n, like)
         store(weight, batch.weight, r)
-        d = sums_of_rows(advance(batch.tile, r * n_classes), n_classes)
-        level, above = level_of(like, d, guess)
-        at = (i + r) * n_classes
+        d = sums_of_rows(advance(batch.tile, r * at.n_classes), at.n_classes)
+        level, above = level_of(spread(guess, like), d)
+        begin = (i + r) * at.n_classes
         mass, linear, is_good = terms_of_group(
-            advance(p, at), advance(q, at), on, off, n_classes, level, parts, mass_parts
+            advance(at.logits, begin),
+            advance(at.q, begin),
+            on,
+            off,
+            at.n_classes,
+            level,
+            parts,
+            mass_parts,
         )
         loss = linear + mass * above
-        is_good = is_good & (loss >= LEAST_LOSS * mass)
-        is_good = is_good & take_soft_sums(batch, r, d, mass, loss, rows.scale)
+        is_good = is_good & is_measured(loss, mass)
+        is_good = is_good & take_soft_sums(batch, r, d, mass, loss, at.scale)
         if not all_lanes(is_good):
             starts[r // n] = -1
+
+
+@inner
+def open_flat_batch(batch, at, on, off):
+    """Fill what is the same for all blocks of a chunk."""
+    nothing = widened(spread(0.0, batch.tile))
+    for r in range(0, MOST_GROUPS * lanes(batch.tile), lanes(batch.tile)):
+        store(nothing, batch.linear, r)
+        store(nothing, batch.mass_low, r)
+    if at.has_q or at.options[1]:
+        narrow_values(at.on_value, at.n_classes, on)
+        narrow_values(at.off_value, at.n_classes, off)
 
 
 @inner
@@ -233,46 +250,39 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
 
     Write what is asked for.
     """
-    n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
-    p, losses = pointer(rows.logits), pointer(rows.loss_out)
-    batch = batch_like(p, pointer(rows.on_value))
+    starts = slots(MOST_GROUPS)
+    at = pointers_of(rows, target, starts)
+    p, n_classes, n_columns = at.logits, at.n_classes, at.n_columns
+    batch = batch_like(p, at.on_value)
     n = lanes(p)
-    starts = scratch(pointer(rows.on_value), MOST_GROUPS)
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
-    if target.ndim > 1 or rows.options[1]:
-        narrow_values(pointer(rows.on_value), n_classes, on)
-        narrow_values(pointer(rows.off_value), n_classes, off)
-    nothing = widened(spread(0.0, p))
-    for r in range(0, MOST_GROUPS * n, n):
-        store(nothing, batch.linear, r)
-        store(nothing, batch.mass_low, r)
+    open_flat_batch(batch, at, on, off)
     nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
     guess = a_near_logit(nearby)
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
-        last = min(i + step, end)
-        width = last - i
-        find_groups(starts, n_classes, n_columns, i, last, n)
+        width = min(step, end - i)
+        find_groups(starts, n_classes, n_columns, i, i + width, n)
         guess, is_near = exponentiate_near(
             p, batch.tile, n_classes, n_columns, starts, width, guess
         )
         if not is_near:
             for g in range(width // n):
                 starts[g] = -1
-        if target.ndim == 1:
-            take_indices(batch, rows, target, i, last)
-            add_up_rows(batch, rows, off, i, width, starts)
+        if at.has_q:
+            add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
         else:
-            add_up_soft_rows(batch, rows, target, on, off, guess, i, width, starts)
+            take_indices(batch, at, i, width)
+            add_up_rows(batch, at, off, i, width, starts)
         for r in range(0, width, n):
             if starts[r // n] < 0:
                 sums, lost = add_tile_rows(rows, target, i + r, i + r + n, sums, lost)
             else:
                 sums, lost = add_group(
-                    batch, r, n, sums, lost, i, losses, rows.loss_out.size
+                    batch, r, n, sums, lost, i, at.loss_out, at.n_losses
                 )
-        if rows.gradient_out.size:
-            write_gradient(batch, rows, target, on, off, i, last, starts)
-    if is_streamed(p, rows.gradient_out.size):
+        if at.n_gradients:
+            write_gradient(batch, at, on, off, i, width, starts)
+    if is_streamed(p, at.n_gradients):
         fence()
     return sums, lost

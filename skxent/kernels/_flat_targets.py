@@ -36,10 +36,9 @@ from skxent.kernels._simd import (
     store,
     store_part,
 )
-from skxent.kernels._vector import two_sum
+from skxent.kernels._vector import joined, two_sum
 
 VALUES_SIZE = MOST_CLASSES + MOST_LANES
-LEAST_LOSS = 0.5  # of a row of mass 1, for its terms not to cancel
 
 
 @inner
@@ -75,7 +74,7 @@ def smoothing_of_row(z, off, n_classes, z_y):
         b = smoothing_of(z, off, k, n, z_y) + smoothing_of(z, off, k + n, n, z_y)
         terms, error = two_sum(terms, a + b)
         lost = lost + error
-    return terms + lost
+    return joined(terms, lost)
 
 
 @inner
@@ -132,7 +131,7 @@ def terms_of_row(z, q, on, off, n_classes, level, least):
         mass_lost = mass_lost + error
         terms, error = two_sum(terms, (a + b) + (c + d))
         lost = lost + error
-    return mass + mass_lost, terms + lost, least
+    return mass + mass_lost, joined(terms, lost), least
 
 
 @inner

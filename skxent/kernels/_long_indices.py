@@ -22,7 +22,6 @@ import math
 from typing import Any, NamedTuple
 
 from skxent.kernels._batches import (
-    MOST_OFF,
     add_smoothing,
     find_smoothed_shares,
     place_of,
@@ -69,6 +68,10 @@ from skxent.kernels._vector import (
     two_sum,
 )
 
+# How far the guess may be from the largest logit: no sum overflows, and no exponential
+# is subnormal whose entry of the gradient is not 0.
+MOST_OFF = 3.0
+LEAST_RATIO = 2.0**-100  # of the sum of the others and the exponential of the index
 NEAR_SIZE = 1 << 16  # elements of rows that stay in the second cache together
 
 
@@ -323,9 +326,11 @@ def add_index_rows(batch, is_done, rows, target, i, end, guess):
     rest = load_beside(batch.d, 0, e_y)
     is_weighted = rows.row_weight.size > 0 or not rows.options[0]
     is_good = take_sums(batch, 0, rest, e_y, rows.scale, is_weighted)
+    # whatever was guessed
+    is_good = is_good & (rest > widened(e_y) * LEAST_RATIO)
     if rows.options[1]:
         is_good = is_good & add_smoothing(batch, 0, rows.options[2])
-    store(select(is_good, e_y * 0.0 + 1.0, 0.0), is_done, 0)
+    store(select(is_good, spread(1.0, e_y), 0.0), is_done, 0)
     if rows.gradient_out.size:
         write_rows(batch, is_done, rows, target, i, end)
     return guess

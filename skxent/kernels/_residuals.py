@@ -49,11 +49,10 @@ from skxent.kernels._simd import (
 )
 from skxent.kernels._tile_rows import (
     FOUR,
+    add_up_probabilities,
     bring_near,
-    exponentiate_batch,
     open_batch,
     probability_gradient,
-    read_probability_targets,
 )
 from skxent.kernels._vector import add_to_total, exp_shifted, is_far, log1p, shift_of
 
@@ -249,9 +248,8 @@ def residuals_of_probabilities(tile, q, targets, i, n_rows, n_classes, sums, los
         weight = advance(targets.row_weight, i + r)
         open_batch(batch, weight, targets.n_weights, n_classes, 0, some)
         target = advance(q, (i + r) * n_classes)
-        read_probability_targets(batch, target, on, off, n_classes, 1, 0, some)
         nearby = advance(batch.tile, -AHEAD * lanes(tile))  # asks for nothing new
-        exponentiate_batch(batch, nearby, n_classes, 1, 0, some)
+        add_up_probabilities(batch, nearby, target, on, off, n_classes, 1, 0, some)
         sums, lost = add_losses(batch, sums, lost, 0, some, batch.tile, 0)
         for g in range(0, some, lanes(tile)):
             group = advance(batch.tile, g * n_classes)

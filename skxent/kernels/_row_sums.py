@@ -130,6 +130,16 @@ def sums_of_columns(tile, n_classes, parts):
             part, error = two_sum(part, (a + b) + (c + d))
             lost = lost + error
         store(part + lost, parts, j * n)
+    return sum_of_parts(parts)
+
+
+@inner
+def sum_of_parts(parts):
+    """Return the sums over the lanes of as many vectors as a vector has lanes.
+
+    Each holds a partial sum of every row. What ``parts`` held is lost.
+    """
+    n = lanes(parts)
     count = n
     for _ in range(NARROW_STEPS):
         count //= 2

@@ -52,6 +52,7 @@ __all__ = [
     "bits",
     "computed",
     "exchanged",
+    "fence",
     "first",
     "float_of",
     "floats",
@@ -77,9 +78,12 @@ __all__ = [
     "scratch",
     "select",
     "shortened",
+    "slots",
     "spread",
     "store",
     "store_part",
+    "stream",
+    "to_next_line",
     "total",
     "widened",
 ]
@@ -128,6 +132,24 @@ def _scratch(s: Builder, like: Any, size: Any) -> Any:
         memory = s.b.alloca(ir.ArrayType(element, count))
         memory.align = LINE
     return s.b.bitcast(memory, element.as_pointer())
+
+
+def slots(size: int) -> Any:
+    """Return memory for ``size`` int64 numbers, as ``scratch`` does."""
+    return np.empty(size, np.int64)
+
+
+def _type_slots(size: Any) -> Any:
+    return types.CPointer(types.int64) if isinstance(size, types.Literal) else None
+
+
+@compiled(slots, _type_slots)
+def _slots(s: Builder, size: Any) -> Any:
+    count = s.sig.args[0].literal_value
+    with s.b.goto_entry_block():
+        memory = s.b.alloca(ir.ArrayType(INDEX, count))
+        memory.align = LINE
+    return s.b.bitcast(memory, INDEX.as_pointer())
 
 
 def load(p: Any, i: int) -> Any:

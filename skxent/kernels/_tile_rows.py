@@ -10,23 +10,27 @@ A few groups make a *batch*, whose tiles fit the first cache. Each step is taken
 groups of the batch before the next: their arithmetic overlaps, where the steps of one
 group wait for each other (1.5 ns an element for 10 classes, 0.9 in batches).
 
-Class indices without smoothing come here only where ``_flat_rows.py`` does not suit;
-they are added up in its order. Other sums over classes are taken over four of them in
-the logits' dtype, then in float64.
+Rows side by side come here only where ``_flat_rows.py`` does not suit, and are added up
+in its order. Where its terms would nearly cancel, they are measured from the largest
+logit instead, and sums over classes are taken over four of them in the logits' dtype,
+then in float64.
 
 Conventions are those of :mod:`skxent.kernels._cpu`, with logits, probabilities and
 results in planes ``(outer, K, inner)``; names are those of
-:mod:`skxent.kernels._batches`, and ``ones``, how many logits are as large as the
-largest.
+:mod:`skxent.kernels._batches`.
 """
 
 import math
 
 from skxent.kernels._batches import (
+    TILE_SIZE,
     add_losses,
+    add_smoothing,
     batch_like,
     factor_of,
+    is_index_heavy,
     is_likely,
+    is_measured,
     leave_out,
     mass_of_class,
     place_of,
@@ -49,9 +53,10 @@ from skxent.kernels._groups import (
 )
 from skxent.kernels._jit import inner
 from skxent.kernels._row_sums import PARTS_SIZE, sums_of_columns
-from skxent.kernels._rules import blend, curvature, residual
+from skxent.kernels._rules import curvature, residual
 from skxent.kernels._simd import (
     advance,
+    all_lanes,
     any_lane,
     gather,
     lanes,
@@ -69,17 +74,28 @@ from skxent.kernels._simd import (
     store,
     widened,
 )
+from skxent.kernels._tile_targets import (
+    blend_tile,
+    smoothing_from_index,
+    smoothing_from_largest,
+    sum_apart,
+    sum_of_tile,
+    terms_from_largest,
+    terms_from_level,
+    undefined,
+)
 from skxent.kernels._vector import (
     accumulate,
     exp_shifted,
     is_far,
     is_finite,
     joined,
+    level_of,
     shift_of,
-    two_sum,
 )
 
 FOUR = 4
+FAR_BELOW = 30.0  # the largest logit: there an index is no longer likely
 
 
 @inner
@@ -117,86 +133,16 @@ def exponentiate(tile, n_classes, m, later, step):
 
 
 @inner
-def exponentiate_and_add(tile, n_classes, m, later, step):
-    """Do as ``exponentiate``; return the sum of the others in two parts, ``ones``, too.
-
-    ``ones`` is how many logits are as large as the largest.
-    """
+def exponentiate_copy(tile, logits, n_classes, m, later, step):
+    """Do as ``exponentiate``, but keep the logits."""
     n = lanes(tile)
     offset, lowest = shift_of(m)
-    ones = spread(0.0, tile)
-    rest = widened(ones)
-    lost = rest
-    for begin in range(0, n_classes, FOUR):
-        four = spread(0.0, tile)
-        for k in range(begin, min(begin + FOUR, n_classes)):
-            prefetch(later, k * step)
-            z = load(tile, k * n)
-            e = exp_shifted(z, offset, lowest)
-            store(e, tile, k * n)
-            at_max = z == m
-            ones = select(at_max, ones + 1.0, ones)
-            four = select(at_max, four, four + e)
-        rest, lost = accumulate(four, rest, lost)
-    rest, lost = two_sum(rest, lost)
-    return rest + undefined(m), lost, ones, exp_shifted(m, offset, lowest)
-
-
-@inner
-def sum_of_tile(tile, n_classes):
-    """Return the sum of each row in two parts."""
-    n = lanes(tile)
-    rest = widened(spread(0.0, tile))
-    lost = rest
-    for begin in range(0, n_classes, FOUR):
-        four = spread(0.0, tile)
-        for k in range(begin, min(begin + FOUR, n_classes)):
-            four = four + load(tile, k * n)
-        rest, lost = accumulate(four, rest, lost)
-    return two_sum(rest, lost)
-
-
-@inner
-def undefined(m):
-    """Return 0, and nan where the largest logit is no number: there is no softmax."""
-    return widened(m * 0.0)
-
-
-@inner
-def smoothing_terms(tile, n_classes, off_value, m):
-    """Return ``linear`` of the smoothing alone."""
-    n = lanes(tile)
-    linear = widened(spread(0.0, tile))
-    lost = linear
-    for begin in range(0, n_classes, FOUR):
-        four = spread(0.0, tile)
-        for k in range(begin, min(begin + FOUR, n_classes)):
-            if off_value[k] != 0:
-                four = four + (m - load(tile, k * n)) * off_value[k]
-        linear, lost = accumulate(four, linear, lost)
-    return joined(linear, lost)
-
-
-@inner
-def probability_terms(tile, target_tile, n_classes, on_value, off_value, m):
-    """Return ``linear`` and ``mass``, in two parts, of probabilities, now ``t``."""
-    n = lanes(tile)
-    mass = widened(spread(0.0, tile))
-    linear = mass
-    lost = mass
-    mass_lost = mass
-    for begin in range(0, n_classes, FOUR):
-        four = spread(0.0, tile)
-        mass_of_four = spread(0.0, tile)
-        for k in range(begin, min(begin + FOUR, n_classes)):
-            t = blend(on_value[k], load(target_tile, k * n), off_value[k])
-            store(t, target_tile, k * n)
-            mass_of_four = mass_of_four + t
-            four = four + select(t == 0.0, 0.0, t * (m - load(tile, k * n)))
-        mass, mass_lost = accumulate(mass_of_four, mass, mass_lost)
-        linear, lost = accumulate(four, linear, lost)
-    mass, mass_low = two_sum(mass, mass_lost)
-    return joined(linear, lost), mass, mass_low
+    for k in range(n_classes):
+        prefetch(later, k * step)
+        z = load(tile, k * n)
+        store(z, logits, k * n)
+        store(exp_shifted(z, offset, lowest), tile, k * n)
+    return exp_shifted(m, offset, lowest)
 
 
 @inner
@@ -270,26 +216,68 @@ def lines_after(p, n_classes, n_columns, i):
 
 @inner
 def exponentiate_batch(batch, p, n_classes, n_columns, i, end):
-    """Turn the logits of a batch into exponentials; find ``d`` and ``others``."""
+    """Turn the logits of a batch into exponentials; find ``d``."""
     n = lanes(p)
+    logits = scratch(p, TILE_SIZE)
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
         later, step = lines_after(p, n_classes, n_columns, i + r)
         m = load(batch.m, r)
-        sums = exponentiate_and_add(tile, n_classes, m, later, step)
-        rest, rest_low, ones, e_m = sums
+        e_m = exponentiate_copy(tile, logits, n_classes, m, later, step)
+        rest, rest_low, ones = sum_apart(tile, logits, n_classes, m)
         d, d_low = sum_with_largest(rest, rest_low, ones, e_m)
         store(d, batch.d, r)
         store(d_low, batch.d_low, r)
-        store((ones - 1.0) + narrowed(rest, e_m) / e_m, batch.others, r)
+
+
+@inner
+def add_up_probabilities(batch, p, q, on, off, n_classes, n_columns, i, end):
+    """Turn a batch into exponentials and ``t``; find ``d``, ``mass`` and the loss.
+
+    The loss is ``linear`` alone where it keeps its digits so.
+    """
+    n = lanes(p)
+    logits = scratch(p, TILE_SIZE)
+    parts, mass_parts = scratch(p, PARTS_SIZE), scratch(p, PARTS_SIZE)
+    for r in range(0, end - i, n):
+        tile = advance(batch.tile, r * n_classes)
+        t = advance(batch.target_tile, r * n_classes)
+        read_group(q, n_classes, n_columns, i + r, min(n, end - i - r), t)
+        is_positive = blend_tile(t, n_classes, on, off)
+        later, step = lines_after(p, n_classes, n_columns, i + r)
+        m = load(batch.m, r)
+        e_m = exponentiate_copy(tile, logits, n_classes, m, later, step)
+        d = sums_of_columns(tile, n_classes, parts)
+        level, above = level_of(m, d)
+        mass, linear = terms_from_level(logits, t, n_classes, level, parts, mass_parts)
+        loss = linear + mass * above + undefined(m)
+        is_level = is_measured(loss, mass) & is_positive
+        others = m * 0.0
+        d_low, mass_low = widened(others), widened(others)
+        if not all_lanes(is_level):
+            rest, rest_low, ones = sum_apart(tile, logits, n_classes, m)
+            high, low = sum_with_largest(rest, rest_low, ones, e_m)
+            d, d_low = select(is_level, d, high), select(is_level, d_low, low)
+            others = (ones - 1.0) + narrowed(rest, e_m) / e_m
+            others = narrowed(select(is_level, 0.0, widened(others)), m)
+            high, low, linear = terms_from_largest(logits, t, n_classes, m)
+            mass = select(is_level, mass, high)
+            mass_low = select(is_level, mass_low, low)
+            loss = select(is_level, loss, linear)
+        store(d, batch.d, r)
+        store(d_low, batch.d_low, r)
+        store(mass, batch.mass, r)
+        store(mass_low, batch.mass_low, r)
+        store(loss, batch.linear, r)
+        store(others, batch.others, r)
 
 
 @inner
 def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end):
-    """Do as ``exponentiate_batch`` but for class indices, which are left out.
+    """Turn the logits of a batch into exponentials but those of class indices.
 
     The loss is ``log(1 + rest / e_y)`` there; where the index is far less likely than
-    others, or takes part in smoothing, it is measured from the largest logit.
+    others, or smoothing outweighs it, it is measured from the largest logit.
     """
     n = lanes(p)
     parts = scratch(p, PARTS_SIZE)
@@ -301,21 +289,30 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
         e_m = exponentiate(tile, n_classes, m, later, step)
         y = read_indices(q, i + r, min(n, end - i - r), m)
         e_y = leave_out(tile, place_of(y, n_classes) * n + numbers(m))
+        rest = sums_of_columns(tile, n_classes, parts) + undefined(m)
+        rest_low = nothing
+        is_near = is_likely(rest, e_y)
         if smooth:
-            # a p and t may nearly cancel: as in `exponentiate_and_add`
-            rest, rest_low = sum_of_tile(tile, n_classes)
-        else:
-            rest, rest_low = sums_of_columns(tile, n_classes, parts), nothing
-        rest = rest + undefined(m)
+            is_near = is_near & (load_beside(batch.is_near, r, m) > 0.0)
+            if not all_lanes(is_near):
+                # a p and t may nearly cancel
+                high, low = sum_of_tile(tile, n_classes)
+                rest = select(is_near, rest, high + undefined(m))
+                rest_low = select(is_near, nothing, low)
         d, d_low = sum_of(e_y, rest, widened(e_y))
         d_low = d_low + rest_low
-        is_near = z_y == m if smooth else is_likely(rest, e_y)
-        others = select(is_near, rest, (d - widened(e_m)) + d_low)
+        is_max = is_near
+        if smooth:
+            is_max = is_near | (z_y == m)
+        others = select(is_max, rest, (d - widened(e_m)) + d_low)
         linear = load_beside(batch.linear, r, m)
         mass = load_beside(batch.mass, r, m)
-        below = select(is_near | (mass == 0.0), 0.0, mass * widened(m - z_y))
+        below = select(is_max | (mass == 0.0), 0.0, mass * widened(m - z_y))
+        if smooth:
+            from_m = load_beside(batch.linear_from_m, r, m)
+            linear = select(is_near, linear, from_m)
         store(linear + below, batch.linear, r)
-        store(narrowed(others, m) / select(is_near, e_y, e_m), batch.others, r)
+        store(narrowed(others, m) / select(is_max, e_y, e_m), batch.others, r)
         store(d, batch.d, r)
         store(d_low, batch.d_low, r)
         store(narrowed(rest, m), batch.rest, r)
@@ -324,9 +321,10 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
 
 @inner
 def read_index_targets(batch, q, on, off, options, n_classes, i, end):
-    """Find what class indices say, and ``linear`` of the smoothing alone."""
-    uniform, smooth, _, ignore_index = options
+    """Find what class indices say, and what smoothing adds to the loss."""
+    uniform, smooth, smoothing, ignore_index = options
     n = lanes(batch.m)
+    parts = scratch(batch.m, PARTS_SIZE)
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
         m = load(batch.m, r)
@@ -336,39 +334,27 @@ def read_index_targets(batch, q, on, off, options, n_classes, i, end):
         store(weight, batch.weight, r)
         mass = mass_of_class(on, uniform, y, m)
         store(mass, batch.mass, r)
-        store(gather(tile, y * n + numbers(m)), batch.z_y, r)
+        z_y = gather(tile, y * n + numbers(m))
+        store(z_y, batch.z_y, r)
         linear = widened(spread(0.0, m))
         if smooth:
-            linear = smoothing_terms(tile, n_classes, off, m)
+            linear = smoothing_from_index(tile, n_classes, off, z_y, parts)
             t_y = mass + mass_of_class(off, uniform, y, m)
             store(t_y, batch.at_target, r)
+            is_near = is_index_heavy(mass, smoothing)
+            yes = widened(spread(1.0, m))
+            store(select(is_near, yes, 0.0), batch.is_near, r)
+            if not all_lanes(is_near & (widened(m - z_y) < FAR_BELOW)):
+                from_m = smoothing_from_largest(tile, n_classes, off, m)
+                store(from_m, batch.linear_from_m, r)
         store(linear, batch.linear, r)
 
 
 @inner
-def add_smoothing(batch, smoothing, i, end):
+def add_smoothing_to_batch(batch, smoothing, i, end):
     """Add the mass that smoothing brings."""
     for r in range(0, end - i, lanes(batch.m)):
-        mass = load_beside(batch.mass, r, load(batch.m, r))
-        mass, mass_low = two_sum(mass, smoothing)
-        store(mass, batch.mass, r)
-        store(mass_low, batch.mass_low, r)
-
-
-@inner
-def read_probability_targets(batch, q, on, off, n_classes, n_columns, i, end):
-    """Find ``linear`` and ``mass`` of probabilities, whose tiles become ``t``."""
-    n = lanes(batch.m)
-    for r in range(0, end - i, n):
-        tile = advance(batch.tile, r * n_classes)
-        target_tile = advance(batch.target_tile, r * n_classes)
-        read_group(q, n_classes, n_columns, i + r, min(n, end - i - r), target_tile)
-        m = load(batch.m, r)
-        terms = probability_terms(tile, target_tile, n_classes, on, off, m)
-        linear, mass, mass_low = terms
-        store(linear, batch.linear, r)
-        store(mass, batch.mass, r)
-        store(mass_low, batch.mass_low, r)
+        add_smoothing(batch, r, smoothing)
 
 
 @inner
@@ -436,10 +422,9 @@ def add_tile_rows(rows, target, begin, end, sums, lost):
             exponentiate_around_target(
                 batch, p, q, rows.options[1], n_classes, n_columns, i, last
             )
-            add_smoothing(batch, rows.options[2], i, last)
+            add_smoothing_to_batch(batch, rows.options[2], i, last)
         else:
-            read_probability_targets(batch, q, on, off, n_classes, n_columns, i, last)
-            exponentiate_batch(batch, p, n_classes, n_columns, i, last)
+            add_up_probabilities(batch, p, q, on, off, n_classes, n_columns, i, last)
         sums, lost = add_losses(batch, sums, lost, i, last, losses, rows.loss_out.size)
         if rows.gradient_out.size:
             turn_into_gradient(

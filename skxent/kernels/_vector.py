@@ -337,26 +337,25 @@ def log(x):
     return _log_normal(x)
 
 
-def _level_32(like, d, guess):
-    offset = power_of(spread(guess, like)) - SPARE_BITS_32
-    n, f, _ = _split_32(narrowed(d, like))
-    log_of_rest = _log_of_parts_32(n * 0.0, f, n * 0.0)
+def _level_32(guess, d):
+    offset = power_of(guess) - SPARE_BITS_32
+    n, f, _ = _split_32(narrowed(d, guess))
     exact = widened(n + offset) * LOG_2
-    level = narrowed(exact, like)
-    return level, (exact - widened(level)) + widened(log_of_rest)
+    level = narrowed(exact, guess)
+    log_of_rest = widened(_log_of_parts_32(n * 0.0, f, n * 0.0))
+    return level, (exact - widened(level)) + log_of_rest
 
 
-def _level_64(like, d, guess):
-    offset = power_of(spread(guess, like)) - SPARE_BITS
+def _level_64(guess, d):
     n, f, _ = _split_64(d)
-    n = n + offset
+    n = n + (power_of(guess) - SPARE_BITS)
     level = n * SHORT_LOG_2
     lost = fma(n, SHORT_LOG_2, -level) + n * REST_LOG_2
     return level, _log_of_parts_64(n * 0.0, f, lost)
 
 
-# (level, rest): the logarithm of a sum of what :func:`exp_shifted` gives with ``guess``
-# as the largest logit; ``level`` of the dtype of ``like`` and ``rest`` below 0.35.
+# (level, rest): the logarithm of a float64 sum of what :func:`exp_shifted` gives with
+# ``guess`` as the largest logit; ``level`` of its dtype, and a multiple of log 2.
 level_of = by_dtype(_level_32, _level_64)
 
 
