@@ -50,7 +50,7 @@ LEAST_SCORES = 512
 # Terms of a sum of a gradient, which are then added to others. BLAS adds up hundreds at
 # a stretch, mostly small ones to the large one of the target: their rounding errors are
 # those of torch's products times 1.3 (1000 x 64, 300 classes, root mean square), and
-# times 0.9 with this. It takes 3 % longer, 64 terms 8 % (2000 x 256, 8000 classes).
+# times 0.9 with this. It takes 5 % longer, 64 terms 8 % (2000 x 256, 8000 classes).
 SUM_LENGTH = 128
 
 
