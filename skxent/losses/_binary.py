@@ -80,10 +80,10 @@ def binary_cross_entropy(
     ``torch.nn.functional.binary_cross_entropy``; `label_smoothing` and ``"sample"`` are
     additions. Right predictions of probability 0 or 1 have a loss of exactly 0.
 
-    Memory beside the arguments and the result: some 10 KB, and 8 bytes per element for
-    a weight that varies along the first axis. Arrays that
-    are not contiguous or of another dtype than the kernels' (float16 and integer
-    inputs, targets that are not of the dtype of `input`) are copied.
+    Memory beside the arguments and the result: some 10 KB, and up to 17 MB for a weight
+    that varies along the first axis. Arrays that are not contiguous or of another dtype
+    than the kernels' (float16 and integer inputs, targets that are not of the dtype of
+    `input`) are copied.
 
     Examples
     --------

@@ -9,6 +9,7 @@ compute is copied to float32.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ from skxent.losses._ragged import (
 __all__ = ["BinaryCall", "check_unit_interval", "prepare"]
 
 ONE = np.ones(1)
+# Elements that weights are spread over at a time: 8 MB of float64, 1 ms of work.
+PIECE_SIZE = 1 << 20
 
 
 class BinaryCall(NamedTuple):
@@ -50,6 +53,8 @@ class BinaryCall(NamedTuple):
     shape: tuple[int, ...]  # of the input, or of the entries of a list joined
     dtype: np.dtype[Any]  # of the results
     lengths: NDArray[np.int64] | None  # of the entries of a list
+    # weight and pos_weight if they are to be spread piece by piece, beside `targets`
+    spread: tuple[NDArray[Any] | None, NDArray[Any] | None]
 
     @property
     def n_elements(self) -> NDArray[np.int64]:
@@ -135,27 +140,59 @@ class BinaryCall(NamedTuple):
             if self.reduction == "sample" and dtype == FLOAT16:
                 dtype = FLOAT32  # they are rounded when they have been added up
             losses = np.empty(self.scores.size, dtype)
-        total = 0.0
-        if self.scores.size:
-            backend = self.backend
-            loss = backend.sigmoid_loss if self.from_logits else backend.bernoulli_loss
-            total = loss(self.scores, self.targets, losses, gradient, self.scale)
+        backend, total = self.backend, 0.0
+        loss = backend.sigmoid_loss if self.from_logits else backend.bernoulli_loss
+        for piece, targets in self._pieces():
+            total += loss(
+                self.scores[piece],
+                targets,
+                losses[piece],
+                gradient[piece],
+                self.scale,
+            )
         return self.reduce(total, losses) if want_value else None
+
+    def _pieces(self) -> Iterator[tuple[slice, BinaryTargets]]:
+        """Yield slices of the elements and their targets: one unless weights spread."""
+        n = self.scores.size
+        if not n:
+            return
+        size = n
+        if any(weight is not None for weight in self.spread):
+            row = math.prod(self.shape[1:])
+            size = max(1, PIECE_SIZE // row) * row
+        for begin in range(0, n, size):
+            piece = slice(begin, min(begin + size, n))
+            yield piece, self.targets if size == n else self._targets_of(piece)
+
+    def _targets_of(self, piece: slice) -> BinaryTargets:
+        """Return the targets of some rows, with their weights."""
+        row = math.prod(self.shape[1:])
+        rows = slice(piece.start // row, piece.stop // row)
+        weights = []
+        for periodic, spread in zip(self.targets[1:3], self.spread, strict=True):
+            values = periodic[piece] if periodic.size == self.scores.size else periodic
+            if spread is not None:
+                all_of_them = np.broadcast_to(spread, self.shape)[rows]
+                own = all_of_them.astype(np.float64, order="C").reshape(-1)
+                own *= _repeated(values, own.size)
+                values = own
+            weights.append(values)
+        return self.targets._replace(
+            target=self.targets.target[piece], weight=weights[0], pos_weight=weights[1]
+        )
 
     def curvature(self, vector: Any, out: NDArray[Any] | None) -> Any:
         """Return the Hessian of the loss of logits times a vector."""
         call = self.widened()
         v = call.read(vector, "vector")
         product = call.gradient_buffer(out)
-        if call.scores.size:
-            if np.may_share_memory(product, v):
-                v = v.copy()
+        if np.may_share_memory(product, v):
+            v = v.copy()
+        v = cast(v, call.scores.dtype).reshape(-1)
+        for piece, targets in call._pieces():
             call.backend.sigmoid_curvature(
-                call.scores,
-                call.targets,
-                cast(v, call.scores.dtype).reshape(-1),
-                call.scale,
-                product,
+                call.scores[piece], targets, v[piece], call.scale, product[piece]
             )
         return call.deliver(product, out)
 
@@ -166,7 +203,8 @@ class BinaryCall(NamedTuple):
         elif out is not None:
             check.check_out(out, self.shape, self.dtype)
             view = out.reshape(-1)
-            if is_direct(out, view, self.scores, self.targets[:3]):
+            spread = tuple(weight for weight in self.spread if weight is not None)
+            if is_direct(out, view, self.scores, (*self.targets[:3], *spread)):
                 return view
         return np.empty(self.scores.size, dtype=self.scores.dtype)
 
@@ -216,8 +254,8 @@ def prepare(
             f"target must have the shape of input, {shape}; got shape "
             f"{targets.shape}. Reshape or broadcast one to the other."
         )
-    weight = _check_weight(weight, "weight", shape)
-    pos_weight = _check_weight(pos_weight, "pos_weight", shape)
+    weight, spread_weight = _check_weight(weight, "weight", shape)
+    pos_weight, spread_pos_weight = _check_weight(pos_weight, "pos_weight", shape)
     if not from_logits:  # what looks at each number comes last
         check_unit_interval(scores)
         if dtype == FLOAT16:
@@ -241,6 +279,7 @@ def prepare(
         shape,
         dtype,
         lengths,
+        (spread_weight, spread_pos_weight),
     )
     if lengths is None or reduction != "sample":
         return call
@@ -264,10 +303,15 @@ def check_unit_interval(probabilities: NDArray[Any]) -> None:
         )
 
 
-def _check_weight(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return a weight that broadcasts to the input, as a period of its elements."""
+def _check_weight(
+    value: Any, name: str, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """Return a weight that broadcasts to the input, as a period of its elements.
+
+    Or a period of ones and the weight itself, if spread out it would be a large copy.
+    """
     if value is None:
-        return ONE
+        return ONE, None
     array = check.check_floats(value, name)
     try:
         fits = np.broadcast_shapes(array.shape, shape) == shape
@@ -278,7 +322,11 @@ def _check_weight(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.f
             f"{name} must broadcast to the shape of input, {shape}; got shape "
             f"{array.shape}. Give it length 1 on the axes that it is spread over."
         )
-    return _periodic(array.astype(np.float64, copy=False), shape)
+    n = math.prod(shape)
+    if n > PIECE_SIZE and array.ndim == len(shape) and array.shape[0] > 1:
+        if array.size < n or array.dtype != np.float64 or not array.flags.c_contiguous:
+            return ONE, array
+    return _periodic(array.astype(np.float64, copy=False), shape), None
 
 
 def _repeated(values: NDArray[np.float64], period: int) -> NDArray[np.float64]:

@@ -88,10 +88,10 @@ def binary_cross_entropy_with_logits(
     inf if the target has mass there. A logit of +inf or nan has a loss of nan, also at
     a weight of 0.
 
-    Memory beside the arguments and the result: some 10 KB, and 8 bytes per element for
-    a weight that varies along the first axis. Arrays that
-    are not contiguous or of another dtype than the kernels' (integer inputs, targets
-    that are not of the dtype of `input`) are copied.
+    Memory beside the arguments and the result: some 10 KB, and up to 34 MB for weights
+    that vary along the first axis. Arrays that are not contiguous or of another dtype
+    than the kernels' (integer inputs, targets that are not of the dtype of `input`) are
+    copied.
 
     Examples
     --------

@@ -112,7 +112,7 @@ def cross_entropy(
     for Computer Vision", 2016, section 7. The mean over no rows, or over rows whose
     weights sum to 0, is nan. A row with a logit of nan or +inf, or of -inf only, has a
     loss of nan. A class without weight or target adds 0 even at a logit of -inf, where
-    torch gives nan.
+    torch gives nan. Of probabilities those of such classes are not looked at, even nan.
 
     Memory beside the arguments and the result: some 10 KB, 8 bytes per row where rows
     are weighted by class or the target is not int64, and 41 bytes per row for

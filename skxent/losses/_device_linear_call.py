@@ -13,7 +13,7 @@ from skxent.kernels._cuda import real_name
 from skxent.losses._device_call import DeviceCall, prepare_scores
 from skxent.losses._device_operands import dtype_of_input, floats_on_device
 from skxent.losses._device_out import check_out_on_device
-from skxent.losses._linear_call import layout_of_scores
+from skxent.losses._linear_operands import layout_of_scores
 
 __all__ = ["DeviceLinearCall", "prepare_on_device"]
 

@@ -96,11 +96,10 @@ default=None
     A block holds a 32nd of the scores and at most 16,777,216 of them, except that it
     has 64 rows and 2,097,152 scores at least, and 256 rows if these are within the
     most. Gradients take a product of the size of a block's input for each of up to 8
-    parts of `linear_weight`. Beside it, memory is needed for 8 bytes per row where rows
-    are weighted, and
-    for copies of arrays that the kernels cannot read: a `linear_weight` that is not
-    C-contiguous or of float16, integer arrays, and probabilities of another dtype than
-    `input`.
+    parts of `linear_weight`, and another one per thread. Beside it, memory is needed
+    for 8 bytes per row where rows are weighted, and for copies of arrays that the
+    kernels cannot read: a `linear_weight` that is not C-contiguous or of float16,
+    integer arrays, and probabilities of another dtype than `input`.
 
     Scores are computed by BLAS in the dtype of `input`, in float32 for float16. A large
     call starts as many threads as BLAS has, and leaves BLAS a single one until it
@@ -243,7 +242,7 @@ def linear_cross_entropy_grad(
         Zeros for samples whose rows are all ignored.
     d_weight : ndarray of the shape and dtype of `linear_weight`
         Added up over blocks in float32 for float16 and float32, as a single product of
-        BLAS would be.
+        BLAS would be, but in sums of 128 rows.
     d_bias : ndarray of the shape and dtype of `linear_bias`
         Only if there is a bias. Added up in float64.
 
@@ -262,7 +261,8 @@ def linear_cross_entropy_grad(
     Notes
     -----
     Memory is needed as for :func:`linear_cross_entropy` and, beside the results, for
-    eight times the features of a block and 1,048,576 numbers per thread. An array of
+    eight times the features of a block, and for these once more and 1,048,576 numbers
+    per thread. An array of
     `out` that is not C-contiguous or shares memory with an argument costs a copy.
 
     Features that are not finite in an ignored row do no harm, except that with d1 .. dK

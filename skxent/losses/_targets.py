@@ -45,6 +45,11 @@ def encode_targets(
     ignore_index = check.check_ignore_index(ignore_index)
     row_weight = NO_ROWS if sample_weight is None else sample_weight
     if target.ndim == 1:
+        came = target, n_classes, ignore_index
+        if target.dtype == check.UINT64 and ignore_index >= check.LARGEST_INT64:
+            # as int64 other classes beyond it would be this one
+            target = np.where(target == ignore_index, -1, check.as_int64(target))
+            ignore_index = -1
         indices = check.check_index_dtype(target)
         class_weight = NO_ROWS if weight is None else weight
         sought = ignore_index
@@ -54,7 +59,7 @@ def encode_targets(
             indices, n_classes, sought, class_weight, row_weight
         )
         if wrong or (ignored and sought != ignore_index):
-            check.refuse_first_wrong_index(target, n_classes, ignore_index)
+            check.refuse_first_wrong_index(*came)
         if not ignored:
             ignore_index = NO_INDEX
         elif ignore_index == NO_INDEX:  # which means none to the kernels

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "LARGEST_INT64",
+    "UINT64",
+    "as_int64",
     "check_class_weight",
     "check_distributions",
     "check_flag",
@@ -270,7 +272,12 @@ def check_index_dtype(target: NDArray[Any]) -> NDArray[np.int64]:
             f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
             "probabilities for each row of input."
         )
-    if target.dtype == UINT64:  # beyond int64 no class may come of wrapping around
+    return as_int64(target)
+
+
+def as_int64(target: NDArray[Any]) -> NDArray[np.int64]:
+    """Return integers as int64, the largest one for what lies beyond."""
+    if target.dtype == UINT64:  # no class may come of wrapping around
         target = np.minimum(target, UINT64.type(LARGEST_INT64))
     return target.astype(np.int64)
 
@@ -327,7 +334,8 @@ def refuse_out_for_list(out: Any) -> None:
     """Raise if there is an array for the gradients of a list of arrays."""
     if out is not None:
         raise ValueError(
-            "out must be None for a list of arrays; the gradients come back as a list."
+            f"out must be None for a list of arrays; got a {type(out).__name__}. The "
+            "gradients come back as a list."
         )
 
 

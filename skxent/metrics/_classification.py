@@ -41,12 +41,12 @@ def _weights_of_classes(
     if not isinstance(class_weight, dict | str):
         return check_class_weight(class_weight, n_classes, "class_weight")
     target, classes = encoded
-    if target.ndim == 2 or classes is None:
-        if isinstance(class_weight, str):
-            raise ValueError(
-                "class_weight must be None, a dict or an array beside soft labels; "
-                f"got {class_weight!r}. Pass the weights that you mean."
-            )
+    if target.ndim == 2 and isinstance(class_weight, str):
+        raise ValueError(
+            "class_weight must be None, a dict or an array beside soft labels; got "
+            f"{class_weight!r}. Pass the weights that you mean."
+        )
+    if classes is None:  # soft labels of columns without names
         classes = np.arange(n_classes)
     seen = classes
     if isinstance(class_weight, str):
@@ -110,12 +110,13 @@ def cross_entropy_loss(
     sample_weight : array-like of shape (n_samples,), default=None
         Sample weights.
     class_weight : dict, "balanced" or array-like of shape (n_classes,), default=None
-        Weight of each class, a dict by label (by column for soft labels). The mean is
-        divided by the weights of the labels that occur.
+        Weight of each class, a dict by label (for soft labels without `labels` by
+        column). The mean is divided by the weights of the labels that occur.
     label_smoothing : float in [0, 1], default=0.0
         Share of the target that is spread evenly over all classes.
     ignore_label : object, default=None
-        Samples with this label are left out.
+        Samples with this label are left out. Not for soft labels, which have
+        `sample_weight` for that.
     normalize : bool, default=True
         Whether to return the mean over the samples instead of the sum.
 
@@ -128,7 +129,8 @@ def cross_entropy_loss(
     ------
     ValueError
         If lengths or columns do not fit, a label has no column, a probability lies
-        outside [0, 1], or soft labels are no distributions.
+        outside [0, 1], soft labels are no distributions, or there are soft labels
+        beside an `ignore_label` or a `class_weight` of "balanced".
 
     Warns
     -----

@@ -138,7 +138,12 @@ def encode_labels(
             _check_count(named, n_columns, name, "labels")
         if not (is_right and y.shape[1] == n_columns):
             y = check_distributions(y, "y_true", n_columns)
-        return EncodedLabels(y, None)
+        if ignore_label is not None:
+            raise ValueError(
+                "ignore_label must be None beside soft labels, which have none; got "
+                f"{ignore_label!r}. Leave samples out with sample_weight=0."
+            )
+        return EncodedLabels(y, named)
     with naming("y_true"):
         y = column_or_1d(y)
         ignored = _is_ignored(y, ignore_label)

@@ -6,7 +6,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from skxent.losses import cross_entropy, cross_entropy_value_and_grad
+from skxent.losses import (
+    cross_entropy,
+    cross_entropy_hvp,
+    cross_entropy_value_and_grad,
+)
 from tests import accuracy
 
 DTYPES = ("float16", "float32", "float64")
@@ -94,3 +98,41 @@ def test_error_is_measured_in_ulp():
         assert (
             accuracy.loss_error(np.float16(math.inf), mpmath.mpf(1e5), "float16") == 0
         )
+
+
+def exact_curvature(z, vector):
+    """``p (v - <p, v>)`` of a row, and the size of what cancels in it."""
+    with mpmath.workdps(accuracy.DIGITS):
+        e = [mpmath.exp(mpmath.mpf(float(x)) - float(z.max())) for x in z]
+        p = [x / mpmath.fsum(e) for x in e]
+        mean = mpmath.fsum(a * float(b) for a, b in zip(p, vector, strict=True))
+        product = [float(a * (float(b) - mean)) for a, b in zip(p, vector, strict=True)]
+        size = [
+            float(a) * (abs(float(b)) + abs(float(mean)))
+            for a, b in zip(p, vector, strict=True)
+        ]
+    return np.array(product), np.array(size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_large_entry_of_the_vector_costs_no_more_than_rounding(dtype):
+    # 2**40 minus <p, v> cancels, wholly where p is 1
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        shape = rng.integers(2, 8), rng.integers(2, 20)
+        z = rng.normal(scale=rng.choice([1, 30]), size=shape).astype(dtype)
+        vector = rng.uniform(0.05, 0.95, shape).astype(np.float32)
+        vector.flat[1] = 2.0**40
+        target = rng.integers(shape[1], size=shape[0])
+        got = cross_entropy_hvp(z, target, vector, reduction="sum").astype(float)
+        limits = np.finfo(dtype)
+        for row, v, ours in zip(z, vector, got, strict=True):
+            exact, size = exact_curvature(row, v)
+            # what the dtype cannot hold becomes inf, and p may be subnormal, which of
+            # float16 only the result is
+            fits = np.abs(exact) < limits.max
+            assert np.isinf(ours[~fits]).all()
+            floor = 1.0 if dtype == "float16" else np.abs(v).max()
+            floor *= float(limits.smallest_subnormal)
+            off = np.abs(ours - exact)[fits]
+            assert (off <= 4 * float(limits.eps) * size[fits] + floor).all()

@@ -222,3 +222,17 @@ def test_infinite_loss_is_an_infinite_sum(shape, dtype):
     for reduction in ("sum", "mean"):
         assert cross_entropy(z, y, reduction=reduction) == math.inf
         assert cross_entropy_value_and_grad(z, y, reduction=reduction)[0] == math.inf
+
+
+@pytest.mark.parametrize("ignore_index", [2**63 - 1, 2**63, 2**64 - 1])
+def test_ignore_index_beyond_int64_is_that_of_uint64_alone(ignore_index):
+    z = np.random.default_rng(64).normal(size=(3, 4))
+    target = np.array([1, ignore_index, 2], dtype=np.uint64)
+    expected = cross_entropy(z, [1, -100, 2])
+    assert cross_entropy(z, target, ignore_index=ignore_index) == expected
+    # as int64 they would all be the same
+    for other in {2**63 - 1, 2**63, 2**64 - 1} - {ignore_index}:
+        with pytest.raises(
+            ValueError, match=rf"target must .* {ignore_index} at row 1"
+        ):
+            cross_entropy(z, target, ignore_index=other)

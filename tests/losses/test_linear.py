@@ -144,26 +144,62 @@ def test_grad_output_multiplies_the_gradients(shapes, reduction, linear_block):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("n_rows", [50, 400])
-def test_float32_is_no_worse_than_torch_or_plain_products(n_rows):
-    rng = np.random.default_rng(83)
-    X = rng.normal(size=(n_rows, 40)).astype(np.float32)
-    W = (rng.normal(size=(1500, 40)) / 6).astype(np.float32)
-    b = rng.normal(size=1500).astype(np.float32)
-    target = rng.integers(1500, size=n_rows)
-    options = {"linear_bias": b, "weight": None, "reduction": "mean"}
-    options |= {"ignore_index": -100, "label_smoothing": 0.1}
-    exact = torch_loss(X, W, target, **options)
-    theirs = torch_loss(X, W, target, dtype=torch.float32, **options)
-    ours = linear_cross_entropy_value_and_grad(X, W, target, **options)
-    assert ours[0].dtype == np.float32
-    assert abs(ours[0] - exact[0]) <= abs(theirs[0] - exact[0]) + np.spacing(ours[0])
-    # numpy's BLAS is not torch's: the rounding of its products is not ours to choose.
-    scores = X.astype(float) @ W.T.astype(float) + b
-    slopes = cross_entropy_grad(scores, target, label_smoothing=0.1).astype(np.float32)
-    by_blas = (slopes @ W, slopes.T @ X, slopes.sum(axis=0))
-    for results in zip(ours[1], theirs[1], by_blas, exact[1], strict=True):
-        true = results[-1]
-        error, *allowed = (np.sqrt(np.mean((a - true) ** 2)) for a in results[:-1])
-        ulp = np.sqrt(np.mean(np.spacing(np.abs(true).astype(np.float32)) ** 2))
-        assert error <= max(allowed) + ulp
+def float32_layer(shape, seed):
+    rng = np.random.default_rng(seed)
+    n_rows, n_features, n_classes = shape
+    X = rng.normal(size=(n_rows, n_features)).astype("f4")
+    W = rng.normal(size=(n_classes, n_features)) / n_features**0.5
+    b = rng.normal(size=n_classes).astype("f4")
+    return X, W.astype("f4"), b, rng.integers(n_classes, size=n_rows)
+
+
+def errors_in_ulp(results, exact):
+    """Errors of the value and of each gradient in ulp of its largest entry."""
+    pairs = zip((results[0], *results[1]), (exact[0], *exact[1]), strict=True)
+    return [
+        np.ravel(np.asarray(a, float) - e) / np.spacing(np.float32(np.abs(e).max()))
+        for a, e in pairs
+    ]
+
+
+@pytest.mark.parametrize("shape", [(50, 40, 1500), (400, 40, 1500), (1000, 64, 300)])
+def test_float32_is_no_worse_than_torch(shape):
+    """Of many seeds, the largest error and the root of the mean square.
+
+    An entry by itself says nothing: it is a sum of hundreds of products, which the two
+    libraries add up in another order, so that either one is 1.4 times closer by luck,
+    as is the largest of one seed. Where there are few classes and many features nearly
+    all of the error is that of the scores, plain products of numpy's BLAS: 1.4 times
+    torch's for 100 features and 10 classes, 0.2 ulp of the largest entry.
+    """
+    ours, theirs = [], []
+    options = {"weight": None, "label_smoothing": 0.1}
+    options |= {"reduction": "mean", "ignore_index": -100}
+    for seed in range(10):
+        X, W, b, target = float32_layer(shape, seed)
+        options["linear_bias"] = b
+        exact = torch_loss(X, W, target, **options)
+        by_torch = torch_loss(X, W, target, dtype=torch.float32, **options)
+        result = linear_cross_entropy_value_and_grad(X, W, target, **options)
+        assert result[0].dtype == np.float32
+        ours.append(errors_in_ulp(result, exact))
+        theirs.append(errors_in_ulp(by_torch, exact))
+    for a, b in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True):
+        a, b = np.concatenate(a), np.concatenate(b)
+        assert np.abs(a).max() <= np.abs(b).max() + 1
+        # 1.04 for torch's products without AVX
+        assert np.sqrt(np.mean(a**2)) <= 1.1 * np.sqrt(np.mean(b**2))
+
+
+def test_float32_gradient_of_the_bias_has_no_error_common_to_all_rows():
+    # frequent classes: the sums of p and of t over the rows nearly cancel
+    X, W, _, _ = float32_layer((1000, 64, 300), 0)
+    b = -np.log(np.arange(1, 301)).astype("f4")
+    for seed in range(10):
+        draws = np.random.default_rng(seed).pareto(1.0, size=1000)
+        target = np.minimum(5 * draws, 299).astype(int)
+        _, _, got = linear_cross_entropy_grad(X, W, target, linear_bias=b)
+        scores = X.astype(float) @ W.T.astype(float) + b
+        exact = cross_entropy_grad(scores, target).sum(axis=0)
+        ulp = np.spacing(np.float32(np.abs(exact).max()))
+        assert np.abs(got - exact).max() <= ulp

@@ -74,6 +74,21 @@ def test_soft_labels_beside_one_hot_rows(data):
     assert got == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES.keys())
+def test_class_weight_of_soft_labels_is_by_label_where_there_are_labels(data, names):
+    y, proba, weight = data
+    options = {"labels": names, "sample_weight": weight}
+    of_class = [2.0, 1.0, 0.5, 3.0]
+    soft = np.eye(4)[y] * 0.9 + 0.025
+    by_label = dict(zip(names.tolist(), of_class, strict=True))
+    got = cross_entropy_loss(soft, proba, class_weight=by_label, **options)
+    expected = cross_entropy_loss(soft, proba, class_weight=of_class, **options)
+    assert got == expected
+    by_column = dict(enumerate(of_class))
+    del options["labels"]
+    assert cross_entropy_loss(soft, proba, class_weight=by_column, **options) == got
+
+
 def test_binary_logits_are_the_log_odds_of_the_second_class(data):
     y, proba, _ = data
     x = np.log(proba[:, 0]) - np.log(proba[:, 1])
@@ -139,6 +154,10 @@ BAD = {
     "negative soft labels": (
         lambda y, p: cross_entropy_loss(np.eye(4)[y] * 2 - 0.25, p),
         "non-negative rows",
+    ),
+    "ignored soft labels": (
+        lambda y, p: cross_entropy_loss(np.eye(4)[y], p, ignore_label=1),
+        "ignore_label must be None beside soft labels, .* got 1",
     ),
     "balanced soft labels": (
         lambda y, p: cross_entropy_loss(np.eye(4)[y], p, class_weight="balanced"),
