@@ -251,7 +251,7 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     Write what is asked for.
     """
     starts = slots(MOST_GROUPS)
-    at = pointers_of(rows, target, starts)
+    at = pointers_of(rows, target, rows.logits.shape[2], starts)
     p, n_classes, n_columns = at.logits, at.n_classes, at.n_columns
     batch = batch_like(p, at.on_value)
     n = lanes(p)

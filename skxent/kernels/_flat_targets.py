@@ -81,10 +81,16 @@ def smoothing_of_row(z, off, n_classes, z_y):
 def smoothing_of_group(batch, r, z, off, n_classes, parts):
     """Return the terms of a group of rows, float64."""
     n = lanes(z)
-    for j in range(n):
-        z_y = spread(batch.z_y[r + j], z)
-        row = advance(z, j * n_classes)
-        store(smoothing_of_row(row, off, n_classes, z_y), parts, j * n)
+    if n_classes <= n:
+        for j in range(n):
+            z_y = spread(batch.z_y[r + j], z)
+            row = advance(z, j * n_classes)
+            store(smoothing_of(row, off, 0, n_classes, z_y), parts, j * n)
+    else:
+        for j in range(n):
+            z_y = spread(batch.z_y[r + j], z)
+            row = advance(z, j * n_classes)
+            store(smoothing_of_row(row, off, n_classes, z_y), parts, j * n)
     return sums_of_rows(parts, n)
 
 
@@ -143,15 +149,26 @@ def terms_of_group(z, q, on, off, n_classes, level, parts, mass_parts):
     n = lanes(z)
     levels = scratch(z, MOST_LANES)
     store(level, levels, 0)
-    least = level * 0.0
-    for j in range(n):
-        at = j * n_classes
-        row, targets = advance(z, at), advance(q, at)
-        mass, terms, least = terms_of_row(
-            row, targets, on, off, n_classes, spread(levels[j], z), least
-        )
-        store(mass, mass_parts, j * n)
-        store(terms, parts, j * n)
+    least = spread(0.0, z)
+    if n_classes <= n:
+        for j in range(n):
+            at = j * n_classes
+            row, targets = advance(z, at), advance(q, at)
+            t, terms = terms_of(
+                row, targets, on, off, 0, n_classes, spread(levels[j], z)
+            )
+            least = maximum(-t, least)
+            store(t, mass_parts, j * n)
+            store(terms, parts, j * n)
+    else:
+        for j in range(n):
+            at = j * n_classes
+            row, targets = advance(z, at), advance(q, at)
+            mass, terms, least = terms_of_row(
+                row, targets, on, off, n_classes, spread(levels[j], z), least
+            )
+            store(mass, mass_parts, j * n)
+            store(terms, parts, j * n)
     for k in range(n_classes):
         prefetch(q, (AHEAD + k) * n)
     is_good = level == level
@@ -176,13 +193,43 @@ def residuals_of_row(e, q, on, off, n_classes, slope, high, low, has_q, out):
 
 
 @inner
+def residuals_of_short_row(batch, r, e, t, n_classes, out):
+    """Write the gradient of a row no longer than a vector."""
+    slope = spread(batch.slope[r], out)
+    high, low = spread(batch.share[r], out), spread(batch.share_low[r], out)
+    g = residual(high, low, load_part(e, 0, n_classes, 0.0), slope * t)
+    store_part(g, out, 0, n_classes)
+
+
+@inner
 def residuals_of_group(batch, r, q, on, off, n_classes, has_q, out):
     """Write the gradients of a group of rows."""
     n = lanes(out)
+    tile = advance(batch.tile, r * n_classes)
+    if n_classes <= n and has_q:
+        for j in range(n):
+            at = j * n_classes
+            t = target_of(advance(q, at), on, off, 0, n_classes)
+            residuals_of_short_row(
+                batch, r + j, advance(tile, at), t, n_classes, advance(out, at)
+            )
+        return
+    if n_classes <= n:
+        for j in range(n):
+            at = j * n_classes
+            residuals_of_short_row(
+                batch,
+                r + j,
+                advance(tile, at),
+                load(off, 0),
+                n_classes,
+                advance(out, at),
+            )
+        return
     for j in range(n):
         at = j * n_classes
         residuals_of_row(
-            advance(batch.tile, r * n_classes + at),
+            advance(tile, at),
             advance(q, at),
             on,
             off,

@@ -47,7 +47,6 @@ from skxent.kernels._simd import (
     load_part,
     maximum,
     numbers,
-    pointer,
     prefetch,
     prefetch_to_write,
     select,
@@ -186,13 +185,13 @@ def sum_others(z, n_classes, y, guess, off, options):
 
 
 @inner
-def sum_rows(batch, rows, target, i, end, guess):
+def sum_rows(batch, at, i, end, guess):
     """Fill ``z_y``, ``d`` with the sum of the others, ``m`` with the guess of each row.
 
     Return the last guess.
     """
-    n_classes = rows.logits.shape[1]
-    p, off = pointer(rows.logits), pointer(rows.off_value)
+    n_classes = at.n_classes
+    p, off = at.logits, at.off_value
     for r in range(lanes(p)):
         batch.z_y[r] = 0.0  # what suits lanes without a row
         batch.m[r] = 0.0
@@ -203,14 +202,14 @@ def sum_rows(batch, rows, target, i, end, guess):
     for r in range(end - i):
         if batch.weight[r] == 0:
             continue
-        y = place_of(target[i + r], n_classes)
-        batch.mass[r] = rows.on_value[y]
+        y = place_of(at.index[i + r], n_classes)
+        batch.mass[r] = at.on_value[y]
         z = advance(p, (i + r) * n_classes)
-        sums = sum_others(z, n_classes, y, guess, off, rows.options)
+        sums = sum_others(z, n_classes, y, guess, off, at.options)
         batch.d[r], batch.linear[r], guess = sums
         batch.m[r] = guess
         batch.z_y[r] = z[y]
-        batch.at_target[r] = rows.on_value[y] + rows.off_value[y]
+        batch.at_target[r] = at.on_value[y] + at.off_value[y]
     return guess
 
 
@@ -272,40 +271,40 @@ class Shift(NamedTuple):
 
 
 @inner
-def write_smoothed_row(batch, r, rows, z, out, streamed):
+def write_smoothed_row(batch, r, at, z, out, streamed):
     """Write the gradient of a row, but for the ``t`` of its class index."""
-    on, off = pointer(rows.on_value), pointer(rows.off_value)
-    n_classes = rows.logits.shape[1]
+    on, off = at.on_value, at.off_value
+    n_classes = at.n_classes
     offset, lowest = shift_of(spread(batch.m[r], z))
     row = Shift(spread(0.0, z), offset, lowest)
     slope = spread(batch.slope[r], z)
     high, low = spread(batch.share[r], z), spread(batch.share_low[r], z)
     if streamed:
         stream_gradient(
-            z, z, False, n_classes, on, off, rows.options, row, slope, high, low, out
+            z, z, False, n_classes, on, off, at.options, row, slope, high, low, out
         )
     else:
         write_gradient(
-            z, z, False, n_classes, on, off, rows.options, row, slope, high, low, out
+            z, z, False, n_classes, on, off, at.options, row, slope, high, low, out
         )
 
 
 @inner
-def write_rows(batch, is_done, rows, target, i, end):
+def write_rows(batch, is_done, at, i, end):
     """Write the gradient of rows that are done, ignored ones excepted."""
-    n_classes = rows.logits.shape[1]
-    p, gradient = pointer(rows.logits), pointer(rows.gradient_out)
-    streamed = is_streamed(gradient, rows.gradient_out.size)
-    find_shares(batch, rows.options[1], rows.scale)
+    n_classes = at.n_classes
+    p, gradient = at.logits, at.gradient_out
+    streamed = is_streamed(gradient, at.n_gradients)
+    find_shares(batch, at.options[1], at.scale)
     for r in range(end - i):
         if is_done[r] == 0 or batch.weight[r] == 0:
             continue
         z = advance(p, (i + r) * n_classes)
         out = advance(gradient, (i + r) * n_classes)
-        y = place_of(target[i + r], n_classes)
+        y = place_of(at.index[i + r], n_classes)
         share, at_y = spread(batch.share[r], p), spread(batch.at_y[r], p)
-        if rows.options[1]:
-            write_smoothed_row(batch, r, rows, z, out, streamed)
+        if at.options[1]:
+            write_smoothed_row(batch, r, at, z, out, streamed)
             out[y] = batch.at_y[r]
         else:
             write_row(z, n_classes, batch.m[r], share, y, at_y, out, streamed)
@@ -314,23 +313,23 @@ def write_rows(batch, is_done, rows, target, i, end):
 
 
 @inner
-def add_index_rows(batch, is_done, rows, target, i, end, guess):
+def add_index_rows(batch, is_done, at, i, end, guess):
     """Fill what the losses of rows ``i:end`` take; write their gradients if asked for.
 
     Mark the rows that are done, and return the guess for the next.
     """
-    guess = sum_rows(batch, rows, target, i, end, guess)
+    guess = sum_rows(batch, at, i, end, guess)
     offset, lowest = shift_of(load(batch.m, 0))
     e_y = exp_shifted(load(batch.z_y, 0), offset, lowest)
     store(e_y, batch.e_y, 0)
     rest = load_beside(batch.d, 0, e_y)
-    is_weighted = rows.row_weight.size > 0 or not rows.options[0]
-    is_good = take_sums(batch, 0, rest, e_y, rows.scale, is_weighted)
+    is_weighted = at.n_weights > 0 or not at.options[0]
+    is_good = take_sums(batch, 0, rest, e_y, at.scale, is_weighted)
     # whatever was guessed
     is_good = is_good & (rest > widened(e_y) * LEAST_RATIO)
-    if rows.options[1]:
-        is_good = is_good & add_smoothing(batch, 0, rows.options[2])
+    if at.options[1]:
+        is_good = is_good & add_smoothing(batch, 0, at.options[2])
     store(select(is_good, spread(1.0, e_y), 0.0), is_done, 0)
-    if rows.gradient_out.size:
-        write_rows(batch, is_done, rows, target, i, end)
+    if at.n_gradients:
+        write_rows(batch, is_done, at, i, end)
     return guess

@@ -34,6 +34,7 @@ from skxent.kernels._long_targets import (
     smoothing_terms,
     write_gradient,
 )
+from skxent.kernels._rows import pointers_of
 from skxent.kernels._rules import curvature, residual
 from skxent.kernels._simd import (
     advance,
@@ -47,6 +48,7 @@ from skxent.kernels._simd import (
     prefetch,
     scratch,
     select,
+    slots,
     spread,
     store,
     total,
@@ -197,40 +199,40 @@ def read_row(z, n_classes, near):
 
 
 @inner
-def add_row(batch, r, rows, target, i, near):
+def add_row(batch, r, at, i, near):
     """Fill what the loss of row ``i`` takes; write its gradient if asked for."""
-    n_classes = rows.logits.shape[1]
-    on, off = pointer(rows.on_value), pointer(rows.off_value)
-    p, target_p = pointer(rows.logits), pointer(target)
+    n_classes = at.n_classes
+    on, off = at.on_value, at.off_value
+    p, target_p = at.logits, at.q
     z = advance(p, i * n_classes)
     weight, y = batch.weight[r], 0
     row = read_row(z, n_classes, near)
     m = row.m + row.base
-    if target.ndim == 1:
-        y = target[i] if 0 <= target[i] < n_classes else 0
+    if not at.has_q:
+        y = at.index[i] if 0 <= at.index[i] < n_classes else 0
         q = p
-        mass = rows.on_value[y]
-        t_y = mass + rows.off_value[y]
+        mass = at.on_value[y]
+        t_y = mass + at.off_value[y]
         z_y = z[y]
         linear = 0.0
         if mass != 0:
             linear = mass * float(first(m) - z_y)
-        if rows.options[1]:
-            linear += smoothing_terms(z, n_classes, off, rows.options[0], m)
-        mass, mass_low = two_sum(mass, rows.options[2])
+        if at.options[1]:
+            linear += smoothing_terms(z, n_classes, off, at.options[0], m)
+        mass, mass_low = two_sum(mass, at.options[2])
     else:
         q = advance(target_p, i * n_classes)
         linear, (mass, mass_low) = probability_terms(
-            z, q, n_classes, on, off, rows.options[0], m
+            z, q, n_classes, on, off, at.options[0], m
         )
     batch.rest[r] = row.rest
     share = batch.rest[r] / first(row.e_m)
     batch.others[r] = (first(row.ones) - 1.0) + share
     batch.mass[r] = mass
     batch.linear[r] = linear
-    if rows.gradient_out.size:
-        out = advance(pointer(rows.gradient_out), i * n_classes)
-        factor = rows.scale * weight
+    if at.n_gradients:
+        out = advance(at.gradient_out, i * n_classes)
+        factor = at.scale * weight
         one = widened(spread(1.0, p))
         d, d_low = sum_with_largest(
             one * row.rest, one * row.rest_low, row.ones, row.e_m
@@ -242,18 +244,18 @@ def add_row(batch, r, rows, target, i, near):
         write_gradient(
             z,
             q,
-            target.ndim > 1,
+            at.has_q,
             n_classes,
             on,
             off,
-            rows.options,
+            at.options,
             row,
             slope,
             high,
             low,
             out,
         )
-        if target.ndim == 1:
+        if not at.has_q:
             x = spread(z_y, p) - row.base
             e = exp_shifted(x, row.offset, row.lowest)
             t = spread(factor * t_y, p)
@@ -261,54 +263,54 @@ def add_row(batch, r, rows, target, i, near):
 
 
 @inner
-def find_weights(batch, rows, target, i, end):
+def find_weights(batch, at, i, end):
     """Read the weight of each row, and what else is known of lanes without one."""
-    n_classes = rows.logits.shape[1]
+    n_classes = at.n_classes
     for r in range(lanes(batch.tile)):
         batch.weight[r] = 0.0
         batch.others[r] = 0.0
     for r in range(end - i):
-        weight = rows.row_weight[i + r] if rows.row_weight.size else 1.0
-        if target.ndim == 1:
+        weight = at.row_weight[i + r] if at.n_weights else 1.0
+        if not at.has_q:
             _, weight = class_and_weight(
-                target[i + r], weight, n_classes, rows.options[3]
+                at.index[i + r], weight, n_classes, at.options[3]
             )
         batch.weight[r] = weight
-        if weight == 0 and rows.gradient_out.size:
-            out = advance(pointer(rows.gradient_out), (i + r) * n_classes)
+        if weight == 0 and at.n_gradients:
+            out = advance(at.gradient_out, (i + r) * n_classes)
             fill_row(0.0, n_classes, out)
 
 
 @inner
 def long_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    n_classes = rows.logits.shape[1]
-    p = pointer(rows.logits)
+    at = pointers_of(rows, target, 1, slots(1))
+    p, n_classes = at.logits, at.n_classes
     n = lanes(p)
     near = scratch(p, NEAR)
     is_done = scratch(p, MOST_LANES)
-    batch = batch_like(p, pointer(rows.on_value))
+    batch = batch_like(p, at.on_value)
     sums = widened(spread(0.0, p))
     lost = sums
     guess = a_near_logit(advance(p, begin * n_classes))
-    step = rows_at_once(n_classes, n) if target.ndim == 1 else n
+    step = rows_at_once(n_classes, n) if not at.has_q else n
     for i in range(begin, end, step):
         last = min(i + step, end)
-        find_weights(batch, rows, target, i, last)
+        find_weights(batch, at, i, last)
         store(spread(0.0, p), is_done, 0)
-        if target.ndim == 1:
-            guess = add_index_rows(batch, is_done, rows, target, i, last, guess)
+        if not at.has_q:
+            guess = add_index_rows(batch, is_done, at, i, last, guess)
         for r in range(last - i):
             if batch.weight[r] != 0 and is_done[r] == 0:
-                add_row(batch, r, rows, target, i + r, near)
+                add_row(batch, r, at, i + r, near)
         sums, lost = add_losses(
             batch,
             sums,
             lost,
             i,
             last,
-            pointer(rows.loss_out),
-            rows.loss_out.size,
+            at.loss_out,
+            at.n_losses,
         )
     return total(joined(sums, lost))
 

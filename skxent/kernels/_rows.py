@@ -48,7 +48,7 @@ class Pointers(NamedTuple):
 
 
 @inner
-def pointers_of(rows, target, no_index):
+def pointers_of(rows, target, n_columns, no_index):
     """Return where everything is; ``no_index`` is where indices would be."""
     p = pointer(rows.logits)
     if target.ndim == 1:
@@ -69,7 +69,7 @@ def pointers_of(rows, target, no_index):
         pointer(rows.gradient_out),
         rows.gradient_out.size,
         rows.logits.shape[1],
-        1 if rows.logits.ndim == 2 else rows.logits.shape[2],
+        n_columns,
         rows.options,
         rows.scale,
     )
