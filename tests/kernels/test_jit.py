@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 
 from skxent.kernels import _cpu, _half_rows, _sigmoid
-from skxent.kernels._jit import Twins
+from skxent.kernels._jit import Twins, inner, rule
+from skxent.kernels._linked import is_known
 from skxent.losses import cross_entropy_value_and_grad
 
 TWINS = [
@@ -52,6 +54,48 @@ def test_options_compile_nothing_more(dtype):
 
 def signatures():
     return {twin: tuple(twin.signatures) for twins in TWINS for twin in twins}
+
+
+@rule
+def halved(x):
+    return x / 2
+
+
+@inner
+def halved_until_one(x):
+    n = 0
+    while x > 1:
+        x = halved(x)
+        n += 1
+    return n
+
+
+@numba.njit
+def count_halvings(x):
+    return halved_until_one(x)
+
+
+def test_what_is_linked_is_no_machine_code():
+    assert count_halvings(1000.0) == 10
+    compiled = halved_until_one.overloads[(numba.float64,)]
+    engine = compiled.target_context.codegen()._engine
+    assert not engine.is_symbol_defined(compiled.fndesc.llvm_func_name)
+    assert is_known(), "tests pass with this numba: let _linked.py know it"
+
+
+def test_unknown_numba_compiles_as_it_likes():
+    assert not is_known((0, 60))
+    assert not is_known((1, 0))
+    code = """
+import numba
+numba.version_info = numba.version_info._replace(short=(1, 0))
+from tests.kernels.test_jit import count_halvings, halved_until_one
+assert count_halvings(1000.0) == 10
+compiled = halved_until_one.overloads[(numba.float64,)]
+engine = compiled.target_context.codegen()._engine
+assert engine.is_symbol_defined(compiled.fndesc.llvm_func_name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_second_process_compiles_nothing(tmp_path):
