@@ -1,15 +1,16 @@
 """The backend for arrays in host memory: launches the CPU kernels."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import _dense
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.backends._threads import LAUNCH_SIZE, launch
+from skxent.backends._threads import LAUNCH_SIZE, launch, launcher
 from skxent.kernels import (
     _cpu,
     _half_rows,
@@ -90,7 +91,7 @@ def _partition_of(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _as_planes(array: NDArray[Any]) -> NDArray[Any]:
     """Return rows as planes one column wide."""
-    return array[..., np.newaxis] if array.ndim == 2 else array
+    return array[..., None] if array.ndim == 2 else array
 
 
 def _operands(targets: EncodedTargets, *, as_planes: bool = False) -> tuple[Any, ...]:
@@ -106,6 +107,33 @@ def _total(partial: NDArray[np.float64]) -> float:
     return float(partial.item() if partial.size == 1 else partial.sum())
 
 
+class _Schedule(NamedTuple):
+    """What the shape and the dtype of logits say about a loss."""
+
+    launch: Callable[..., None] | None  # None where no kernel reads this layout
+    as_planes: bool  # whether rows are to be read as planes
+    halves: bool  # whether they are float16
+    rows_per_chunk: int
+    n_chunks: int
+
+
+@lru_cache(maxsize=64)
+def _schedule(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Schedule:
+    """Return which kernel takes logits, and in how many chunks."""
+    halves, is_short, in_rows = dtype == HALF, shape[1] <= MOST_CLASSES, len(shape) == 2
+    if is_short:
+        floats = _cpu.two_classes_loss if shape[1] == 2 else _cpu.short_rows_loss
+        kernel = _half_rows.half_short_rows_loss if halves else floats
+    elif in_rows:
+        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
+    else:
+        kernel = _cpu.long_planes_loss
+    rows_per_chunk, n_chunks = _partition_of(shape)
+    has_kernel = is_short or in_rows or not halves
+    run = launcher(kernel, math.prod(shape), n_chunks) if has_kernel else None
+    return _Schedule(run, is_short and in_rows, halves, rows_per_chunk, n_chunks)
+
+
 def softmax_loss(
     logits: NDArray[Any],
     targets: EncodedTargets,
@@ -114,30 +142,26 @@ def softmax_loss(
     scale: float,
 ) -> float:
     """Return the sum of the row losses; fill the outputs that are not empty."""
-    rows_per_chunk, n_chunks = _partition(logits)
-    short = logits.shape[1] <= MOST_CLASSES
-    halves = logits.itemsize == HALF.itemsize
-    if short:
-        floats = _cpu.two_classes_loss if logits.shape[1] == 2 else _cpu.short_rows_loss
-        kernel = _half_rows.half_short_rows_loss if halves else floats
-        logits, gradient_out = _as_planes(logits), _as_planes(gradient_out)
-    elif logits.ndim == 2:
-        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
-    elif halves:
+    run, as_planes, halves, rows_per_chunk, n_chunks = _schedule(
+        logits.shape, logits.dtype
+    )
+    if run is None:
         return _loss_of_copy(logits, targets, loss_out, gradient_out, scale)
-    else:
-        kernel = _cpu.long_planes_loss
+    target, on_value, off_value, row_weight, ignore_index, _ = targets
+    if as_planes:
+        logits, target = logits[..., None], _as_planes(target)
+        gradient_out = gradient_out[..., None]
     if halves:
-        targets = targets._replace(target=_as_integers(targets.target))
-        logits, gradient_out = map(_as_integers, (logits, gradient_out))
+        logits, target, gradient_out = map(_as_integers, (logits, target, gradient_out))
         loss_out = loss_out.view(np.int16)
     partial = np.empty(n_chunks)
-    launch(
-        kernel,
-        logits.size,
-        n_chunks,
+    run(
         _operand(logits),
-        *_operands(targets, as_planes=short),
+        _operand(target),
+        on_value,
+        off_value,
+        _operand(row_weight),
+        ignore_index,
         scale,
         rows_per_chunk,
         loss_out,
