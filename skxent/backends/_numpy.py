@@ -149,8 +149,9 @@ def softmax_loss(
         return _loss_of_copy(logits, targets, loss_out, gradient_out, scale)
     target, on_value, off_value, row_weight, ignore_index, _ = targets
     if as_planes:
-        logits, target = logits[..., None], _as_planes(target)
-        gradient_out = gradient_out[..., None]
+        logits, gradient_out = logits[..., None], gradient_out[..., None]
+        if target.ndim == 2:
+            target = target[..., None]
     if halves:
         logits, target, gradient_out = map(_as_integers, (logits, target, gradient_out))
         loss_out = loss_out.view(np.int16)
@@ -168,7 +169,7 @@ def softmax_loss(
         partial,
         gradient_out,
     )
-    return _total(partial)
+    return partial.item() if n_chunks == 1 else float(partial.sum())
 
 
 def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
@@ -459,12 +460,9 @@ def survey_indices(
     row_weight: NDArray[np.float64],
 ) -> tuple[int, int, float]:
     """Return how many indices are wrong, how many ignored, what the others weigh."""
-    n_chunks = -(-target.size // CHUNK_SIZE)
+    run, n_chunks = _survey_schedule(target.size)
     counts = np.empty((n_chunks, _survey.N_COUNTS))
-    launch(
-        _survey.survey_indices,
-        target.size,
-        n_chunks,
+    run(
         _operand(target),
         n_classes,
         ignore_index,
@@ -473,5 +471,14 @@ def survey_indices(
         CHUNK_SIZE,
         counts,
     )
-    wrong, ignored, weight = counts.sum(axis=0).tolist()
+    # numpy takes 1 us to add up a single row
+    total = counts[0] if n_chunks == 1 else counts.sum(axis=0)
+    wrong, ignored, weight = total.tolist()
     return int(wrong), int(ignored), weight
+
+
+@lru_cache(maxsize=64)
+def _survey_schedule(size: int) -> tuple[Callable[..., None], int]:
+    """Return what looks at so many class indices, and in how many chunks."""
+    n_chunks = -(-size // CHUNK_SIZE)
+    return launcher(_survey.survey_indices, size, n_chunks), n_chunks
