@@ -127,7 +127,7 @@ def rows_loss(input: Any, target: Any, *options: Any) -> Any:
     plan = _plan_for(input, target)
     if plan is None or not _are_usual(plan, *options):
         return None
-    return _with_options(plan, input, target, plan.no_gradient, *options)
+    return _with_options(plan, input, target, plan.no_gradient, True, *options)
 
 
 def rows_value_and_grad(
@@ -140,7 +140,10 @@ def rows_value_and_grad(
     gradient = _gradient(input, target, out, options[-1])
     if gradient is None:
         return None
-    return _with_options(plan, input, target, gradient, *options), gradient
+    # a refusal leaves an array of the caller as it was
+    may_write = out is None
+    loss = _with_options(plan, input, target, gradient, may_write, *options)
+    return loss, gradient
 
 
 def _are_usual(
@@ -175,6 +178,7 @@ def _with_options(
     input: Any,
     target: Any,
     gradient: Any,
+    may_write: bool,
     weight: Any,
     ignore_index: Any,
     reduction: str,
@@ -183,9 +187,13 @@ def _with_options(
     class_axis: Any,
     sample_weight: Any,
 ) -> Any:
-    """Return the loss; fill a gradient that has rows."""
+    """Return the loss; fill a gradient that has rows.
+
+    ``may_write`` says whether that may be done before class indices are checked.
+    """
     if (
-        weight is sample_weight is None
+        (may_write or not plan.has_indices)
+        and weight is sample_weight is None
         and type(ignore_index) is int
         and ignore_index < 0
         and type(label_smoothing) is float

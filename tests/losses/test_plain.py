@@ -107,6 +107,10 @@ def test_wrong_class_index_is_named(n_rows, wrong, options):
     for function in (cross_entropy, cross_entropy_grad, cross_entropy_value_and_grad):
         with pytest.raises(ValueError, match=message):
             function(z, y, **options)
+    out = np.full_like(z, 7.0)
+    with pytest.raises(ValueError, match=message):
+        cross_entropy_grad(z, y, out=out, **options)
+    assert (out == 7.0).all()
 
 
 def test_gradient_may_take_the_place_of_an_argument():
