@@ -19,6 +19,7 @@ from skxent.kernels import (
     _row_checks,
     _sigmoid,
     _survey,
+    _words,
 )
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
@@ -28,6 +29,7 @@ __all__ = [
     "bernoulli_loss",
     "checked_log_loss",
     "linear_softmax_loss",
+    "match_words",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
@@ -482,3 +484,33 @@ def _survey_schedule(size: int) -> tuple[Callable[..., None], int]:
     """Return what looks at so many class indices, and in how many chunks."""
     n_chunks = -(-size // CHUNK_SIZE)
     return launcher(_survey.survey_indices, size, n_chunks), n_chunks
+
+
+def match_words(
+    words: NDArray[np.uint32],
+    columns: NDArray[np.int64],
+    factors: NDArray[np.uint32],
+    shift: int,
+    table: NDArray[np.uint8],
+    class_words: NDArray[np.uint32],
+    codes_out: NDArray[np.uint8],
+) -> NDArray[np.int64]:
+    """Write the class of each label; return some rows of no class, if any."""
+    rows_per_chunk = max(1, CHUNK_SIZE // words.shape[1])
+    n_chunks = -(-len(words) // rows_per_chunk)
+    missed = np.empty(n_chunks, np.int64)
+    launch(
+        _words.match_words,
+        words.size,
+        n_chunks,
+        _operand(words),
+        _operand(columns),
+        _operand(factors),
+        shift,
+        table,
+        _operand(class_words),
+        rows_per_chunk,
+        codes_out,
+        missed,
+    )
+    return missed[missed >= 0]
