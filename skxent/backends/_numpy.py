@@ -323,20 +323,20 @@ def sigmoid_loss(
     scale: float,
 ) -> float:
     """Return the sum of the losses of two-class rows; fill outputs not empty."""
-    partial = np.empty(-(-logits.size // CHUNK_SIZE))
-    logits, target, loss_out, gradient_out = map(
-        _as_integers, (logits, targets.target, loss_out, gradient_out)
-    )
-    launch(
-        _sigmoid.sigmoid_losses,
-        logits.size,
-        len(partial),
+    run, n_chunks = _sigmoid_schedule(logits.size)
+    target, weight, pos_weight, on_share, off_share = targets
+    if logits.itemsize == HALF.itemsize:
+        logits, target, loss_out, gradient_out = map(
+            _as_integers, (logits, target, loss_out, gradient_out)
+        )
+    partial = np.empty(n_chunks)
+    run(
         _operand(logits),
         _operand(target),
-        _operand(targets.weight),
-        _operand(targets.pos_weight),
-        targets.on_share,
-        targets.off_share,
+        _operand(weight),
+        _operand(pos_weight),
+        on_share,
+        off_share,
         scale,
         CHUNK_SIZE,
         loss_out,
@@ -344,6 +344,13 @@ def sigmoid_loss(
         gradient_out,
     )
     return _total(partial)
+
+
+@lru_cache(maxsize=64)
+def _sigmoid_schedule(size: int) -> tuple[Callable[..., None], int]:
+    """Return what computes the losses of so many logits, and in how many chunks."""
+    n_chunks = -(-size // CHUNK_SIZE)
+    return launcher(_sigmoid.sigmoid_losses, size, n_chunks), n_chunks
 
 
 def sigmoid_curvature(
