@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-C classes, n rows, logits (n, C), class indices (n,) int64 or probabilities of the shape
-and dtype of the logits. Losses are in nats. None stands for calls that the general way,
+C classes, n rows, logits (n, C), class indices (n,) or probabilities of the shape and
+dtype of the logits. Losses are in nats. None stands for calls that the general way,
 which knows every layout and type, has to take.
 
 A call of 32 rows spends 0.5 us in its kernel, and torch 3 us in all. The general way
@@ -54,6 +54,7 @@ class _Plan(NamedTuple):
     n_classes: int
     dtype: np.dtype[Any]
     has_indices: bool
+    is_cast: bool  # whether class indices have to become int64
     is_looked_at: bool  # whether ignored rows are looked for
 
 
@@ -68,7 +69,7 @@ def _plan(
     if dtype not in check.FLOATS or len(shape) != 2 or 0 in shape:
         return None
     n_rows, n_classes = shape
-    has_indices = target_shape == (n_rows,) and target_dtype == check.INT64
+    has_indices = target_shape == (n_rows,) and target_dtype.kind in "iu"
     has_probabilities = target_shape == shape and target_dtype == dtype
     if n_classes > MOST_KEPT_CLASSES or not (has_indices or has_probabilities):
         return None
@@ -82,6 +83,7 @@ def _plan(
         n_classes,
         dtype,
         has_indices,
+        has_indices and target_dtype != check.INT64,
         has_indices and n_rows >= LEAST_ROWS,
     )
 
@@ -111,9 +113,10 @@ def plain_value_and_grad(input: Any, target: Any, out: Any) -> tuple[Any, Any] |
 
 def _mean(plan: _Plan, input: Any, target: Any, gradient: Any) -> Any:
     """Return the mean loss; fill the gradient if it has rows."""
-    backend, on_value, off_value, no_losses, _, n_rows, _, dtype, _, looks = plan
+    backend, on_value, off_value, no_losses, _, n_rows, _, dtype, _, cast, looks = plan
     if not (looks and _seems_to_ignore(target)):
-        targets = EncodedTargets(target, on_value, off_value, NO_ROWS, NO_INDEX, n_rows)
+        t = check.check_index_dtype(target) if cast else target
+        targets = EncodedTargets(t, on_value, off_value, NO_ROWS, NO_INDEX, n_rows)
         scale = 1.0 / n_rows
         total = backend.softmax_loss(input, targets, no_losses, gradient, scale)
         if not (math.isnan(total) and plan.has_indices):
@@ -201,7 +204,8 @@ def _with_options(
         and not (plan.is_looked_at and _seems_to_ignore(target))
     ):  # nothing has to be known of class indices beforehand
         values = kept_values(plan.n_classes, label_smoothing)
-        targets = EncodedTargets(target, *values, NO_ROWS, NO_INDEX, plan.n_rows)
+        t = check.check_index_dtype(target) if plan.is_cast else target
+        targets = EncodedTargets(t, *values, NO_ROWS, NO_INDEX, plan.n_rows)
         is_known = not plan.has_indices
         loss = _reduced(plan, input, targets, gradient, reduction, is_checked=is_known)
         if loss is not None:

@@ -62,9 +62,11 @@ def check_same(z, target, **options):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("kind", ["index", "ignored", "probabilities"])
+@pytest.mark.parametrize("kind", ["index", "int32", "ignored", "probabilities"])
 def test_every_option_gives_the_bits_of_the_general_way(shape, dtype, kind):
     z, target = make_problem(shape, dtype, kind=kind)
+    if kind == "int32":
+        target = target.astype(np.int32)
     if kind == "ignored":
         target[::3] = -100
     rng = np.random.default_rng(1)
@@ -111,6 +113,19 @@ def test_wrong_class_index_is_named(n_rows, wrong, options):
     with pytest.raises(ValueError, match=message):
         cross_entropy_grad(z, y, out=out, **options)
     assert (out == 7.0).all()
+
+
+@pytest.mark.parametrize("n_rows", [20, LEAST_ROWS])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64, np.int16, ">i8"])
+def test_class_indices_of_any_integers(n_rows, dtype):
+    z, y = make_problem((n_rows, 10))
+    check_same(z, y.astype(dtype))
+    check_same(z, y.astype(dtype), reduction="none")
+    y = y.astype(dtype)
+    y[11] = wrong = np.iinfo(dtype).max
+    for options in ({}, {"reduction": "sum"}):
+        with pytest.raises(ValueError, match=rf"got {wrong} at row 11"):
+            cross_entropy(z, y, **options)
 
 
 def test_gradient_may_take_the_place_of_an_argument():
