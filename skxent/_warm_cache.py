@@ -85,6 +85,7 @@ def _metrics(dtype: type) -> None:
         rows: Any = np.full((n, 3), 1 / 3, dtype)
         y = np.arange(n) % 3
         log_loss(y, rows)
+        log_loss(np.array(["a", "b", "c"])[y], rows)
         for y_true in (y, rows):
             cross_entropy_loss(y_true, rows)
             cross_entropy_loss(y_true, rows, from_logits=True)
@@ -159,7 +160,7 @@ CALLS = [
     ),
     Call("linear_cross_entropy", "short_rows_loss", _linear),
     Call("class weights", "survey_indices", _survey),
-    Call("metrics", "log_losses check_rows", _metrics),
+    Call("metrics", "log_losses check_rows match_words", _metrics),
     Call(
         "SoftmaxRegression, 2 classes",
         "linear_rows_loss",

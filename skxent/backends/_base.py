@@ -190,3 +190,21 @@ class Backend(Protocol):
         And the sum of ``class_weight[y] * row_weight`` of the others; both are of
         length 0 where all are 1.
         """
+
+    def match_words(
+        self,
+        words: Any,
+        columns: Any,
+        factors: Any,
+        shift: int,
+        table: Any,
+        class_words: Any,
+        codes_out: Any,
+    ) -> Any:
+        """Return some rows whose label is no class, none if each is one.
+
+        Fills ``codes_out`` (n,) uint8 with the class of each label, if it is one. The
+        words of labels (n, n_words) and of classes (K, n_words) are uint32; the class
+        is ``table[hash]``, with the upper bits, all but ``shift``, of the sum of some
+        ``columns`` of words times their odd ``factors`` for a hash.
+        """

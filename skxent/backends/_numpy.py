@@ -1,15 +1,16 @@
 """The backend for arrays in host memory: launches the CPU kernels."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import _dense
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.backends._threads import LAUNCH_SIZE, launch
+from skxent.backends._threads import LAUNCH_SIZE, launch, launcher
 from skxent.kernels import (
     _cpu,
     _half_rows,
@@ -18,6 +19,7 @@ from skxent.kernels import (
     _row_checks,
     _sigmoid,
     _survey,
+    _words,
 )
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
@@ -27,6 +29,7 @@ __all__ = [
     "bernoulli_loss",
     "checked_log_loss",
     "linear_softmax_loss",
+    "match_words",
     "probability_loss",
     "sigmoid_curvature",
     "sigmoid_loss",
@@ -90,7 +93,7 @@ def _partition_of(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _as_planes(array: NDArray[Any]) -> NDArray[Any]:
     """Return rows as planes one column wide."""
-    return array[..., np.newaxis] if array.ndim == 2 else array
+    return array[..., None] if array.ndim == 2 else array
 
 
 def _operands(targets: EncodedTargets, *, as_planes: bool = False) -> tuple[Any, ...]:
@@ -106,6 +109,33 @@ def _total(partial: NDArray[np.float64]) -> float:
     return float(partial.item() if partial.size == 1 else partial.sum())
 
 
+class _Schedule(NamedTuple):
+    """What the shape and the dtype of logits say about a loss."""
+
+    launch: Callable[..., None] | None  # None where no kernel reads this layout
+    as_planes: bool  # whether rows are to be read as planes
+    halves: bool  # whether they are float16
+    rows_per_chunk: int
+    n_chunks: int
+
+
+@lru_cache(maxsize=64)
+def _schedule(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Schedule:
+    """Return which kernel takes logits, and in how many chunks."""
+    halves, is_short, in_rows = dtype == HALF, shape[1] <= MOST_CLASSES, len(shape) == 2
+    if is_short:
+        floats = _cpu.two_classes_loss if shape[1] == 2 else _cpu.short_rows_loss
+        kernel = _half_rows.half_short_rows_loss if halves else floats
+    elif in_rows:
+        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
+    else:
+        kernel = _cpu.long_planes_loss
+    rows_per_chunk, n_chunks = _partition_of(shape)
+    has_kernel = is_short or in_rows or not halves
+    run = launcher(kernel, math.prod(shape), n_chunks) if has_kernel else None
+    return _Schedule(run, is_short and in_rows, halves, rows_per_chunk, n_chunks)
+
+
 def softmax_loss(
     logits: NDArray[Any],
     targets: EncodedTargets,
@@ -114,37 +144,34 @@ def softmax_loss(
     scale: float,
 ) -> float:
     """Return the sum of the row losses; fill the outputs that are not empty."""
-    rows_per_chunk, n_chunks = _partition(logits)
-    short = logits.shape[1] <= MOST_CLASSES
-    halves = logits.itemsize == HALF.itemsize
-    if short:
-        floats = _cpu.two_classes_loss if logits.shape[1] == 2 else _cpu.short_rows_loss
-        kernel = _half_rows.half_short_rows_loss if halves else floats
-        logits, gradient_out = _as_planes(logits), _as_planes(gradient_out)
-    elif logits.ndim == 2:
-        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
-    elif halves:
+    run, as_planes, halves, rows_per_chunk, n_chunks = _schedule(
+        logits.shape, logits.dtype
+    )
+    if run is None:
         return _loss_of_copy(logits, targets, loss_out, gradient_out, scale)
-    else:
-        kernel = _cpu.long_planes_loss
+    target, on_value, off_value, row_weight, ignore_index, _ = targets
+    if as_planes:
+        logits, gradient_out = logits[..., None], gradient_out[..., None]
+        if target.ndim == 2:
+            target = target[..., None]
     if halves:
-        targets = targets._replace(target=_as_integers(targets.target))
-        logits, gradient_out = map(_as_integers, (logits, gradient_out))
+        logits, target, gradient_out = map(_as_integers, (logits, target, gradient_out))
         loss_out = loss_out.view(np.int16)
     partial = np.empty(n_chunks)
-    launch(
-        kernel,
-        logits.size,
-        n_chunks,
+    run(
         _operand(logits),
-        *_operands(targets, as_planes=short),
+        _operand(target),
+        on_value,
+        off_value,
+        _operand(row_weight),
+        ignore_index,
         scale,
         rows_per_chunk,
         loss_out,
         partial,
         gradient_out,
     )
-    return _total(partial)
+    return partial.item() if n_chunks == 1 else float(partial.sum())
 
 
 def _as_integers(array: NDArray[Any]) -> NDArray[Any]:
@@ -296,20 +323,20 @@ def sigmoid_loss(
     scale: float,
 ) -> float:
     """Return the sum of the losses of two-class rows; fill outputs not empty."""
-    partial = np.empty(-(-logits.size // CHUNK_SIZE))
-    logits, target, loss_out, gradient_out = map(
-        _as_integers, (logits, targets.target, loss_out, gradient_out)
-    )
-    launch(
-        _sigmoid.sigmoid_losses,
-        logits.size,
-        len(partial),
+    run, n_chunks = _sigmoid_schedule(logits.size)
+    target, weight, pos_weight, on_share, off_share = targets
+    if logits.itemsize == HALF.itemsize:
+        logits, target, loss_out, gradient_out = map(
+            _as_integers, (logits, target, loss_out, gradient_out)
+        )
+    partial = np.empty(n_chunks)
+    run(
         _operand(logits),
         _operand(target),
-        _operand(targets.weight),
-        _operand(targets.pos_weight),
-        targets.on_share,
-        targets.off_share,
+        _operand(weight),
+        _operand(pos_weight),
+        on_share,
+        off_share,
         scale,
         CHUNK_SIZE,
         loss_out,
@@ -317,6 +344,13 @@ def sigmoid_loss(
         gradient_out,
     )
     return _total(partial)
+
+
+@lru_cache(maxsize=64)
+def _sigmoid_schedule(size: int) -> tuple[Callable[..., None], int]:
+    """Return what computes the losses of so many logits, and in how many chunks."""
+    n_chunks = -(-size // CHUNK_SIZE)
+    return launcher(_sigmoid.sigmoid_losses, size, n_chunks), n_chunks
 
 
 def sigmoid_curvature(
@@ -435,12 +469,9 @@ def survey_indices(
     row_weight: NDArray[np.float64],
 ) -> tuple[int, int, float]:
     """Return how many indices are wrong, how many ignored, what the others weigh."""
-    n_chunks = -(-target.size // CHUNK_SIZE)
+    run, n_chunks = _survey_schedule(target.size)
     counts = np.empty((n_chunks, _survey.N_COUNTS))
-    launch(
-        _survey.survey_indices,
-        target.size,
-        n_chunks,
+    run(
         _operand(target),
         n_classes,
         ignore_index,
@@ -449,5 +480,44 @@ def survey_indices(
         CHUNK_SIZE,
         counts,
     )
-    wrong, ignored, weight = counts.sum(axis=0).tolist()
+    # numpy takes 1 us to add up a single row
+    total = counts[0] if n_chunks == 1 else counts.sum(axis=0)
+    wrong, ignored, weight = total.tolist()
     return int(wrong), int(ignored), weight
+
+
+@lru_cache(maxsize=64)
+def _survey_schedule(size: int) -> tuple[Callable[..., None], int]:
+    """Return what looks at so many class indices, and in how many chunks."""
+    n_chunks = -(-size // CHUNK_SIZE)
+    return launcher(_survey.survey_indices, size, n_chunks), n_chunks
+
+
+def match_words(
+    words: NDArray[np.uint32],
+    columns: NDArray[np.int64],
+    factors: NDArray[np.uint32],
+    shift: int,
+    table: NDArray[np.uint8],
+    class_words: NDArray[np.uint32],
+    codes_out: NDArray[np.uint8],
+) -> NDArray[np.int64]:
+    """Write the class of each label; return some rows of no class, if any."""
+    rows_per_chunk = max(1, CHUNK_SIZE // words.shape[1])
+    n_chunks = -(-len(words) // rows_per_chunk)
+    missed = np.empty(n_chunks, np.int64)
+    launch(
+        _words.match_words,
+        words.size,
+        n_chunks,
+        _operand(words),
+        _operand(columns),
+        _operand(factors),
+        shift,
+        table,
+        _operand(class_words),
+        rows_per_chunk,
+        codes_out,
+        missed,
+    )
+    return missed[missed >= 0]

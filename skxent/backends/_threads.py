@@ -30,7 +30,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ from skxent.backends import _blas
 if TYPE_CHECKING:
     from skxent.kernels._jit import Twins
 
-__all__ = ["launch", "stay_on_this_thread", "threads_to_use"]
+__all__ = ["launch", "launcher", "stay_on_this_thread", "threads_to_use"]
 
 # Two chunks of `CHUNK_SIZE` are the least that two threads can share. Measured there,
 # sequential and parallel: 52 and 44 us for rows of 10 classes, 81 and 73 us for rows of
@@ -80,6 +80,13 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def launcher(kernel: "Twins", size: int, n: int) -> Callable[..., None]:
+    """Return what takes the other arguments of `launch`: to be kept for small calls."""
+    if size < PARALLEL_MIN_SIZE:  # 0.2 us less than by `launch`
+        return functools.partial(kernel.sequential, 0, n)
+    return functools.partial(launch, kernel, size, n)
 
 
 def launch(kernel: "Twins", size: int, n: int, *args: Any) -> None:

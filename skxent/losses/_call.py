@@ -30,6 +30,7 @@ __all__ = [
     "is_direct",
     "prepare",
     "prepare_call",
+    "scale_of_mean",
     "value",
     "value_and_grad",
     "write_gradient",
@@ -119,6 +120,13 @@ def number(value: float, dtype: np.dtype[Any]) -> Any:
     return cast(np.float64(value), dtype)
 
 
+def scale_of_mean(denominator: float) -> float:
+    """Return what the sum of losses is multiplied with, nan where there is no mean."""
+    # Neither by 0 nor by infinite weights: no number may come of inf * 0.
+    usable = denominator and math.isfinite(denominator)
+    return 1.0 / denominator if usable else math.nan
+
+
 @lru_cache(maxsize=16)
 def absent(n_axes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the array without entries that stands for an output nobody asks for."""
@@ -187,9 +195,7 @@ def prepare_call(
     )
     sample_denominator, scale = None, 1.0
     if reduction == "mean":
-        # Neither by 0 nor by infinite weights: no number may come of inf * 0.
-        usable = encoded.denominator and math.isfinite(encoded.denominator)
-        scale = 1.0 / encoded.denominator if usable else math.nan
+        scale = scale_of_mean(encoded.denominator)
     elif reduction == "sample":
         shares = row_shares(encoded, weight)
         sample_denominator = layout.sample_sums(shares)

@@ -6,7 +6,6 @@ C classes, N samples. ``input`` is (C,), (N, C) or (N, C, d1, .., dK), or has it
 classes on ``class_axis``. Results come back in its dtype. Values are in nats.
 """
 
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,12 @@ from skxent.losses._call import (
     write_gradient,
 )
 from skxent.losses._device import is_on_device, on_device
-from skxent.losses._plain import plain_loss, plain_value_and_grad
+from skxent.losses._plain import (
+    plain_loss,
+    plain_value_and_grad,
+    rows_loss,
+    rows_value_and_grad,
+)
 from skxent.losses._targets import mass_and_weight
 
 __all__ = [
@@ -132,6 +136,17 @@ def cross_entropy(
     >>> cross_entropy(logits, [3, 0, 2], reduction="none").round(4)
     array([1.3951, 7.5357, 2.2155])
     """
+    # the objects themselves: to compare them all with a loop takes 0.2 us more
+    if (
+        weight is sample_weight is class_axis is None
+        and ignore_index is IGNORE_INDEX
+        and reduction is MEAN
+        and label_smoothing is NO_SMOOTHING
+        and from_logits is True
+    ):
+        loss = plain_loss(input, target)
+        if loss is not None:
+            return loss
     options = (
         weight,
         ignore_index,
@@ -141,17 +156,16 @@ def cross_entropy(
         class_axis,
         sample_weight,
     )
-    if all(map(is_, options, DEFAULTS)):
-        loss = plain_loss(input, target)
-        if loss is not None:
-            return loss
+    loss = rows_loss(input, target, *options)
+    if loss is not None:
+        return loss
     if is_on_device(input):
         device = on_device()
         return device.value(device.prepare_on_device(input, target, *options))
     return value(prepare(input, target, *options))
 
 
-DEFAULTS = tuple((cross_entropy.__kwdefaults__ or {}).values())
+_, IGNORE_INDEX, MEAN, NO_SMOOTHING, *_ = (cross_entropy.__kwdefaults__ or {}).values()
 
 
 def cross_entropy_value_and_grad(
@@ -206,6 +220,17 @@ def cross_entropy_value_and_grad(
     >>> gradient.round(4)
     array([ 0.09  ,  0.2447, -0.3348])
     """
+    # the objects themselves: to compare them all with a loop takes 0.2 us more
+    if (
+        weight is sample_weight is class_axis is None
+        and ignore_index is IGNORE_INDEX
+        and reduction is MEAN
+        and label_smoothing is NO_SMOOTHING
+        and from_logits is True
+    ):
+        both = plain_value_and_grad(input, target, out)
+        if both is not None:
+            return both
     options = (
         weight,
         ignore_index,
@@ -215,10 +240,9 @@ def cross_entropy_value_and_grad(
         class_axis,
         sample_weight,
     )
-    if all(map(is_, options, DEFAULTS)):
-        both = plain_value_and_grad(input, target, out)
-        if both is not None:
-            return both
+    both = rows_value_and_grad(input, target, out, *options)
+    if both is not None:
+        return both
     if is_on_device(input):
         device = on_device()
         call = device.prepare_on_device(input, target, *options)
@@ -290,6 +314,10 @@ def cross_entropy_grad(
         class_axis,
         sample_weight,
     )
+    if grad_output is None:
+        both = rows_value_and_grad(input, target, out, *options)
+        if both is not None:
+            return both[1]
     if is_on_device(input):
         device = on_device()
         call = device.prepare_on_device(input, target, *options)

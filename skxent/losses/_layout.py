@@ -130,6 +130,8 @@ class Layout:
     def read_sample_weight(self, value: Any) -> NDArray[np.float64]:
         """Return one weight per row from one per sample or one per row."""
         array = check.check_floats(value, "sample_weight")
+        if array.shape == self.row_shape and array.ndim == 1:
+            return array.astype(np.float64, copy=False)
         single = not self.row_shape and array.size == 1
         if array.shape not in (self.row_shape[:1], self.row_shape) and not single:
             raise ValueError(

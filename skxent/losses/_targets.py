@@ -92,7 +92,7 @@ def _values(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ``on_value`` and ``off_value``."""
     # a share of 0 is no part of an infinite weight either
-    spread, none = smoothing / max(1, class_weight.size), np.zeros_like(class_weight)
+    spread, none = smoothing / max(1, class_weight.size), np.zeros(class_weight.size)
     on_value = class_weight * (1.0 - smoothing) if smoothing < 1 else none
     return on_value, class_weight * spread if spread else none
 

@@ -40,9 +40,11 @@ SHARE_OF_TARGET = 0.02
 LEAST_ROWS = 4096  # blocks of fewer rows are calls more than work
 
 
-def blocks_of(n_rows: int, n_blocks: int = N_BLOCKS) -> Iterator[slice]:
+def blocks_of(
+    n_rows: int, n_blocks: int = N_BLOCKS, least_rows: int = LEAST_ROWS
+) -> Iterator[slice]:
     """Yield the blocks of rows; they depend on the number of rows alone."""
-    size = max(LEAST_ROWS, -(-n_rows // n_blocks))
+    size = max(least_rows, -(-n_rows // n_blocks))
     for begin in range(0, n_rows, size):
         yield slice(begin, min(begin + size, n_rows))
 

@@ -23,11 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.metrics._blocks import blocks_of
-from skxent.metrics._words import Codes, codes_of_words
+from skxent.metrics._words import MOST_CLASSES, WORD, Codes, codes_of_words
 
 __all__ = ["Codes", "Table", "find_codes", "find_table", "plain_labels"]
 
 TABLE_SIZE = 1 << 16
+# Labels that are looked through in Python, or until all classes were seen: blocks of so
+# many are 2 KB, which is 5 % of 1000 rows of 10 probabilities in float32.
+FEW_LABELS = 256
 NO_CODES = np.empty(0, dtype=np.int64)
 
 
@@ -71,9 +74,21 @@ def find_table(y: Any, labels: Any, n_classes: int) -> Table | None:
         y, known = y.view(np.uint8), None if known is None else known.view(np.uint8)
     if y.dtype.kind in "iu":
         least, largest = int(y.min()), int(y.max())
-        if largest - least < max(TABLE_SIZE, 2 * n_classes) and largest < 1 << 63:
+        if largest - least < _most_range(y, n_classes) and largest < 1 << 63:
             return _table_of_integers(y, known, n_classes, least, largest)
     return _table_of_codes(codes_of_words(y, known, n_classes))
+
+
+def _most_range(y: NDArray[Any], n_classes: int) -> int:
+    """Return the size of tables, whose entries take 17 bytes while they are made.
+
+    A few percent of the probabilities, unless the classes need more or labels cannot be
+    found as words.
+    """
+    size = TABLE_SIZE
+    if n_classes <= MOST_CLASSES and y.itemsize >= WORD.itemsize:
+        size = min(size, y.size * n_classes // 64)
+    return max(size, 2 * n_classes)
 
 
 def _table_of_codes(found: Codes | None) -> Table | None:
@@ -153,7 +168,7 @@ def _codes_of_strings(
     """Return the codes of a sequence of strings."""
     if known is None:
         seen: set[Any] = set()
-        for block in blocks_of(len(y)):
+        for block in blocks_of(len(y), least_rows=FEW_LABELS):
             try:
                 seen.update(y[block])
             except TypeError:  # a list among them
@@ -169,7 +184,7 @@ def _codes_of_strings(
         classes = known.tolist()
     code_of = {label: code for code, label in enumerate(classes)}
     codes = np.empty(len(y), np.min_scalar_type(n_classes - 1))
-    for block in blocks_of(len(y)):
+    for block in blocks_of(len(y), least_rows=FEW_LABELS):
         size = block.stop - block.start
         try:
             found = map(code_of.__getitem__, y[block])
@@ -185,7 +200,7 @@ def _seen(y: NDArray[Any], least: int, size: int, n_classes: int) -> NDArray[np.
     The search ends with the block that has the last of ``n_classes``.
     """
     seen = np.zeros(size, dtype=bool)
-    for block in blocks_of(len(y)):
+    for block in blocks_of(len(y), least_rows=FEW_LABELS):
         places = y[block].astype(np.int64, copy=False) - least
         seen |= np.bincount(places, minlength=size) > 0
         if np.count_nonzero(seen) >= n_classes:

@@ -102,9 +102,10 @@ def log_loss(
     precision of their dtype, so that a surely wrong prediction costs 36.04 in float64
     and 15.94 in float32. The sum is accumulated in float64 whatever comes in.
 
-    Memory beside the arguments: some 50 KB for integer labels in a narrow range, 4
-    bytes per sample for strings. Probabilities with gaps between their entries, in
-    float16 or of one column are copied in blocks of a 48th, or of a 16th.
+    Memory beside the arguments: some 5 KB, and for integer labels in a narrow range 8
+    bytes for a 48th of the samples, for other labels a byte per sample. Probabilities
+    with gaps between their entries, in float16 or of one column are copied in blocks of
+    a 48th, or of a 16th.
 
     Tensors and other arrays in host memory are read where they are, as the numpy arrays
     that share their memory. ``sklearn.set_config(array_api_dispatch=True)`` lets in

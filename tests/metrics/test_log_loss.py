@@ -171,3 +171,26 @@ def test_memory_is_a_fraction_of_theirs():
 
     assert peak(log_loss) < 0.1 * peak(sklearn.metrics.log_loss)
     assert peak(log_loss) < 0.1 * proba.nbytes
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(1000, 10), (100_000, 2)])
+@pytest.mark.parametrize(
+    "kind", ["integers", "wide", "far apart", "strings", "objects"]
+)
+def test_memory_is_a_tenth_of_the_probabilities(n, n_classes, kind):
+    proba = np.random.default_rng(0).dirichlet(np.ones(n_classes), size=n)
+    y = np.random.default_rng(1).integers(0, n_classes, n)
+    names = np.array([f"class {k}" for k in range(n_classes)])
+    y = {
+        "integers": y + 100,
+        "wide": y * 5000,
+        "far apart": y * 100_000,
+        "strings": names[y],
+        "objects": names.astype(object)[y],
+    }[kind]
+    log_loss(y, proba)  # compiled by now
+    tracemalloc.start()
+    log_loss(y, proba)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.1 * proba.nbytes
