@@ -278,7 +278,7 @@ def _fence(s: Builder) -> None:
 
 def to_next_line(p: Any) -> int:
     """Return how many elements there are before the next cache line begins."""
-    return -(p.ctypes.data // p.itemsize) % (LINE // p.itemsize)
+    return int(-(p.ctypes.data // p.itemsize) % (LINE // p.itemsize))
 
 
 @compiled(to_next_line, lambda p: types.intp)

@@ -235,7 +235,7 @@ def is_direct(
 
     It may write over the scores that it has read, not over a shifted view of them.
     """
-    if out.dtype != scores.dtype or not view.flags.c_contiguous:
+    if out.dtype != scores.dtype or not view.flags.carray:
         return False
     if view is not out and not np.may_share_memory(view, out):
         return False
