@@ -112,8 +112,9 @@ def sigmoid_chunk(
     """Return the sum of the losses of ``begin:end``; write what is asked for."""
     p, q = pointer(logits), pointer(target)
     losses, gradient = pointer(loss_out), pointer(gradient_out)
+    n_losses, n_gradients = loss_out.size, gradient_out.size
     like = computed(p)
-    w, w1 = scratch(like, BLOCK), scratch(like, BLOCK)
+    w, w1, exps = scratch(like, BLOCK), scratch(like, BLOCK), scratch(like, BLOCK)
     n = lanes(like)
     sums = widened(like)
     lost = sums
@@ -122,22 +123,26 @@ def sigmoid_chunk(
             fill_periodic(weight, first, w)
         if pos_weight.size > 1 or first == begin:
             fill_periodic(pos_weight, first, w1)
-        for r in range(0, min(BLOCK, end - first), n):
+        some = min(BLOCK, end - first)
+        for r in range(0, some, n):
+            prefetch(p, first + r + AHEAD * n)
+            x = read_floats(p, first + r, min(n, some - r), like)
+            store(exp_nonpositive(-magnitude(defined(x))), exps, r)
+        for r in range(0, some, n):
             i = first + r
             width = min(n, end - i)
-            prefetch(p, i + AHEAD * n)
             prefetch(q, i + AHEAD * n)
             x = defined(read_floats(p, i, width, like))
             wanted = read_floats(q, i, width, like)
             t0, t1 = binary_targets(
                 wanted, load(w, r), load(w1, r), on_share, off_share
             )
-            e = exp_nonpositive(-magnitude(x))
+            e = load(exps, r)
             loss = sigmoid_loss(t0, t1, x, log1p_of_fraction(e))
             sums, lost = add_losses(loss, width, sums, lost)
-            if loss_out.size:
+            if n_losses:
                 write_floats(loss, losses, i, width)
-            if gradient_out.size:
+            if n_gradients:
                 prefetch_to_write(gradient, i + AHEAD * n)
                 slope = scale * sigmoid_residual(t0, t1, x, e)
                 write_floats(slope, gradient, i, width)
