@@ -16,7 +16,7 @@ from skxent.kernels._batches import (
     share_of_indices,
 )
 from skxent.kernels._flat_targets import residuals_of_group
-from skxent.kernels._groups import AHEAD, is_streamed, later_line
+from skxent.kernels._groups import AHEAD, is_streamed
 from skxent.kernels._jit import inner
 from skxent.kernels._row_sums import scale_rows
 from skxent.kernels._simd import (
@@ -65,29 +65,13 @@ def scale_group(batch, n_classes, r, out):
 
 
 @inner
-def write_planes(batch, n_classes, n_columns, starts, width, out):
-    """Write the gradient of groups in planes, plane by plane."""
-    n = lanes(out)
-    for k in range(n_classes):
-        later = later_line(k, n_classes, n_columns, width)
-        for g in range(width // n):
-            if starts[g] >= 0:
-                at = starts[g] + k * n_columns
-                prefetch_to_write(out, at + later)
-                e = load(batch.tile, (g * n_classes + k) * n)
-                store(e * load(batch.share, g * n), out, at)
-
-
-@inner
-def write_at_indices(batch, at, i, r, row, step, out):
-    """Write the gradient of a group at its class indices.
+def write_at_indices(at_y, at, i, row, step, out):
+    """Write the gradient of the group from row ``i`` on at its class indices.
 
     Rows are ``row`` elements apart, classes ``step``.
     """
-    at_y = load(batch.at_y, r)
-    y = place_of(load_beside(at.index, i + r, at_y), at.n_classes)
-    lane = numbers(load_beside(batch.d, r, at_y))
-    scatter(at_y, out, lane * row + y * step)
+    y = place_of(load_beside(at.index, i, at_y), at.n_classes)
+    scatter(at_y, out, numbers(y) * row + y * step)
 
 
 @inner
@@ -99,7 +83,7 @@ def write_group(batch, at, on, off, i, r, out):
     else:
         scale_group(batch, at.n_classes, r, out)
     if not at.has_q:
-        write_at_indices(batch, at, i, r, at.n_classes, 1, out)
+        write_at_indices(load(batch.at_y, r), at, i + r, at.n_classes, 1, out)
 
 
 @inner
@@ -168,13 +152,7 @@ def write_gradient(batch, at, on, off, i, width, starts):
     """Write the gradient of a block, but of groups that have gone elsewhere."""
     n = lanes(batch.tile)
     find_shares(batch, at, width)
-    if at.n_columns > 1:
-        write_planes(batch, at.n_classes, at.n_columns, starts, width, at.gradient_out)
-        for r in range(0, width, n):
-            if starts[r // n] >= 0:
-                out = advance(at.gradient_out, starts[r // n])
-                write_at_indices(batch, at, i, r, 1, at.n_columns, out)
-    elif at.n_classes > 2 * n and is_streamed(at.gradient_out, at.n_gradients):
+    if at.n_classes > 2 * n and is_streamed(at.gradient_out, at.n_gradients):
         write_past(batch, at, on, off, i, width, starts)
     else:
         write_through(batch, at, on, off, i, width, starts)

@@ -1,4 +1,4 @@
-"""Softmax rows of few classes as they lie, side by side or in planes.
+"""Softmax rows of few classes as they lie, side by side.
 
 Class indices without smoothing need only one sum of a row and one exponential. So a
 block of rows is exponentiated as it lies, all rows with one power of 2 (``exp_shifted``
@@ -42,12 +42,10 @@ from skxent.kernels._flat_targets import (
 from skxent.kernels._groups import (
     AHEAD,
     is_streamed,
-    later_line,
-    lines_of_group,
     read_classes,
     read_weights,
 )
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inlined, inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
     sums_of_columns,
@@ -77,16 +75,6 @@ from skxent.kernels._vector import exp_shifted, is_far, level_of, shift_of
 
 
 @inner
-def find_groups(starts, n_classes, n_columns, i, end, n):
-    """Find where each group begins; -1 for one that is of two planes."""
-    for r in range(0, end - i, n):
-        o = (i + r) // n_columns if n_columns > 1 else i + r
-        j = i + r - o * n_columns
-        is_whole = n_columns == 1 or j + n <= n_columns
-        starts[r // n] = o * n_classes * n_columns + j if is_whole else -1
-
-
-@inner
 def place_in_tile(y, n_classes, n_columns, like):
     """Return where the entries of the classes ``y`` of a group are."""
     if n_columns == 1:
@@ -109,44 +97,13 @@ def exponentiate_rows(p, tile, size, guess):
 
 
 @inner
-def exponentiate_planes(p, tile, n_classes, n_columns, starts, width, guess):
-    """Do as ``exponentiate_rows`` for groups of ``width`` columns in planes.
-
-    All groups of a plane, then those of the next: lines of many planes that are a power
-    of 2 apart would push each other out of the caches.
-    """
-    n = lanes(p)
-    offset, lowest = shift_of(spread(guess, p))
-    top = spread(-math.inf, p)
-    for k in range(n_classes):
-        later = later_line(k, n_classes, n_columns, width)
-        for g in range(width // n):
-            if starts[g] >= 0:
-                at = starts[g] + k * n_columns
-                prefetch(p, at + later)
-                z = load(p, at)
-                top = maximum(z, top)
-                e = exp_shifted(z, offset, lowest)
-                store(e, tile, (g * n_classes + k) * n)
-    return largest(top)
-
-
-@inner
-def exponentiate_block(p, tile, n_classes, n_columns, starts, width, guess):
-    """Write exponentials to the tile; return the largest logit."""
-    if n_columns == 1:
-        return exponentiate_rows(advance(p, starts[0]), tile, width * n_classes, guess)
-    return exponentiate_planes(p, tile, n_classes, n_columns, starts, width, guess)
-
-
-@inner
-def exponentiate_near(p, tile, n_classes, n_columns, starts, width, guess):
+def exponentiate_near(p, tile, size, guess):
     """Write exponentials to the tile; return the guess that suits, and if there is one.
 
     Where the largest logit is too far from the guess, it is the next one.
     """
     for _ in range(2):
-        top = exponentiate_block(p, tile, n_classes, n_columns, starts, width, guess)
+        top = exponentiate_rows(p, tile, size, guess)
         if abs(top - guess) < MOST_OFF:
             return guess, True
         if first(is_far(spread(top, p))):
@@ -244,6 +201,21 @@ def open_flat_batch(batch, at, on, off):
         narrow_values(at.off_value, at.n_classes, off)
 
 
+@inlined
+def add_groups(batch, at, rows, target, i, width, starts, sums, lost):
+    """Return the sums over lanes with the losses of a block; write each if asked.
+
+    What is asked of groups that have to go elsewhere is done there.
+    """
+    n = lanes(batch.tile)
+    for r in range(0, width, n):
+        if starts[r // n] < 0:
+            sums, lost = add_tile_rows(rows, target, i + r, i + r + n, sums, lost)
+        else:
+            sums, lost = add_group(batch, r, n, sums, lost, i, at.loss_out, at.n_losses)
+    return sums, lost
+
+
 @inner
 def add_flat_rows(rows, target, begin, end, sums, lost):
     """Return the sums over lanes with the losses of rows ``begin:end``, whole groups.
@@ -251,36 +223,26 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     Write what is asked for.
     """
     starts = slots(MOST_GROUPS)
-    at = pointers_of(rows, target, rows.logits.shape[2], starts)
-    p, n_classes, n_columns = at.logits, at.n_classes, at.n_columns
+    at = pointers_of(rows, target, 1, starts)
+    p, n_classes = at.logits, at.n_classes
     batch = batch_like(p, at.on_value)
     n = lanes(p)
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
     open_flat_batch(batch, at, on, off)
-    nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
-    guess = a_near_logit(nearby)
+    guess = a_near_logit(advance(p, begin * n_classes))
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
         width = min(step, end - i)
-        find_groups(starts, n_classes, n_columns, i, i + width, n)
-        guess, is_near = exponentiate_near(
-            p, batch.tile, n_classes, n_columns, starts, width, guess
-        )
-        if not is_near:
-            for g in range(width // n):
-                starts[g] = -1
+        block = advance(p, i * n_classes)
+        guess, is_near = exponentiate_near(block, batch.tile, width * n_classes, guess)
+        for g in range(width // n):
+            starts[g] = (i + g * n) * n_classes if is_near else -1
         if at.has_q:
             add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
         else:
             take_indices(batch, at, i, width)
             add_up_rows(batch, at, off, i, width, starts)
-        for r in range(0, width, n):
-            if starts[r // n] < 0:
-                sums, lost = add_tile_rows(rows, target, i + r, i + r + n, sums, lost)
-            else:
-                sums, lost = add_group(
-                    batch, r, n, sums, lost, i, at.loss_out, at.n_losses
-                )
+        sums, lost = add_groups(batch, at, rows, target, i, width, starts, sums, lost)
         if at.n_gradients:
             write_gradient(batch, at, on, off, i, width, starts)
     if is_streamed(p, at.n_gradients):

@@ -113,12 +113,6 @@ def lines_of_group(p, n_classes, n_columns, i):
 
 
 @inner
-def later_line(k, n_classes, n_columns, width):
-    """Return how far the line is that is read after as many others as a plane has."""
-    return n_columns if k + 1 < n_classes else width - (n_classes - 1) * n_columns
-
-
-@inner
 def read_weights(row_weight, n_weights, i, width, like):
     """Return the weight of each row, float64."""
     if n_weights:

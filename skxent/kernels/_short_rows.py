@@ -5,6 +5,7 @@ results in planes ``(outer, K, inner)``.
 """
 
 from skxent.kernels._batches import MOST_CLASSES
+from skxent.kernels._flat_planes import add_flat_planes
 from skxent.kernels._flat_rows import add_flat_rows
 from skxent.kernels._jit import inner
 from skxent.kernels._simd import lanes, pointer, spread, total, widened
@@ -24,12 +25,14 @@ def short_rows_chunk(rows, target, begin, end):
     sums = widened(spread(0.0, p))
     lost = sums
     middle = begin
-    is_flat = n_columns == 1
-    if target.ndim == 1 and not rows.options[1]:
-        is_flat = is_flat or n_columns >= LEAST_COLUMNS * n
-    if is_flat and n_classes > 2:
-        middle = end - (end - begin) % n
-        if middle > begin:
-            sums, lost = add_flat_rows(rows, target, begin, middle, sums, lost)
+    if n_classes > 2 and end - begin >= n:
+        whole = end - (end - begin) % n
+        if n_columns == 1:
+            sums, lost = add_flat_rows(rows, target, begin, whole, sums, lost)
+            middle = whole
+        elif target.ndim == 1:
+            if n_columns >= LEAST_COLUMNS * n and not rows.options[1]:
+                sums, lost = add_flat_planes(rows, target, begin, whole, sums, lost)
+                middle = whole
     sums, lost = add_tile_rows(rows, target, middle, end, sums, lost)
     return total(joined(sums, lost))

@@ -58,6 +58,7 @@ __all__ = [
     "floats",
     "fma",
     "gather",
+    "keep",
     "lanes",
     "largest",
     "lengthened",
@@ -99,6 +100,15 @@ def pointer(array: Any) -> Any:
 @compiled(pointer, lambda array: types.CPointer(array.dtype))
 def _pointer(s: Builder, array: Any) -> Any:
     return s.context.make_array(s.sig.args[0])(s.context, s.b, array).data
+
+
+def keep(array: Any) -> None:
+    """Keep the memory of an array until here: pointers to it do not."""
+
+
+@compiled(keep, lambda array: types.void)
+def _keep(s: Builder, array: Any) -> None:
+    """Do nothing: the last use of a variable is what numba goes by."""
 
 
 def advance(p: Any, n: int) -> Any:

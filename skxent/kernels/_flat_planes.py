@@ -1,0 +1,163 @@
+"""Softmax rows of few classes as they lie in planes, such as the pixels of images.
+
+As :mod:`skxent.kernels._flat_rows`, for class indices without smoothing. Lines of
+memory that belong to the same rows are a plane apart, so each is on a page of its own,
+and often in the same set of the caches. So a whole chunk of rows is gone through plane
+by plane, a long stretch of memory at a time; its exponentials wait in the second cache.
+The gradient is written in the same way.
+
+Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
+:mod:`skxent.kernels._batches`.
+"""
+
+import math
+
+import numpy as np
+
+from skxent.kernels._batches import MOST_OFF, a_near_logit, batch_around, rows_per_batch
+from skxent.kernels._flat_gradients import find_shares, write_at_indices
+from skxent.kernels._flat_rows import (
+    add_groups,
+    add_up_rows,
+    open_flat_batch,
+    take_indices,
+)
+from skxent.kernels._groups import lines_of_group
+from skxent.kernels._jit import inner
+from skxent.kernels._rows import pointers_of
+from skxent.kernels._simd import (
+    advance,
+    first,
+    keep,
+    lanes,
+    largest,
+    load,
+    maximum,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    slots,
+    spread,
+    store,
+)
+from skxent.kernels._vector import exp_shifted, is_far, shift_of
+
+LINES_AHEAD = 128  # that memory is asked for in advance, more than a stretch may have
+
+
+@inner
+def find_groups(starts, n_classes, n_columns, begin, end, n):
+    """Find where each group begins; -1 for one that is of two planes."""
+    for i in range(begin, end, n):
+        o = i // n_columns
+        j = i - o * n_columns
+        is_whole = j + n <= n_columns
+        starts[(i - begin) // n] = o * n_classes * n_columns + j if is_whole else -1
+
+
+@inner
+def steps_ahead(n_groups, n_columns, n):
+    """Return how far the line is that is read some lines later.
+
+    For groups before a certain one, for the others, and which that is.
+    """
+    planes, lines = divmod(LINES_AHEAD, n_groups)
+    step = planes * n_columns + lines * n
+    return step, step + n_columns - n_groups * n, n_groups - lines
+
+
+@inner
+def exponentiate_planes(p, tiles, n_classes, n_columns, starts, n_groups, guess):
+    """Write exponentials to tiles; return the largest logit, nan passed over."""
+    n = lanes(p)
+    offset, lowest = shift_of(spread(guess, p))
+    top = spread(-math.inf, p)
+    step, last_step, last = steps_ahead(n_groups, n_columns, n)
+    for k in range(n_classes):
+        for g in range(n_groups):
+            if starts[g] >= 0:
+                at = starts[g] + k * n_columns
+                prefetch(p, at + (step if g < last else last_step))
+                z = load(p, at)
+                top = maximum(z, top)
+                e = exp_shifted(z, offset, lowest)
+                store(e, tiles, (g * n_classes + k) * n)
+    return largest(top)
+
+
+@inner
+def exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess):
+    """Do so for a guess that suits; leave no group if there is none."""
+    for _ in range(2):
+        top = exponentiate_planes(
+            p, tiles, n_classes, n_columns, starts, n_groups, guess
+        )
+        if abs(top - guess) < MOST_OFF:
+            return
+        if first(is_far(spread(top, p))):
+            break
+        guess = top
+    for g in range(n_groups):
+        starts[g] = -1
+
+
+@inner
+def write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out):
+    """Write the gradient of groups, but at their indices."""
+    n = lanes(out)
+    step, last_step, last = steps_ahead(n_groups, n_columns, n)
+    for k in range(n_classes):
+        for g in range(n_groups):
+            if starts[g] >= 0:
+                at = starts[g] + k * n_columns
+                prefetch_to_write(out, at + (step if g < last else last_step))
+                e = load(tiles, (g * n_classes + k) * n)
+                store(e * load(shares, g * n), out, at)
+
+
+@inner
+def add_flat_planes(rows, target, begin, end, sums, lost):
+    """Return the sums over lanes with the losses of rows ``begin:end``, whole groups.
+
+    Write what is asked for.
+    """
+    n_columns = rows.logits.shape[2]
+    at = pointers_of(rows, target, n_columns, slots(1))
+    p, n_classes = at.logits, at.n_classes
+    n = lanes(p)
+    n_groups = (end - begin) // n
+    starts_array = np.empty(n_groups, np.int64)
+    memory = np.empty(n_groups * n * (n_classes + 2), rows.logits.dtype)
+    starts, tiles = pointer(starts_array), pointer(memory)
+    shares = advance(tiles, n_groups * n * n_classes)
+    at_ys = advance(shares, n_groups * n)
+    find_groups(starts, n_classes, n_columns, begin, end, n)
+    nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
+    guess = a_near_logit(nearby)
+    exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess)
+    step = rows_per_batch(n_classes, n)
+    for i in range(begin, end, step):
+        width = min(step, end - i)
+        done = i - begin
+        groups = advance(starts, done // n)
+        batch = batch_around(advance(tiles, done * n_classes), at.on_value)
+        open_flat_batch(batch, at, p, p)
+        take_indices(batch, at, i, width)
+        add_up_rows(batch, at, p, i, width, groups)
+        sums, lost = add_groups(batch, at, rows, target, i, width, groups, sums, lost)
+        if at.n_gradients:
+            find_shares(batch, at, width)
+            for r in range(0, width, n):
+                store(load(batch.share, r), shares, done + r)
+                store(load(batch.at_y, r), at_ys, done + r)
+    if at.n_gradients:
+        out = at.gradient_out
+        write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out)
+        for g in range(n_groups):
+            if starts[g] >= 0:
+                group = advance(out, starts[g])
+                at_y = load(at_ys, g * n)
+                write_at_indices(at_y, at, begin + g * n, 1, n_columns, group)
+    keep(starts_array)
+    keep(memory)
+    return sums, lost
