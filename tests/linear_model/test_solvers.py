@@ -42,6 +42,24 @@ class Rising(Rosenbrock):
         return value + 100 * self.calls, gradient
 
 
+class Rounded(Rosenbrock):
+    """A gradient that is never quite 0, as if many large terms had been added up."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def value_and_gradient(self, coef):
+        value, gradient = super().value_and_gradient(coef)
+        return value, gradient + self.rng.normal(0, 1e-9, gradient.shape)
+
+
+def test_rounding_of_the_gradient_ends_the_search():
+    result = minimize(Rounded(), np.zeros((2, 3)), Identity, settings(1e-12, 10_000))
+    assert result.status is SolverStatus.CONVERGED
+    assert len(result.history["loss"]) < 200
+    np.testing.assert_allclose(result.coef, np.ones((2, 3)), rtol=1e-6)
+
+
 def test_minimum_is_found_and_recorded():
     result = minimize(Rosenbrock(), np.zeros((2, 3)), Identity, settings())
     assert result.status is SolverStatus.CONVERGED
