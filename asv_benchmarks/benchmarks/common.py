@@ -56,7 +56,7 @@ def import_peer(name):
 def medians(functions, seconds=None):
     """Return each function's median seconds per call, timed in alternating bursts."""
     if seconds is None:
-        seconds = by_profile(quick=0.1, regular=1.0, full=3.0)
+        seconds = by_profile(quick=0.1, regular=1.0, full=1.0)
     for function in functions:
         function()
     times = [[] for _ in functions]

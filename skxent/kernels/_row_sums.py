@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inner, rule
 from skxent.kernels._simd import lanes, load, spread, store, widened
 from skxent.kernels._simd_type import (
     INDEX,
@@ -133,7 +133,7 @@ def sums_of_columns(tile, n_classes, parts):
     return sum_of_parts(parts)
 
 
-@inner
+@rule
 def sum_of_parts(parts):
     """Return the sums over the lanes of as many vectors as a vector has lanes.
 
