@@ -158,7 +158,8 @@ def sum_others(z, n_classes, y, guess, off, options):
             powers = first(power_of(spread(guess, z))) - first(
                 power_of(spread(highest, z))
             )
-            scale = math.ldexp(1.0, int(powers))
+            # a guess that was too high has summed up zeros: infinity would spoil them
+            scale = math.ldexp(1.0, int(min(powers, 0.0)))
             guess = highest
             offset, lowest = shift_of(spread(guess, z))
             new_top, new_rest, new_lost = add_others(
