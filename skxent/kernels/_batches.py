@@ -213,7 +213,23 @@ def take_sums(batch, r, rest, e_y, scale, is_weighted):
 
 
 @inner
-def take_soft_sums(batch, r, d, mass, loss, scale):
+def keeps_parts(smooth, like):
+    """Return whether sums of exponentials are made in two parts.
+
+    In one, float64 gradients were off by 5.4 ulp, smoothed float32 ones by 4.6.
+    """
+    return smooth or lanes(like) < MOST_LANES
+
+
+@inner
+def take_low_sum(batch, r, rest_low):
+    """Add what the sum of all exponentials but the index's lacked, float64."""
+    d_low = load_beside(batch.d_low, r, load(batch.m, r))
+    store(d_low + rest_low, batch.d_low, r)
+
+
+@inner
+def take_soft_sums(batch, r, d, d_low, mass, mass_low, loss, scale):
     """Do as ``take_sums`` for probabilities, given the sum of all exponentials."""
     like = load(batch.m, r)
     _, least_d, most_d, least_factor = limits_of(like)
@@ -222,8 +238,9 @@ def take_soft_sums(batch, r, d, mass, loss, scale):
     store(spread(0.0, like), batch.others, r)
     store(loss, batch.linear, r)
     store(mass, batch.mass, r)
+    store(mass_low, batch.mass_low, r)
     store(d, batch.d, r)
-    store(d * 0.0, batch.d_low, r)
+    store(d_low, batch.d_low, r)
     return (d > least_d) & (d < most_d) & is_large
 
 

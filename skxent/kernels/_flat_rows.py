@@ -26,9 +26,11 @@ from skxent.kernels._batches import (
     add_smoothing,
     batch_like,
     is_measured,
+    keeps_parts,
     leave_out,
     mass_of_class,
     rows_per_batch,
+    take_low_sum,
     take_soft_sums,
     take_sums,
 )
@@ -48,6 +50,8 @@ from skxent.kernels._groups import (
 from skxent.kernels._jit import inlined, inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
+    parts_of_columns,
+    parts_of_rows,
     sums_of_columns,
     sums_of_rows,
 )
@@ -141,15 +145,27 @@ def add_up_rows(batch, at, off, i, width, starts):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
     n = lanes(batch.tile)
     parts = scratch(batch.tile, PARTS_SIZE)
+    wide_parts = scratch(at.on_value, PARTS_SIZE), scratch(at.on_value, PARTS_SIZE)
+    nothing = widened(spread(0.0, batch.tile))
+    in_parts = keeps_parts(at.options[1], batch.tile)
     is_weighted = at.n_weights > 0 or not at.options[0]
     for r in range(0, width, n):
         tile = advance(batch.tile, r * at.n_classes)
-        if at.n_columns == 1:
+        rest_low = nothing
+        if in_parts and at.n_columns == 1:
+            rest, rest_low = parts_of_rows(tile, at.n_classes)
+        elif in_parts:
+            rest, rest_low = parts_of_columns(
+                tile, at.n_classes, wide_parts[0], wide_parts[1]
+            )
+        elif at.n_columns == 1:
             rest = sums_of_rows(tile, at.n_classes)
         else:
             rest = sums_of_columns(tile, at.n_classes, parts)
         e_y = load(batch.e_y, r)
         is_good = take_sums(batch, r, rest, e_y, at.scale, is_weighted)
+        if in_parts:
+            take_low_sum(batch, r, rest_low)
         if at.options[1]:
             rows = advance(at.logits, (i + r) * at.n_classes)
             linear = smoothing_of_group(batch, r, rows, off, at.n_classes, parts)
@@ -169,10 +185,10 @@ def add_up_soft_rows(batch, at, on, off, guess, i, width, starts):
         like = load(batch.m, r)
         weight = read_weights(at.row_weight, at.n_weights, i + r, n, like)
         store(weight, batch.weight, r)
-        d = sums_of_rows(advance(batch.tile, r * at.n_classes), at.n_classes)
+        d, d_low = parts_of_rows(advance(batch.tile, r * at.n_classes), at.n_classes)
         level, above = level_of(spread(guess, like), d)
         begin = (i + r) * at.n_classes
-        mass, linear, is_good = terms_of_group(
+        (mass, mass_low), linear, is_good = terms_of_group(
             advance(at.logits, begin),
             advance(at.q, begin),
             on,
@@ -184,7 +200,9 @@ def add_up_soft_rows(batch, at, on, off, guess, i, width, starts):
         )
         loss = linear + mass * above
         is_good = is_good & is_measured(loss, mass)
-        is_good = is_good & take_soft_sums(batch, r, d, mass, loss, at.scale)
+        is_good = is_good & take_soft_sums(
+            batch, r, d, d_low, mass, mass_low, loss, at.scale
+        )
         if not all_lanes(is_good):
             starts[r // n] = -1
 

@@ -18,7 +18,7 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 from skxent.kernels._batches import MOST_CLASSES
 from skxent.kernels._groups import AHEAD, MOST_LANES
 from skxent.kernels._jit import inner
-from skxent.kernels._row_sums import sums_of_rows
+from skxent.kernels._row_sums import parts_of_rows, sums_of_rows
 from skxent.kernels._rules import blend, residual
 from skxent.kernels._simd import (
     advance,
@@ -144,7 +144,7 @@ def terms_of_row(z, q, on, off, n_classes, level, least):
 def terms_of_group(z, q, on, off, n_classes, level, parts, mass_parts):
     """Return ``mass`` and the terms of a group, float64; true if no ``t`` is negative.
 
-    ``level`` is a vector with that of each row.
+    ``mass`` is in two parts, ``level`` a vector with that of each row.
     """
     n = lanes(z)
     levels = scratch(z, MOST_LANES)
@@ -174,7 +174,7 @@ def terms_of_group(z, q, on, off, n_classes, level, parts, mass_parts):
     is_good = level == level
     if not all_lanes(least <= 0.0):
         is_good = level != level
-    return sums_of_rows(mass_parts, n), sums_of_rows(parts, n), is_good
+    return parts_of_rows(mass_parts, n), sums_of_rows(parts, n), is_good
 
 
 @inner

@@ -26,6 +26,7 @@ from skxent.kernels._batches import (
     find_smoothed_shares,
     place_of,
     share_of_indices,
+    take_low_sum,
     take_sums,
 )
 from skxent.kernels._groups import is_streamed
@@ -134,7 +135,7 @@ def add_others(z, width, y, offset, lowest, top, rest, lost):
 
 @inner
 def sum_others(z, n_classes, y, guess, off, options):
-    """Return the sum of all exponentials but that of ``y``, and ``linear``.
+    """Return the sum of all exponentials but that of ``y`` in two parts, ``linear``.
 
     And the guess that suits; where none does, the sum is nan.
     """
@@ -154,11 +155,12 @@ def sum_others(z, n_classes, y, guess, off, options):
         highest = largest(new_top)
         if not abs(highest - guess) < MOST_OFF and highest > -math.inf:
             if first(is_far(spread(highest, z))):
-                return math.nan, linear, guess
+                return math.nan, 0.0, linear, guess
             powers = first(power_of(spread(guess, z))) - first(
                 power_of(spread(highest, z))
             )
-            scale = math.ldexp(1.0, int(powers))
+            # a guess that was too high has summed up zeros: infinity would spoil them
+            scale = math.ldexp(1.0, int(min(powers, 0.0)))
             guess = highest
             offset, lowest = shift_of(spread(guess, z))
             new_top, new_rest, new_lost = add_others(
@@ -181,12 +183,12 @@ def sum_others(z, n_classes, y, guess, off, options):
     high, low = total_in_parts(spread(guess, z), rest, lost)
     if math.isfinite(linear):
         linear += linear_lost
-    return high + low, linear, guess
+    return high, low, linear, guess
 
 
 @inner
 def sum_rows(batch, at, i, end, guess):
-    """Fill ``z_y``, ``d`` with the sum of the others, ``m`` with the guess of each row.
+    """Fill ``z_y``, ``d``, ``d_low`` with the sum of the others, ``m`` with the guess.
 
     Return the last guess.
     """
@@ -196,6 +198,7 @@ def sum_rows(batch, at, i, end, guess):
         batch.z_y[r] = 0.0  # what suits lanes without a row
         batch.m[r] = 0.0
         batch.d[r] = 1.0
+        batch.d_low[r] = 0.0
         batch.mass[r] = 0.0
         batch.linear[r] = 0.0
         batch.mass_low[r] = 0.0
@@ -206,7 +209,7 @@ def sum_rows(batch, at, i, end, guess):
         batch.mass[r] = at.on_value[y]
         z = advance(p, (i + r) * n_classes)
         sums = sum_others(z, n_classes, y, guess, off, at.options)
-        batch.d[r], batch.linear[r], guess = sums
+        batch.d[r], batch.d_low[r], batch.linear[r], guess = sums
         batch.m[r] = guess
         batch.z_y[r] = z[y]
         batch.at_target[r] = at.on_value[y] + at.off_value[y]
@@ -322,9 +325,10 @@ def add_index_rows(batch, is_done, at, i, end, guess):
     offset, lowest = shift_of(load(batch.m, 0))
     e_y = exp_shifted(load(batch.z_y, 0), offset, lowest)
     store(e_y, batch.e_y, 0)
-    rest = load_beside(batch.d, 0, e_y)
+    rest, rest_low = load_beside(batch.d, 0, e_y), load_beside(batch.d_low, 0, e_y)
     is_weighted = at.n_weights > 0 or not at.options[0]
     is_good = take_sums(batch, 0, rest, e_y, at.scale, is_weighted)
+    take_low_sum(batch, 0, rest_low)
     # whatever was guessed
     is_good = is_good & (rest > widened(e_y) * LEAST_RATIO)
     if at.options[1]:

@@ -5,6 +5,10 @@ what is left of four vectors, then four at a time, with what rounding takes from
 The partial sums of as many rows are then transposed and added at once, pair by pair;
 from the third step on they are float64. ``sums_of_columns`` adds the same numbers in
 the same order where a tile holds the rows side by side, so both give the same bits.
+
+``parts_of_rows`` and ``parts_of_columns`` keep what rounding takes from those steps as
+well, for gradients ``a p - t`` whose terms nearly cancel: the tree is float64 from the
+first step on, and float64 numbers are added up in two parts.
 Primitives as those of :mod:`skxent.kernels._simd`.
 """
 
@@ -14,8 +18,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from skxent.kernels._jit import inner, rule
-from skxent.kernels._simd import lanes, load, spread, store, widened
+from skxent.kernels._jit import by_dtype, inner, rule
+from skxent.kernels._simd import lanes, load, load_beside, spread, store, widened
 from skxent.kernels._simd_type import (
     INDEX,
     Builder,
@@ -38,6 +42,30 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
 
     Of ``n_classes`` each, one behind the other.
     """
+    parts, lost = _sums_of_lanes(p, n_classes)
+    parts = parts + lost
+    for step in range(lanes(p).bit_length() - 1):
+        if step == NARROW_STEPS:
+            parts = parts.astype(np.float64)
+        parts = parts[:, ::2] + parts[:, 1::2]
+    return lanes_of(parts[:, 0].astype(np.float64))
+
+
+def parts_of_rows(p: Any, n_classes: int) -> tuple[Any, Any]:
+    """Return the same sums in two parts, the second of which is 0 of float32 rows."""
+    parts, lost = (each.astype(np.float64) for each in _sums_of_lanes(p, n_classes))
+    if p.dtype == np.float32:
+        parts, lost = parts + lost, lost * 0.0
+    for _ in range(lanes(p).bit_length() - 1):
+        parts, error = two_sum(parts[:, ::2], parts[:, 1::2])
+        lost = (lost[:, ::2] + lost[:, 1::2]) + error
+    if p.dtype == np.float32:
+        lost = lost * 0.0
+    return lanes_of(parts[:, 0]), lanes_of(lost[:, 0])
+
+
+def _sums_of_lanes(p: Any, n_classes: int) -> tuple[Any, Any]:
+    """Return the partial sums of each row, and what rounding took from them."""
     n = lanes(p)
     rows = np.asarray(p[: n * n_classes]).reshape(n, n_classes)
     tail = n_classes % n
@@ -52,18 +80,39 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
         a, b, c, d = vectors[k : k + FOUR]
         parts, error = two_sum(parts, (a + b) + (c + d))
         lost = lost + error
-    parts = parts + lost
-    for step in range(n.bit_length() - 1):
-        if step == NARROW_STEPS:
-            parts = parts.astype(np.float64)
-        parts = parts[:, ::2] + parts[:, 1::2]
-    return lanes_of(parts[:, 0].astype(np.float64))
+    return parts, lost
 
 
 @compiled(
     sums_of_rows, lambda p, n_classes: vector_of(p.dtype).with_scalar(types.float64)
 )
 def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
+    sums, losses = _lanes_of_rows(s, p, n_classes)
+    sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
+    return _tree(s, sums, llvm_type(s.sig.return_type))
+
+
+def _type_parts(p: Any, n_classes: Any) -> Any:
+    return types.UniTuple(vector_of(p.dtype).with_scalar(types.float64), 2)
+
+
+@compiled(parts_of_rows, _type_parts)
+def _parts_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
+    sums, losses = _lanes_of_rows(s, p, n_classes)
+    wide = llvm_type(s.sig.return_type.dtype)
+    if sums[0].type == wide:
+        high, low = _tree_in_parts(s, sums, losses)
+    else:
+        sums = [s.b.fpext(each, wide) for each in sums]
+        losses = [s.b.fpext(each, wide) for each in losses]
+        sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
+        high = _tree(s, sums, wide)
+        low = ir.Constant(wide, [0.0] * wide.count)
+    return s.context.make_tuple(s.b, s.sig.return_type, (high, low))
+
+
+def _lanes_of_rows(s: Builder, p: Any, n_classes: Any) -> tuple[list[Any], list[Any]]:
+    """Add up each row to one vector; return what rounding took from it, too."""
     vector = vector_of(s.sig.args[0].dtype)
     wide, n = llvm_type(vector), vector.lanes
     n_classes = s.cast(n_classes, 1, types.intp)
@@ -76,6 +125,9 @@ def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
         cgutils.alloca_once_value(s.b, s.load_below(row, whole, tail, vector, nothing))
         for row in rows
     ]
+    losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
+    for lost in losses:  # once for each call, not for the function's first
+        s.b.store(nothing, lost)
     few = s.b.srem(whole, INDEX(FOUR * n))
     align = align_of(vector)
     with cgutils.for_range_slice(s.b, INDEX(0), few, INDEX(n), INDEX) as (k, _):
@@ -83,9 +135,6 @@ def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
             more = s.load(row, k, wide, align)
             s.b.store(s.b.fadd(s.b.load(part), more), part)
     with s.b.if_then(s.b.icmp_signed("<", few, whole)):
-        losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
-        for lost in losses:  # once for each call, not for the function's first
-            s.b.store(nothing, lost)
         step = INDEX(FOUR * n)
         with cgutils.for_range_slice(s.b, few, whole, step, INDEX) as (k, _):
             for row, part, lost in zip(rows, sums, losses, strict=True):
@@ -95,9 +144,7 @@ def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
                 rounded, error = _two_sum(s, s.b.load(part), four)
                 s.b.store(rounded, part)
                 s.b.store(s.b.fadd(s.b.load(lost), error), lost)
-        for part, lost in zip(sums, losses, strict=True):
-            s.b.store(s.b.fadd(s.b.load(part), s.b.load(lost)), part)
-    return _tree(s, [s.b.load(part) for part in sums])
+    return [s.b.load(part) for part in sums], [s.b.load(lost) for lost in losses]
 
 
 def _two_sum(s: Builder, a: Any, b: Any) -> tuple[Any, Any]:
@@ -108,6 +155,26 @@ def _two_sum(s: Builder, a: Any, b: Any) -> tuple[Any, Any]:
     return rounded, s.b.fadd(rest, s.b.fsub(b, added))
 
 
+@rule
+def lane_of_columns(tile, n_classes, j):
+    """Return what lane ``j`` of each row adds up to, and what rounding took."""
+    n = lanes(tile)
+    whole = n_classes - n_classes % n
+    few = whole % (FOUR * n)
+    part = spread(0.0, tile)
+    if whole + j < n_classes:
+        part = load(tile, (whole + j) * n)
+    for k in range(j, few, n):
+        part = part + load(tile, k * n)
+    lost = spread(0.0, tile)
+    for k in range(few + j, whole, FOUR * n):
+        a, b = load(tile, k * n), load(tile, (k + n) * n)
+        c, d = load(tile, (k + 2 * n) * n), load(tile, (k + 3 * n) * n)
+        part, error = two_sum(part, (a + b) + (c + d))
+        lost = lost + error
+    return part, lost
+
+
 @inner
 def sums_of_columns(tile, n_classes, parts):
     """Return what ``sums_of_rows`` does of rows side by side.
@@ -115,22 +182,66 @@ def sums_of_columns(tile, n_classes, parts):
     ``parts`` is memory for ``PARTS_SIZE`` numbers.
     """
     n = lanes(tile)
-    whole = n_classes - n_classes % n
-    few = whole % (FOUR * n)
     for j in range(n):
-        part = spread(0.0, tile)
-        if whole + j < n_classes:
-            part = load(tile, (whole + j) * n)
-        for k in range(j, few, n):
-            part = part + load(tile, k * n)
-        lost = spread(0.0, tile)
-        for k in range(few + j, whole, FOUR * n):
-            a, b = load(tile, k * n), load(tile, (k + n) * n)
-            c, d = load(tile, (k + 2 * n) * n), load(tile, (k + 3 * n) * n)
-            part, error = two_sum(part, (a + b) + (c + d))
-            lost = lost + error
+        part, lost = lane_of_columns(tile, n_classes, j)
         store(part + lost, parts, j * n)
     return sum_of_parts(parts)
+
+
+@inner
+def parts_of_columns(tile, n_classes, parts, lost_parts):
+    """Return what ``parts_of_rows`` does of rows side by side.
+
+    ``parts`` and ``lost_parts`` are memory for ``PARTS_SIZE`` float64 numbers.
+    """
+    n = lanes(tile)
+    for j in range(n):
+        part, lost = lane_of_columns(tile, n_classes, j)
+        store_parts(part, lost, parts, lost_parts, j * n)
+    return sum_in_parts(spread(0.0, tile), parts, lost_parts)
+
+
+def _store_parts_32(part, lost, parts, lost_parts, i):
+    store(widened(part) + widened(lost), parts, i)
+
+
+def _store_parts_64(part, lost, parts, lost_parts, i):
+    store(part, parts, i)
+    store(lost, lost_parts, i)
+
+
+# Store a partial sum of every row, and what rounding took from it.
+store_parts = by_dtype(_store_parts_32, _store_parts_64)
+
+
+def _sum_in_parts_32(like, parts, lost_parts):
+    n = lanes(like)
+    count = n
+    while count > 1:
+        count //= 2
+        for j in range(count):
+            a = load_beside(parts, 2 * j * n, like)
+            store(a + load_beside(parts, (2 * j + 1) * n, like), parts, j * n)
+    return load_beside(parts, 0, like), widened(like * 0.0)
+
+
+def _sum_in_parts_64(like, parts, lost_parts):
+    n = lanes(like)
+    count = n
+    while count > 1:
+        count //= 2
+        for j in range(count):
+            a, b = load(parts, 2 * j * n), load(parts, (2 * j + 1) * n)
+            total, error = two_sum(a, b)
+            more = load(lost_parts, 2 * j * n) + load(lost_parts, (2 * j + 1) * n)
+            store(total, parts, j * n)
+            store(more + error, lost_parts, j * n)
+    return load(parts, 0), load(lost_parts, 0)
+
+
+# The sums over the lanes of what was stored so, in two parts. What ``parts`` held is
+# lost.
+sum_in_parts = by_dtype(_sum_in_parts_32, _sum_in_parts_64)
 
 
 @rule
@@ -153,9 +264,8 @@ def sum_of_parts(parts):
     return sums
 
 
-def _tree(s: Builder, parts: list[Any]) -> Any:
-    """Add up each vector: the sums, one in each lane."""
-    wide = llvm_type(s.sig.return_type)
+def _tree(s: Builder, parts: list[Any], wide: Any) -> Any:
+    """Add up each vector: the sums, one in each lane, of type ``wide``."""
     n = wide.count
     h = 1
     while h < n:
@@ -169,6 +279,26 @@ def _tree(s: Builder, parts: list[Any]) -> Any:
         ]
         h *= 2
     return parts[0]
+
+
+def _tree_in_parts(s: Builder, sums: list[Any], losses: list[Any]) -> tuple[Any, Any]:
+    """Do so in two parts, of float64 vectors."""
+    n = sums[0].type.count
+    h = 1
+    while h < n:
+        low = [c if c & h == 0 else n + c - h for c in range(n)]
+        high = [c + h if c & h == 0 else n + c for c in range(n)]
+        more, rest = [], []
+        for j in range(0, len(sums), 2):
+            x, y = sums[j : j + 2]
+            rounded, error = _two_sum(s, s.shuffle(x, y, low), s.shuffle(x, y, high))
+            x, y = losses[j : j + 2]
+            lost = s.b.fadd(s.shuffle(x, y, low), s.shuffle(x, y, high))
+            more.append(rounded)
+            rest.append(s.b.fadd(lost, error))
+        sums, losses = more, rest
+        h *= 2
+    return sums[0], losses[0]
 
 
 def scale_rows(factors: Any, p: Any, n_classes: int, out: Any) -> None:

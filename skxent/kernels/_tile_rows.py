@@ -31,6 +31,7 @@ from skxent.kernels._batches import (
     is_index_heavy,
     is_likely,
     is_measured,
+    keeps_parts,
     leave_out,
     mass_of_class,
     place_of,
@@ -52,7 +53,7 @@ from skxent.kernels._groups import (
     write_group,
 )
 from skxent.kernels._jit import inner
-from skxent.kernels._row_sums import PARTS_SIZE, sums_of_columns
+from skxent.kernels._row_sums import PARTS_SIZE, parts_of_columns, sums_of_columns
 from skxent.kernels._rules import curvature, residual
 from skxent.kernels._simd import (
     advance,
@@ -238,7 +239,8 @@ def add_up_probabilities(batch, p, q, on, off, n_classes, n_columns, i, end):
     """
     n = lanes(p)
     logits = scratch(p, TILE_SIZE)
-    parts, mass_parts = scratch(p, PARTS_SIZE), scratch(p, PARTS_SIZE)
+    parts = scratch(p, PARTS_SIZE)
+    wide_parts = scratch(on, PARTS_SIZE), scratch(on, PARTS_SIZE)
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
         t = advance(batch.target_tile, r * n_classes)
@@ -247,13 +249,14 @@ def add_up_probabilities(batch, p, q, on, off, n_classes, n_columns, i, end):
         later, step = lines_after(p, n_classes, n_columns, i + r)
         m = load(batch.m, r)
         e_m = exponentiate_copy(tile, logits, n_classes, m, later, step)
-        d = sums_of_columns(tile, n_classes, parts)
+        d, d_low = parts_of_columns(tile, n_classes, wide_parts[0], wide_parts[1])
         level, above = level_of(m, d)
-        mass, linear = terms_from_level(logits, t, n_classes, level, parts, mass_parts)
+        (mass, mass_low), linear = terms_from_level(
+            logits, t, n_classes, level, parts, wide_parts
+        )
         loss = linear + mass * above + undefined(m)
         is_level = is_measured(loss, mass) & is_positive
         others = m * 0.0
-        d_low, mass_low = widened(others), widened(others)
         if not all_lanes(is_level):
             rest, rest_low, ones = sum_apart(tile, logits, n_classes, m)
             high, low = sum_with_largest(rest, rest_low, ones, e_m)
@@ -273,7 +276,7 @@ def add_up_probabilities(batch, p, q, on, off, n_classes, n_columns, i, end):
 
 
 @inner
-def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end):
+def exponentiate_around_target(batch, p, q, wide, smooth, n_classes, n_columns, i, end):
     """Turn the logits of a batch into exponentials but those of class indices.
 
     The loss is ``log(1 + rest / e_y)`` there; where the index is far less likely than
@@ -281,6 +284,7 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
     """
     n = lanes(p)
     parts = scratch(p, PARTS_SIZE)
+    wide_parts = scratch(wide, PARTS_SIZE), scratch(wide, PARTS_SIZE)
     nothing = widened(spread(0.0, p))
     for r in range(0, end - i, n):
         tile = advance(batch.tile, r * n_classes)
@@ -289,8 +293,13 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
         e_m = exponentiate(tile, n_classes, m, later, step)
         y = read_indices(q, i + r, min(n, end - i - r), m)
         e_y = leave_out(tile, place_of(y, n_classes) * n + numbers(m))
-        rest = sums_of_columns(tile, n_classes, parts) + undefined(m)
-        rest_low = nothing
+        if keeps_parts(smooth, p):
+            rest, rest_low = parts_of_columns(
+                tile, n_classes, wide_parts[0], wide_parts[1]
+            )
+        else:
+            rest, rest_low = sums_of_columns(tile, n_classes, parts), nothing
+        rest = rest + undefined(m)
         is_near = is_likely(rest, e_y)
         if smooth:
             is_near = is_near & (load_beside(batch.is_near, r, m) > 0.0)
@@ -298,7 +307,7 @@ def exponentiate_around_target(batch, p, q, smooth, n_classes, n_columns, i, end
                 # a p and t may nearly cancel
                 high, low = sum_of_tile(tile, n_classes)
                 rest = select(is_near, rest, high + undefined(m))
-                rest_low = select(is_near, nothing, low)
+                rest_low = select(is_near, rest_low, low)
         d, d_low = sum_of(e_y, rest, widened(e_y))
         d_low = d_low + rest_low
         is_max = is_near
@@ -420,7 +429,7 @@ def add_tile_rows(rows, target, begin, end, sums, lost):
         if target.ndim == 1:
             read_index_targets(batch, q, on, off, rows.options, n_classes, i, last)
             exponentiate_around_target(
-                batch, p, q, rows.options[1], n_classes, n_columns, i, last
+                batch, p, q, on, rows.options[1], n_classes, n_columns, i, last
             )
             add_smoothing_to_batch(batch, rows.options[2], i, last)
         else:

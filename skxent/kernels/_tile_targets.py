@@ -9,7 +9,7 @@ large as the largest. Tiles and ``t`` are those of a group.
 """
 
 from skxent.kernels._jit import inner
-from skxent.kernels._row_sums import FOUR, sum_of_parts
+from skxent.kernels._row_sums import FOUR, store_parts, sum_in_parts, sum_of_parts
 from skxent.kernels._rules import blend
 from skxent.kernels._simd import lanes, load, maximum, select, spread, store, widened
 from skxent.kernels._vector import accumulate, joined, two_sum
@@ -81,8 +81,11 @@ def term_of(logits, target_tile, k, level):
 
 
 @inner
-def terms_from_level(logits, target_tile, n_classes, level, parts, mass_parts):
-    """Return ``mass`` and the terms of probabilities, measured from a level."""
+def terms_from_level(logits, target_tile, n_classes, level, parts, masses):
+    """Return ``mass`` in two parts, and the terms measured from a level.
+
+    ``masses`` is memory for ``PARTS_SIZE`` float64 numbers, twice.
+    """
     n = lanes(logits)
     whole = n_classes - n_classes % n
     few = whole % (FOUR * n)
@@ -105,9 +108,10 @@ def terms_from_level(logits, target_tile, n_classes, level, parts, mass_parts):
             mass_lost = mass_lost + error
             terms, error = two_sum(terms, (a + b) + (c + d))
             lost = lost + error
-        store(mass + mass_lost, mass_parts, j * n)
+        store_parts(mass + mass_lost, spread(0.0, level), masses[0], masses[1], j * n)
         store(joined(terms, lost), parts, j * n)
-    return sum_of_parts(mass_parts), sum_of_parts(parts)
+    mass = sum_in_parts(level, masses[0], masses[1])
+    return mass, sum_of_parts(parts)
 
 
 @inner

@@ -10,8 +10,8 @@ When it stops
 lower the objective by: near the minimum, its distance from the least value. Where H is
 poor, steps fall short of that, and there are as many more to come as their rate of
 decrease tells: the estimate is the sum of that geometric series. The solver stops when
-it is small enough, which has a meaning whatever the scale of the data; or where it is below
-the last digit of the objective and no longer falls.
+it is small enough, which has a meaning whatever the scale of the data; or where it is
+below the last digit of the objective and no longer falls.
 """
 
 from collections import deque

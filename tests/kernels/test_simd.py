@@ -14,11 +14,13 @@ from skxent.kernels._simd import (
     bits,
     computed,
     exchanged,
+    fence,
     first,
     float_of,
     floats,
     fma,
     gather,
+    keep,
     lanes,
     largest,
     lengthened,
@@ -39,9 +41,12 @@ from skxent.kernels._simd import (
     scratch,
     select,
     shortened,
+    slots,
     spread,
     store,
     store_part,
+    stream,
+    to_next_line,
     total,
     widened,
 )
@@ -93,6 +98,22 @@ def memory(p, q, out):
     store(load_part_beside(p, 5, n - 1, 2.0, load(p, 0)), out, 80)
 
 
+def past_the_caches(p, q, out):
+    n = lanes(p)
+    for k in range(0, 48, n):
+        stream(load(p, k) * 2.0, out, k)
+    fence()
+    store(load(out, 16) + 1.0, out, 64)
+    some = slots(3)
+    for k in range(3):
+        some[k] = k - 2**40
+    more = slots(3)
+    more[0] = 2**40 + 5
+    out[48] = some[2] + more[0]
+    for k in range(12):
+        out[49 + k] = to_next_line(advance(p, k))
+
+
 def pairs(p, q, out):
     n = lanes(p)
     evens, odds = evens_and_odds(load(p, 0), load(p, n))
@@ -142,7 +163,10 @@ def halves(p, q, out):
     store(floats(lengthened(load_beside(q, 16, load(p, 0)))), out, 48)
 
 
-PROGRAMS = [operators, comparisons, memory, pairs, reductions, integers, products]
+PROGRAMS = [
+    *(operators, comparisons, memory, past_the_caches),
+    *(pairs, reductions, integers, products),
+]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +199,55 @@ def aligned(size, dtype):
     memory = np.empty(size * 8 + 64, dtype=np.uint8)
     begin = -memory.ctypes.data % 64
     return memory[begin : begin + size * np.dtype(dtype).itemsize].view(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_next_line_begins_where_memory_is_aligned(dtype):
+    def run(x, i):
+        return to_next_line(advance(pointer(x), i))
+
+    x = aligned(64, dtype)
+    n = 64 // x.itemsize
+    compiled = numba.njit(run)
+    for i in range(2 * n + 1):
+        assert run(x, i) == compiled(x, i) == -i % n
+        assert (x.ctypes.data + (i + run(x, i)) * x.itemsize) % 64 == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_streamed_is_there_after_a_fence(dtype):
+    def run(x, out, first, size):
+        p, q = pointer(x), pointer(out)
+        for k in range(0, size, lanes(p)):
+            stream(load(p, first + k), q, k)
+        fence()
+
+    rng = np.random.default_rng(0)
+    n = 64 // np.dtype(dtype).itemsize
+    x = rng.normal(size=1000 * n).astype(dtype)
+    for function in (run, numba.njit(run)):
+        for start in range(0, 2 * n, 3):  # what is read may lie anywhere
+            out = aligned(999 * n, dtype)
+            out[:] = -9.0
+            function(x, out, start, 990 * n)
+            np.testing.assert_array_equal(out[: 990 * n], x[start : start + 990 * n])
+            assert np.all(out[990 * n :] == -9)
+
+
+def test_memory_that_is_kept_outlives_its_pointer():
+    def run(size):
+        memory, other = np.empty(size), np.empty(size)
+        p, q = pointer(memory), pointer(other)
+        for k in range(size):
+            p[k] = k
+        for k in range(size):
+            q[k] = 2 * k
+        total = p[size - 1] + q[size - 1]
+        keep(memory)
+        keep(other)
+        return total
+
+    assert run(1000) == numba.njit(run)(1000) == 3 * 999
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

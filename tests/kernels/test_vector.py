@@ -28,6 +28,7 @@ from skxent.kernels._vector import (
     is_far,
     is_finite,
     joined,
+    level_of,
     log,
     log1p,
     log1p_of_fraction,
@@ -202,6 +203,68 @@ def test_log_of_what_has_none(dtype):
     expected = [-math.inf, -math.inf, *[math.nan] * 3, math.inf, math.nan, 0.0] * 2
     for got in both_ways(plain_logarithm, x.astype(dtype)):
         np.testing.assert_array_equal(got, expected)
+
+
+def level_and_rest(m, d, out):
+    p, q = pointer(m), pointer(out)
+    for i in range(0, m.size, lanes(p)):
+        like = load(p, i)
+        level, rest = level_of(like, load_beside(pointer(d), i, like))
+        store(widened(level), q, 2 * i)
+        store(rest, q, 2 * i + lanes(p))
+
+
+def levels(m, d):
+    """Return levels and what is above them, float64, compiled and plain."""
+    for run in (numba.njit(level_and_rest), level_and_rest):
+        out = np.empty(2 * m.size)
+        run(m, d, out)
+        pairs = out.reshape(-1, 2, 64 // m.itemsize)
+        yield pairs[:, 0].ravel(), pairs[:, 1].ravel()
+
+
+def sums_and_guesses(dtype):
+    """Return sums of exponentials for guesses, and the power of 2 of each."""
+    rng = np.random.default_rng(0)
+    n = 960
+    far = 1e4 * np.sign(rng.normal(size=n))
+    m = np.where(np.arange(n) % 4 == 0, far, rng.normal(0, 30, n)).astype(dtype)
+    # the largest exponential may be 13 off the guess, and there may be many of it
+    d = 2.0 ** SPARE_BITS[dtype] * np.exp(rng.uniform(-13, 20, n))
+    d[:320] = 2.0 ** np.repeat(np.arange(-16, 16), 10) * 2.0 ** SPARE_BITS[dtype]
+    d[:320] *= np.tile([1.0, 0.75, np.sqrt(0.5), np.sqrt(2), 1 + 1e-9], 64)
+    powers = [int(mpmath.nint(mpmath.mpf(float(x)) / mpmath.log(2))) for x in m]
+    return m, d, np.array(powers)
+
+
+@every_dtype
+def test_levels_are_multiples_of_log_2_and_the_rest_is_right(dtype):
+    m, d, powers = sums_and_guesses(dtype)
+    eps = float(np.finfo(dtype).eps)
+    off = eps if dtype == "float32" else 3e-10  # of a shortened log 2
+    for level, rest in levels(m, d):
+        np.testing.assert_array_equal(level, level.astype(dtype))
+        assert np.all(abs(rest) < 0.36 + abs(level) * off)
+        with mpmath.workprec(160):
+            for i in range(m.size):
+                power = int(powers[i]) - SPARE_BITS[dtype]
+                exact = mpmath.log(mpmath.mpf(d[i])) + power * mpmath.log(2)
+                got = mpmath.mpf(level[i]) + mpmath.mpf(rest[i])
+                # a sum of float32 numbers is rounded to one
+                assert abs(got - exact) <= 0.75 * eps
+                count = mpmath.nint(mpmath.mpf(level[i]) / mpmath.log(2))
+                assert abs(level[i] - count * mpmath.log(2)) <= off * abs(level[i])
+
+
+@every_dtype
+def test_levels_do_not_depend_on_the_guess(dtype):
+    m, d, powers = sums_and_guesses(dtype)
+    expected = list(levels(m, d))
+    for step in (-20, -3, 1, 8, 18):
+        other = ((powers + step) * math.log(2)).astype(dtype)
+        for got, right in zip(levels(other, d * 2.0**-step), expected, strict=True):
+            assert got[0].tobytes() == right[0].tobytes()
+            assert got[1].tobytes() == right[1].tobytes()
 
 
 @every_dtype

@@ -59,6 +59,28 @@ def test_a_row_gives_the_same_bits_in_any_company(targets, spread, n_classes, dt
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_classes", [10, 37, 300, 1000, 5000])
+@pytest.mark.parametrize("height", [30.0, 800.0, 9000.0])
+@pytest.mark.parametrize("targets", TARGETS)
+def test_heights_of_neighbours_do_not_matter(targets, height, n_classes, dtype):
+    z, y, weight, options = make_rows(1.0, n_classes, dtype, targets)
+    z, y, weight = z[:35], y[:35], weight[:35]
+    z[::2] += height
+    z[3::5] -= height
+    z[7, : n_classes // 2] = -np.inf  # and a row that begins far below
+    options = {"sample_weight": weight, **options}
+    losses = cross_entropy(z, y, reduction="none", **options)
+    gradient = cross_entropy_grad(z, y, reduction="sum", **options)
+    for i in range(len(y)):
+        options["sample_weight"] = weight[i : i + 1]
+        row = z[i : i + 1], y[i : i + 1]
+        alone = cross_entropy(*row, reduction="none", **options)
+        slopes = cross_entropy_grad(*row, reduction="sum", **options)
+        assert alone.tobytes() == losses[i : i + 1].tobytes()
+        assert slopes.tobytes() == gradient[i : i + 1].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_classes", [2, 3, 10, 17, 256, 300])
 @pytest.mark.parametrize("spread", SPREADS)
 @pytest.mark.parametrize("targets", TARGETS)
