@@ -47,7 +47,7 @@ from skxent.kernels._probability_rows import probability_rows_chunk
 from skxent.kernels._rows import Rows
 from skxent.kernels._short_rows import short_rows_chunk
 from skxent.kernels._targets import options_of
-from skxent.kernels._tile_rows import tile_rows_curvature_chunk
+from skxent.kernels._tile_curvature import tile_rows_curvature_chunk
 from skxent.kernels._two_classes import two_classes_chunk
 
 
