@@ -27,12 +27,13 @@ SURFACES = {
     s.name: s
     for s in (
         *surfaces.of_losses(),
+        *surfaces.of_ragged_losses(),
         *surfaces.of_loss_classes(),
         *surfaces.of_torch(),
         *more_surfaces.of_metrics(),
         *more_surfaces.of_estimators(),
     )
-    if "CV" not in s.name  # its fits are slow, and those of SoftmaxRegression
+    if s.name != "SoftmaxRegressionCV.fit"  # slow, and made of SoftmaxRegression's
 }
 SLOW = [name for name in SURFACES if "fit" in name]
 QUICK = [name for name in SURFACES if "fit" not in name]
@@ -164,6 +165,8 @@ def flaw(surface, drawn):
 
 
 def _is_finite(value):
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
     value = np.asarray(value)
     return value.dtype.kind != "f" or bool((np.abs(value.astype("f8")) < 1e100).all())
 
