@@ -161,6 +161,12 @@ def flaw(surface, drawn):
         # v - <p, v> cancels where p is nearly 1, to the rounding of v, in the oracle
         # as well: tests.losses.test_cross_entropy_semantics has a sharper bound
         atol = 2.0**40 * (1e-6 if small else 1e-15)
+        if "target" in drawn and drawn["target"].name == "2**40":
+            atol *= 2.0**40  # as do the masses of both events, which it multiplies
+    if surface.name.startswith("linear") and any(
+        "1e300" in v.name for v in drawn.values()
+    ):
+        atol = max(atol, 1e285)  # p - t cancels to its rounding, which it multiplies
     return disagreement(got, expected, rtol, odd, atol)
 
 
