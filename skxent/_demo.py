@@ -46,7 +46,7 @@ LOSS_SCORERS = ("skxent scorer", "make_scorer", "neg_log_loss")
 def _prepare_kernels() -> None:
     """Load or compile what the demo calls, and say which it was."""
     print(
-        "Preparing the kernels (compiling them on the first run, about 15 s) ... ",
+        "Preparing the kernels (compiling them on the first run, about 7 s) ... ",
         end="",
         flush=True,
     )

@@ -2,7 +2,8 @@
 
 Kernels are reached as users reach them, which compiles them for the types that calls
 come with. Each call names the kernels that it is for: a test sees that none is left
-out, and a call that does not reach its kernels fails.
+out, and a call that does not reach its kernels fails. One that fails, for whatever
+reason, is reported and does not keep the others from being made.
 """
 
 import math
@@ -18,7 +19,7 @@ import numba
 import numpy as np
 import scipy.sparse
 
-from skxent.backends._threads import PARALLEL_MIN_SIZE
+from skxent.backends._threads import PARALLEL_MIN_SIZE, threads_to_use
 from skxent.kernels._cache import files, folders
 from skxent.kernels._jit import KERNELS
 from skxent.linear_model import SoftmaxRegression
@@ -45,6 +46,7 @@ class Call(NamedTuple):
     kernels: str  # names with spaces between
     run: Callable[[type], object]
     dtypes: tuple[type, ...] = (np.float64, np.float32)
+    threaded: str = ""  # kernels that only several threads have a use for
 
 
 def _few_and_many(size: int) -> Iterator[int]:
@@ -174,8 +176,9 @@ CALLS = [
     ),
     Call(
         "SoftmaxRegression, sparse rows, 2 classes",
-        f"{PRODUCTS} {DUAL} split_lines",
+        f"{PRODUCTS} {DUAL}",
         partial(_fit, "csr", 2),
+        threaded="split_lines",
     ),
     Call(
         "SoftmaxRegression, sparse rows",
@@ -203,7 +206,7 @@ CALLS = [
 def warm_cache(calls: Sequence[Call] = CALLS) -> int:
     """Make the calls in processes of their own; print how it goes.
 
-    Return 0, or 1 if there is nowhere to keep what was compiled.
+    Return 0, or 1 if a call failed or there is nowhere to keep what was compiled.
     """
     tasks = [(call, dtype) for call in calls for dtype in call.dtypes]
     n_processes = min(MOST_PROCESSES, numba.get_num_threads(), len(tasks))
@@ -212,21 +215,27 @@ def warm_cache(calls: Sequence[Call] = CALLS) -> int:
         flush=True,
     )
     start = time.perf_counter()
+    n_failed = 0
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, spawn) as pool:
         futures = {pool.submit(_make, *task): task for task in tasks}
         for n_done, future in enumerate(as_completed(futures), 1):
             call, dtype = futures[future]
-            took = f"{future.result():5.1f} s"
+            error = future.exception()
+            took = f"{future.result():5.1f} s" if error is None else " failed"
+            why = "" if error is None else f": {type(error).__name__}: {error}"
             print(
-                f"{n_done:3}/{len(tasks)} {took}  {call.what}, {dtype.__name__}",
+                f"{n_done:3}/{len(tasks)} {took}  {call.what}, {dtype.__name__}{why}",
                 flush=True,
             )
+            n_failed += error is not None
     kept = {path.parent for path in files()}
     where = " and ".join(map(str, kept or folders()))
     print(f"{'Kept' if kept else 'Could not be kept'} in {where}: ", end="")
     print(f"{len(list(files()))} files, {time.perf_counter() - start:.0f} s.")
-    return 0 if kept else 1
+    if n_failed:
+        print(f"{n_failed} calls failed.")
+    return 0 if kept and not n_failed else 1
 
 
 def _make(call: Call, dtype: type) -> float:
@@ -235,7 +244,10 @@ def _make(call: Call, dtype: type) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit of three steps has not converged
         call.run(dtype)
-    for name in call.kernels.split():
+    names = call.kernels.split()
+    if threads_to_use() > 1:
+        names += call.threaded.split()
+    for name in names:
         kernel = KERNELS.get(name, ())  # known when its module has been imported
         kernels = kernel if isinstance(kernel, tuple) else [kernel]
         if not any(each.signatures for each in kernels):

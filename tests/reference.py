@@ -62,7 +62,9 @@ def _encode(
         # No class, no loss to average: torch calls that mean nan as well.
         share = list(s[s != 0]) if c else []
 
-    t = w * ((1.0 - label_smoothing) * q + label_smoothing / c) if c else q
+    mass = (1.0 - label_smoothing) * q + label_smoothing / c if c else q
+    # A class without mass takes no part, not even by an infinite weight.
+    t = np.multiply(w, mass, out=np.zeros_like(q), where=mass != 0)
     if reduction == "mean":
         # A total weight of 0 is 0/0 whatever stands above it.
         divisor = math.fsum(share) or math.nan

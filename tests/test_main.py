@@ -13,7 +13,13 @@ import pytest
 import skxent
 import skxent.kernels
 from skxent._warm_cache import CALLS
+from skxent.backends._threads import threads_to_use
 from skxent.kernels._jit import KERNELS, Twins
+
+
+def n_files():
+    """Return how many files a kernel makes: one for each twin that is used."""
+    return 1 + (threads_to_use() > 1)
 
 
 def run(*arguments, cwd):
@@ -99,7 +105,7 @@ def test_warm_cache_compiles_and_says_so(cache):
     assert first.startswith("Compiling for 1 kinds of calls")
     assert call.startswith("  1/1 ")
     assert call.endswith(" s  binary_cross_entropy, float64")
-    assert last.startswith(f"Kept in {folder / 'skxent'}: 2 files")
+    assert last.startswith(f"Kept in {folder / 'skxent'}: {n_files()} files")
     code = """
 import numpy as np
 from skxent.kernels._sigmoid import bernoulli_losses
@@ -114,7 +120,8 @@ def test_clear_cache_removes_ours_and_nothing_else(cache, monkeypatch):
     folder, _ = cache
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
     result = run("clear-cache", cwd=folder)
-    assert result.stdout == f"Removed 2 files from {folder / 'skxent'}.\n"
+    removed = f"Removed {n_files()} files from {folder / 'skxent'}.\n"
+    assert result.stdout == removed
     left = sorted(path for path in folder.rglob("*") if path.is_file())
     assert [path.read_bytes() for path in left] == [b"theirs"] * 2
 
@@ -137,11 +144,60 @@ raise SystemExit(warm_cache([Call("nothing", "", np.dtype, (np.float64,))]))
     assert result.stdout.splitlines()[-1].startswith("Could not be kept in")
 
 
+def test_warm_cache_goes_on_after_a_call_that_failed(tmp_path):
+    code = """
+import numpy as np
+from skxent._warm_cache import CALLS, Call, warm_cache
+(call,) = [call for call in CALLS if call.what == "binary_cross_entropy"]
+calls = [Call("nothing", "long_rows_loss", np.dtype), call]
+raise SystemExit(warm_cache([c._replace(dtypes=(np.float64,)) for c in calls]))
+"""
+    result = run_code(code, tmp_path)
+    assert result.returncode == 1
+    assert not result.stderr
+    lines = sorted(
+        line.split(maxsplit=1)[1] for line in result.stdout.splitlines()[1:3]
+    )
+    assert lines[0].endswith(" s  binary_cross_entropy, float64")
+    assert lines[1] == (
+        "failed  nothing, float64: RuntimeError: nothing for float64 did not call "
+        "long_rows_loss"
+    )
+    kept, failed = result.stdout.splitlines()[3:]
+    assert kept.startswith(f"Kept in {tmp_path / 'skxent'}: {n_files()} files")
+    assert failed == "1 calls failed."
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_kernels_that_threads_alone_call_are_asked_of_threads_alone(n_threads):
+    code = """
+import numpy as np
+from skxent._warm_cache import Call, _make
+from skxent.backends._threads import threads_to_use
+try:
+    _make(Call("nothing", "", np.dtype, threaded="split_lines"), np.float64)
+except RuntimeError as error:
+    print(error)
+print(threads_to_use())
+"""
+    many = {"OMP_NUM_THREADS": str(n_threads), "NUMBA_NUM_THREADS": str(n_threads)}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | many,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    refused = "nothing for float64 did not call split_lines\n" * (n_threads > 1)
+    assert result.stdout == f"{refused}{n_threads}\n"
+
+
 def test_warm_cache_leaves_no_kernel_out():
     for module in pkgutil.iter_modules(skxent.kernels.__path__, "skxent.kernels."):
         if not module.name.startswith("skxent.kernels._cuda"):
             importlib.import_module(module.name)
-    named = {name for call in CALLS for name in call.kernels.split()}
+    named = {n for call in CALLS for n in f"{call.kernels} {call.threaded}".split()}
     modules = {
         name: (kernel.sequential if isinstance(kernel, Twins) else kernel).__module__
         for name, kernel in KERNELS.items()

@@ -43,8 +43,10 @@ from skxent.linear_model._prediction import PredictionMixin
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.losses._validation import (
     check_flag,
+    check_same_length,
     check_weights_of_samples,
     naming,
+    refuse_masked,
 )
 
 __all__ = ["SoftmaxRegressionCV"]
@@ -375,6 +377,8 @@ class SoftmaxRegressionCV(
         score : float
             Greater is better.
         """
+        refuse_masked(y, "y")
+        check_same_length(X=X, y=y)  # scorers call them by other names
         given = {"sample_weight": sample_weight, "soft_labels": soft_labels}
         given = {name: value for name, value in given.items() if value is not None}
         to_scorer, _ = self._route("score", given, params)

@@ -29,6 +29,7 @@ __all__ = [
 
 Entries = list[NDArray[Any]]
 LISTS = (list, tuple)
+NUMBERS = "biuf"  # kinds of dtypes that numpy joins to one of them
 
 
 def read(value: Any, name: str) -> NDArray[Any] | Entries:
@@ -38,7 +39,7 @@ def read(value: Any, name: str) -> NDArray[Any] | Entries:
     except ValueError as error:
         # numpy raises a ValueError of its own where shapes differ
         if _is_list(value) and isinstance(error.__cause__, ValueError):
-            entries = [check.to_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
+            entries = _entries(value, name)
             if len({entry.shape for entry in entries}) > 1:
                 return entries
         raise
@@ -78,7 +79,12 @@ def join_like(value: Any, name: str, lengths: NDArray[np.int64]) -> NDArray[Any]
             f"{name} must be a list of {len(lengths)} arrays, as input is; got a "
             f"{type(value).__name__}."
         )
-    entries = [check.to_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
+    if len(value) != len(lengths):
+        raise ValueError(
+            f"{name} must be a list of {len(lengths)} arrays, as input is; got length "
+            f"{len(value)}."
+        )
+    entries = _entries(value, name)
     joined, came = join(entries, name)
     if not np.array_equal(came, lengths):
         raise ValueError(
@@ -143,9 +149,10 @@ class RaggedLayout(NamedTuple):
 
     def read_target(self, value: Any) -> NDArray[Any]:
         """Return class indices (n,) or rows of probabilities."""
-        came = [np.shape(entry) for entry in value] if _is_list(value) else None
-        if came == list(self.shapes):
-            return self.read(value, "target")
+        if _is_list(value):
+            value = _entries(value, "target")
+            if [entry.shape for entry in value] == list(self.shapes):
+                return self.read(value, "target")
         arrays = self._arrays(
             value,
             "target",
@@ -153,6 +160,9 @@ class RaggedLayout(NamedTuple):
             f" (class indices) or {list(self.shapes)} (probabilities)",
         )
         indices = [array.ravel() for array in arrays if array.size]
+        if any(array.dtype.kind == "b" for array in indices):
+            # among integers numpy would make class indices of them
+            indices = [array for array in indices if array.dtype.kind == "b"]
         return np.concatenate(indices) if indices else np.empty(0, dtype=np.int64)
 
     def read_grad_output(self, value: Any, reduction: str) -> NDArray[np.float64]:
@@ -181,7 +191,7 @@ class RaggedLayout(NamedTuple):
 
     def read_sample_weight(self, value: Any) -> NDArray[np.float64]:
         """Return one weight per row from one per entry or one per row."""
-        if not _is_list(value) or all(np.ndim(entry) == 0 for entry in value):
+        if not _is_list(value) or all(_is_number(entry) for entry in value):
             array = check.check_floats(value, "sample_weight")
             if array.shape != (len(self.shapes),):
                 raise ValueError(
@@ -202,7 +212,7 @@ class RaggedLayout(NamedTuple):
                 f"{name} must be a list of {len(shapes)} arrays, as input is; got "
                 f"{came}."
             )
-        arrays = [check.to_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
+        arrays = _entries(value, name)
         for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
             if array.shape != shape:
                 raise ValueError(
@@ -214,6 +224,21 @@ class RaggedLayout(NamedTuple):
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, LISTS)
+
+
+def _is_number(value: Any) -> bool:
+    return check.to_array(value, "sample_weight").ndim == 0
+
+
+def _entries(value: Any, name: str) -> Entries:
+    """Return the entries of a list as arrays of numbers."""
+    entries = [check.to_array(v, f"{name}[{i}]") for i, v in enumerate(value)]
+    for i, entry in enumerate(entries):
+        if entry.dtype.kind not in NUMBERS:
+            raise TypeError(
+                f"{name}[{i}] must hold real numbers; got dtype {entry.dtype}."
+            )
+    return entries
 
 
 def ragged_layout(entries: Entries, class_axis: Any) -> RaggedLayout:

@@ -318,3 +318,42 @@ def new_labels(a):
     strange += ("2**64 - 1", "2**32 beyond a class")
     found = labels(a)
     return found | {k: found[k]._replace(means=found[k].value) for k in strange}
+
+
+def labels_as_they_are(a):
+    """The same where each means itself, or an error, to an oracle that takes any."""
+    return {k: v._replace(means=v.value) for k, v in labels(a).items()}
+
+
+def entries(values_of):
+    """Return what may come for a list of arrays: bad entries, and bad lists."""
+
+    def values(a):
+        first, second, *rest = a
+        found = {
+            name: Hostile(
+                name,
+                [first, v.value, *rest],
+                NOTHING if v.means is NOTHING else [first, v.means, *rest],
+            )
+            for name, v in values_of(second).items()
+        }
+        arrays = np.empty(len(a), dtype=object)
+        arrays[:] = a
+        lists = {
+            "a tuple of arrays": (tuple(a), a),
+            "lists of lists": ([entry.tolist() for entry in a], a),
+            "an empty list": ([], NOTHING),
+            "an array of arrays": (arrays, NOTHING),
+            "a generator of arrays": ((entry for entry in a), NOTHING),
+            "a dict of arrays": (dict(enumerate(a)), NOTHING),
+            "an array less": (a[:-1], a[:-1]),
+            "an array more": ([*a, first], [*a, first]),
+            "other order": (a[::-1], a[::-1]),
+            "one None": ([first, None, *rest], NOTHING),
+            "lists in a list": ([first, [second], *rest], NOTHING),
+            "joined": (np.concatenate(a), NOTHING),
+        }
+        return found | {k: Hostile(k, v, means) for k, (v, means) in lists.items()}
+
+    return values

@@ -250,34 +250,9 @@ def _fit_oracle(X, y, sample_weight=None, soft_labels=None, **parameters):
     return np.column_stack([model.coef_, intercept])
 
 
-def of_estimators():
-    """Yield the surfaces of `skxent.linear_model`."""
-    roles = {"X": "floats or sparse", "y": "new labels", "sample_weight": "floats"}
-    roles |= {"soft_labels": "floats", "C": "number", "l1_ratio": "limit"}
-    roles |= {"label_smoothing": "number", "tol": "limit", "max_iter": "limit"}
-    roles |= {"class_weight": "class weight", "verbose": "count"}
-    roles |= {"validation_fraction": "limit", "n_iter_no_change": "limit"}
-    # unscaled features and nearly no penalty: theirs does not converge
-    but = ("2**40", "1e300", "-1e300", "booleans")
-    optional = ("sample_weight", "soft_labels", "class_weight", "random_state")
-    data = {"X": TRAIN_X, "y": TRAIN_Y, "sample_weight": TRAIN_S}
-    for label, more in (
-        ("", {}),
-        ("-soft", {"soft_labels": TRAIN_Q}),
-        ("-soft y", {"y": TRAIN_Q}),
-    ):
-        given = data | more
-        yield Surface(
-            "SoftmaxRegression.fit" + label,
-            lambda **k: _fit("fit", **k),
-            (given if label else given | PARAMETERS),
-            lambda **k: _fit_oracle(**(PARAMETERS | {"C": 1.0} | k)),
-            roles | ({"y": "floats"} if label == "-soft y" else {}),
-            optional,
-            but,
-            rtol=1e-3,
-        )
-    model = SoftmaxRegression().fit(TRAIN_X, TRAIN_Y)
+def _of_fitted(model, roles):
+    """Yield the surfaces of the methods of a fitted classifier."""
+    name = type(model).__name__
 
     def logits(X):
         X = np.asarray(X, float)
@@ -299,12 +274,77 @@ def of_estimators():
     }
     for method, oracle in oracles.items():
         yield Surface(
-            f"SoftmaxRegression.{method}",
+            f"{name}.{method}",
             getattr(model, method),
             {"X": TRAIN_X},
             oracle,
             dict(roles),
         )
+    if isinstance(model, SoftmaxRegressionCV):
+        options = {"class_weight": None, "label_smoothing": 0.0, "ignore_label": None}
+        options |= {"labels": LABELS, "from_logits": True, "normalize": True}
+
+        def score(X, y, sample_weight):
+            if sample_weight is not None and np.ndim(sample_weight) == 0:
+                sample_weight = np.full(len(X), sample_weight)
+            return -_cross_entropy_oracle(
+                y, log_proba(X), sample_weight=sample_weight, **options
+            )
+
+        yield Surface(
+            f"{name}.score",
+            model.score,
+            {"X": TRAIN_X, "y": TRAIN_Y, "sample_weight": TRAIN_S},
+            score,
+            roles | {"y": "labels"},
+            ("sample_weight",),
+        )
+    else:
+        yield Surface(
+            f"{name}.score",
+            model.score,
+            {"X": TRAIN_X, "y": TRAIN_Y, "sample_weight": TRAIN_S},
+            lambda X, y, sample_weight: sklearn.metrics.accuracy_score(
+                y, logits(X).argmax(axis=1), sample_weight=sample_weight
+            ),
+            roles | {"y": "labels as they are"},
+            ("sample_weight",),
+            # what scikit-learn's own `score` lets through
+            ("what fails as array", "a huge integer"),
+            word_for_word=True,
+        )
+
+
+def of_estimators():
+    """Yield the surfaces of `skxent.linear_model`."""
+    roles = {"X": "floats or sparse", "y": "new labels", "sample_weight": "floats"}
+    roles |= {"soft_labels": "floats", "C": "number", "l1_ratio": "limit"}
+    roles |= {"label_smoothing": "number", "tol": "limit", "max_iter": "limit"}
+    roles |= {"class_weight": "class weight", "verbose": "count"}
+    roles |= {"validation_fraction": "limit", "n_iter_no_change": "limit"}
+    # unscaled features and nearly no penalty: theirs does not converge, or to nothing
+    but = ("2**40", "2**70", "1e300", "-1e300", "booleans")
+    optional = ("sample_weight", "soft_labels", "class_weight", "random_state")
+    data = {"X": TRAIN_X, "y": TRAIN_Y, "sample_weight": TRAIN_S}
+    for label, more in (
+        ("", {}),
+        ("-soft", {"soft_labels": TRAIN_Q}),
+        ("-soft y", {"y": TRAIN_Q}),
+    ):
+        given = data | more
+        yield Surface(
+            "SoftmaxRegression.fit" + label,
+            lambda **k: _fit("fit", **k),
+            (given if label else given | PARAMETERS),
+            lambda **k: _fit_oracle(**(PARAMETERS | {"C": 1.0} | k)),
+            roles | ({"y": "floats"} if label == "-soft y" else {}),
+            optional,
+            but,
+            rtol=1e-3,
+        )
+    yield from _of_fitted(SoftmaxRegression().fit(TRAIN_X, TRAIN_Y), roles)
+    chooser = SoftmaxRegressionCV(2, cv=2).fit(TRAIN_X, TRAIN_Y)
+    yield from _of_fitted(chooser, roles)
 
     def partial_fit(**data):
         model = SoftmaxRegression().partial_fit(**data)

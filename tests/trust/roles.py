@@ -14,9 +14,11 @@ from tests.trust.hostile import (
     NOTHING,
     Hostile,
     class_indices,
+    entries,
     floats,
     floats_or_sparse,
     labels,
+    labels_as_they_are,
     new_labels,
 )
 
@@ -141,8 +143,11 @@ ROLES: dict[str, Callable[[Any], dict[str, Hostile]]] = {
     "nothing": nothing,
     "floats": floats,
     "indices": class_indices,
+    "lists of floats": entries(floats),
+    "lists of indices": entries(class_indices),
     "floats or sparse": floats_or_sparse,
     "labels": labels,
+    "labels as they are": labels_as_they_are,
     "new labels": new_labels,
     "number": numbers,
     "integer": integers,

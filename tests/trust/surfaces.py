@@ -56,7 +56,8 @@ class Surface:
 
 def _role(name, value):
     if name == "target":
-        return "indices" if value.dtype.kind == "i" else "floats"
+        first = value[0] if isinstance(value, list) else value
+        return "indices" if first.dtype.kind == "i" else "floats"
     if name == "label_smoothing":
         return "number"
     if name in INTEGER:
@@ -280,6 +281,72 @@ def of_losses():
         binary | {"input": P},
         partial(binary_oracle, "probabilities"),
     )
+
+
+LENGTHS = [2, 3, 1, 4]
+RAGGED = np.random.default_rng(74)
+LIST_Z = [RAGGED.normal(size=(n, C)) for n in LENGTHS]
+LIST_P = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in LIST_Z]
+LIST_Q = [RAGGED.dirichlet(np.ones(C), size=n) for n in LENGTHS]
+LIST_Y = [RAGGED.integers(C, size=n) for n in LENGTHS]
+
+
+def ragged_oracle(oracle, kind, input, target, **options):
+    """The oracle of the rows of all entries, each array cut again."""
+    input, target = [[np.asarray(entry) for entry in a] for a in (input, target)]
+    for x, y in zip(input, target, strict=True):
+        assert x.shape[:1] == y.shape[:1]
+        assert x.ndim == input[0].ndim
+        assert x.shape[1:] == input[0].shape[1:]
+        assert x.ndim > 1
+    lengths = [len(x) for x in input]
+    s = options.get("sample_weight")
+    if s is not None:
+        assert np.shape(s) == (len(input),)
+        options["sample_weight"] = np.repeat(np.asarray(s, float), lengths)
+    result = oracle(kind, np.concatenate(input), np.concatenate(target), **options)
+    cuts = np.cumsum(lengths)[:-1]
+    if kind == "value":
+        return result
+    if kind == "value_and_grad":
+        return result[0], np.split(result[1], cuts)
+    return np.split(result, cuts)
+
+
+def of_ragged_losses():
+    """Yield the surfaces of the losses of lists of arrays of different lengths."""
+    roles = {"input": "lists of floats", "target": "lists of floats"}
+    # one array of another dtype; gradients below 1e-30, of which nothing is promised
+    but = ("float16", "float32", "1e300", "-1e300")
+    softmax = {"weight": W, "reduction": "mean", "class_axis": -1}
+    softmax |= {"sample_weight": np.array([1.0, 0.5, 2.0, 0.25])}
+    softmax |= {"ignore_index": -100, "label_smoothing": 0.1, "from_logits": True}
+    binary = {"weight": W, "pos_weight": W, "reduction": "mean", "label_smoothing": 0.1}
+    for name, given, oracle in (
+        (
+            "cross_entropy",
+            softmax | {"input": LIST_Z, "target": LIST_Y},
+            softmax_oracle,
+        ),
+        (
+            "cross_entropy",
+            softmax | {"input": LIST_Z, "target": LIST_Q},
+            softmax_oracle,
+        ),
+        (
+            "binary_cross_entropy_with_logits",
+            binary | {"input": LIST_Z, "target": LIST_Q},
+            partial(binary_oracle, "logits"),
+        ),
+    ):
+        of_indices = given["target"] is LIST_Y
+        of_kind = roles | ({"target": "lists of indices"} if of_indices else {})
+        for surface in _surfaces_of(name, given, partial(ragged_oracle, oracle)):
+            label = "-lists of indices" if of_indices else "-lists"
+            surface.name += label
+            surface.roles |= of_kind
+            surface.but = but
+            yield surface
 
 
 def _held(kind, options, method):

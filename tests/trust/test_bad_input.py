@@ -13,6 +13,7 @@ from tests.trust.roles import ROLES
 
 SURFACES = [
     *surfaces.of_losses(),
+    *surfaces.of_ragged_losses(),
     *surfaces.of_loss_classes(),
     *surfaces.of_torch(),
     *more_surfaces.of_metrics(),
@@ -118,6 +119,8 @@ def _message(surface, arguments):
 
 
 def _is_finite(value):
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
     value = np.asarray(value)
     return value.dtype.kind not in "f" or bool(np.isfinite(value).all())
 
