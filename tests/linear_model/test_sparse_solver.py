@@ -65,7 +65,11 @@ def optimum(objective):
         blocks = np.einsum("ik,kl->ikl", P, np.eye(K)) - P[:, :, None] * P[:, None]
         H = np.einsum("i,ikl,ia,ib->kalb", mass, blocks, X, X, optimize=True)
         H = H.reshape(K * p, K * p) + penalty
-        step = np.linalg.lstsq(H, slope, rcond=1e-13)[0].reshape(K, p)
+        # not lstsq: with OpenBLAS for Haswell its SVD may not converge
+        size, axes = np.linalg.eigh(H)
+        kept = size > 1e-13 * size[-1]
+        step = axes[:, kept] @ ((axes.T @ slope)[kept] / size[kept])
+        step = step.reshape(K, p)
         size = 1.0
         while value(W - size * step) > value(W) and size > 1e-6:
             size /= 2
