@@ -1,6 +1,6 @@
 """Make the table of docs/performance.rst.
 
-``python -m asv_benchmarks.performance_table > docs/performance.txt`` takes about an
+``python -m asv_benchmarks.performance_table > docs/performance.txt`` takes half an
 hour, 10 GB of memory, and a machine that does nothing else: with another process beside
 it, torch alone can become 50 times slower. Shapes, calls, the check that results agree
 and the alternating timer are those of the asv suite in its full profile;
