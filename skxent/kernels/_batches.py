@@ -4,7 +4,7 @@ Vectors hold a number for each of as many rows as they have lanes. Exponentials 
 scale of ``exp_shifted``, which is a row's own.
 
 ``m``
-    the largest logit, ``e_m`` its exponential
+    the largest logit, or what was guessed for it
 ``z_y``, ``e_y``
     the logit of the class index, its exponential
 ``d``, ``d_low``
@@ -93,7 +93,6 @@ class Batch(NamedTuple):
     tile: Any
     target_tile: Any
     m: Any
-    e_m: Any
     z_y: Any
     e_y: Any
     rest: Any
@@ -125,7 +124,6 @@ def batch_around(p, wide):
     return Batch(
         p,
         scratch(p, TILE_SIZE),
-        scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),

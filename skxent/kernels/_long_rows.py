@@ -20,6 +20,7 @@ from skxent.kernels._batches import (
     a_near_logit,
     add_losses,
     batch_like,
+    place_of,
     share_of,
     sum_with_largest,
 )
@@ -205,11 +206,11 @@ def add_row(batch, r, at, i, near):
     on, off = at.on_value, at.off_value
     p, target_p = at.logits, at.q
     z = advance(p, i * n_classes)
-    weight, y = batch.weight[r], 0
+    weight = batch.weight[r]
     row = read_row(z, n_classes, near)
     m = row.m + row.base
     if not at.has_q:
-        y = at.index[i] if 0 <= at.index[i] < n_classes else 0
+        y = place_of(at.index[i], n_classes)
         q = p
         mass = at.on_value[y]
         t_y = mass + at.off_value[y]
