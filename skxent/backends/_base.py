@@ -9,6 +9,8 @@ length 0 when it is absent, so that a kernel is compiled once for both cases.
 
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from skxent.kernels import NO_INDEX
 
 __all__ = ["NO_INDEX", "Backend", "BinaryTargets", "EncodedTargets"]
@@ -27,6 +29,8 @@ class EncodedTargets(NamedTuple):
     row_weight: Any  # (n,) float64, 0 where a row is ignored; (0,) when all are 1
     ignore_index: int  # class index of rows that are ignored, too; NO_INDEX for none
     denominator: float  # what the sum of losses is divided by for the mean
+    # (K,) float64, what rounding took from on_value; (0,) if nothing or unknown
+    on_low: Any = np.empty(0)
 
     def rows(self, rows: Any) -> "EncodedTargets":
         """Return the targets of a slice or of some rows, with the same denominator."""
@@ -189,6 +193,17 @@ class Backend(Protocol):
 
         And the sum of ``class_weight[y] * row_weight`` of the others; both are of
         length 0 where all are 1.
+        """
+
+    def class_values(
+        self,
+        class_weight: Any,
+        on_share: tuple[float, float],
+        off_share: tuple[float, float],
+    ) -> Any:
+        """Return ``on_value``, ``off_value`` and ``on_low``, (3, K), of shares in parts.
+
+        The weights of classes (K,) times the sums of two numbers, rounded once.
         """
 
     def match_words(

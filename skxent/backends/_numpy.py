@@ -12,6 +12,7 @@ from skxent.backends import _dense
 from skxent.backends._base import BinaryTargets, EncodedTargets
 from skxent.backends._threads import LAUNCH_SIZE, launch, launcher
 from skxent.kernels import (
+    _class_values,
     _cpu,
     _half_rows,
     _linear_rows,
@@ -28,6 +29,7 @@ __all__ = [
     "MOST_LINEAR_CLASSES",
     "bernoulli_loss",
     "checked_log_loss",
+    "class_values",
     "linear_softmax_loss",
     "match_words",
     "probability_loss",
@@ -98,7 +100,7 @@ def _as_planes(array: NDArray[Any]) -> NDArray[Any]:
 
 def _operands(targets: EncodedTargets, *, as_planes: bool = False) -> tuple[Any, ...]:
     """Return the targets as kernels take them; probabilities as planes if need be."""
-    target, on_value, off_value, row_weight, ignore_index, _ = targets
+    target, on_value, off_value, row_weight, ignore_index, *_ = targets
     if as_planes:
         target = _as_planes(target)
     return _operand(target), on_value, off_value, _operand(row_weight), ignore_index
@@ -149,7 +151,7 @@ def softmax_loss(
     )
     if run is None:
         return _loss_of_copy(logits, targets, loss_out, gradient_out, scale)
-    target, on_value, off_value, row_weight, ignore_index, _ = targets
+    target, on_value, off_value, row_weight, ignore_index, _, on_low = targets
     if as_planes:
         logits, gradient_out = logits[..., None], gradient_out[..., None]
         if target.ndim == 2:
@@ -163,6 +165,7 @@ def softmax_loss(
         _operand(target),
         on_value,
         off_value,
+        on_low,
         _operand(row_weight),
         ignore_index,
         scale,
@@ -491,6 +494,17 @@ def _survey_schedule(size: int) -> tuple[Callable[..., None], int]:
     """Return what looks at so many class indices, and in how many chunks."""
     n_chunks = -(-size // CHUNK_SIZE)
     return launcher(_survey.survey_indices, size, n_chunks), n_chunks
+
+
+def class_values(
+    class_weight: NDArray[np.float64],
+    on_share: tuple[float, float],
+    off_share: tuple[float, float],
+) -> NDArray[np.float64]:
+    """Return ``on_value``, ``off_value`` and ``on_low``, (3, K), of shares in parts."""
+    values = np.empty((3, len(class_weight)))
+    _class_values.class_values(_operand(class_weight), *on_share, *off_share, values)
+    return values
 
 
 def match_words(

@@ -168,6 +168,14 @@ def mass_of_class(on_value, uniform, y, like):
 
 
 @inner
+def low_of_class(on_low, n_low, uniform, y, like):
+    """Return ``on_low`` of each class, float64; 0 where there is none."""
+    if n_low:
+        return mass_of_class(on_low, uniform, y, like)
+    return widened(spread(0.0, like))
+
+
+@inner
 def place_of(y, n_classes):
     """Return the class, 0 for one that does not exist."""
     return select((y < 0) | (y >= n_classes), 0, y)
@@ -267,10 +275,11 @@ def add_smoothing(batch, r, smoothing):
 
     Return for which rows ``is_index_heavy``.
     """
-    on_y = load_beside(batch.mass, r, load(batch.m, r))
-    mass, mass_low = two_sum(on_y, smoothing)
+    like = load(batch.m, r)
+    on_y = load_beside(batch.mass, r, like)
+    mass, lost = two_sum(on_y, smoothing)
     store(mass, batch.mass, r)
-    store(mass_low, batch.mass_low, r)
+    store(load_beside(batch.mass_low, r, like) + lost, batch.mass_low, r)
     return is_index_heavy(on_y, smoothing)
 
 

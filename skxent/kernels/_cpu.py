@@ -10,6 +10,8 @@ Conventions
   ``i % inner`` of plane ``i // inner``. An array gives the same bits in either layout.
 - ``target`` (n,) int64 class indices, or probabilities of the logits' shape and dtype.
 - ``on_value``, ``off_value`` (K,) float64: ``t_k = on_value_k q_k + off_value_k``.
+  ``on_low`` (K,), or (0,), is what rounding took from ``on_value``: smoothed class
+  indices ask for it.
 - ``row_weight`` (n,) float64, or (0,) for ones. A row of weight 0 is ignored: it adds
   nothing and gets a zero gradient, whatever its logits and its target are.
 - ``ignore_index``: rows with this class index weigh 0, in a loss; ``NO_INDEX`` ignores
@@ -59,6 +61,7 @@ def two_classes_loss(
     target,
     on_value,
     off_value,
+    on_low,
     row_weight,
     ignore_index,
     scale,
@@ -77,6 +80,7 @@ def two_classes_loss(
             logits,
             on_value,
             off_value,
+            on_low,
             row_weight,
             options,
             scale,
@@ -94,6 +98,7 @@ def short_rows_loss(
     target,
     on_value,
     off_value,
+    on_low,
     row_weight,
     ignore_index,
     scale,
@@ -112,6 +117,7 @@ def short_rows_loss(
             logits,
             on_value,
             off_value,
+            on_low,
             row_weight,
             options,
             scale,
@@ -151,6 +157,7 @@ def long_rows_loss(
     target,
     on_value,
     off_value,
+    on_low,
     row_weight,
     ignore_index,
     scale,
@@ -169,6 +176,7 @@ def long_rows_loss(
             logits,
             on_value,
             off_value,
+            on_low,
             row_weight,
             options,
             scale,
@@ -208,6 +216,7 @@ def long_planes_loss(
     target,
     on_value,
     off_value,
+    on_low,
     row_weight,
     ignore_index,
     scale,
@@ -226,6 +235,7 @@ def long_planes_loss(
             logits,
             on_value,
             off_value,
+            on_low,
             row_weight,
             options,
             scale,

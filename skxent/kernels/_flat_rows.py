@@ -28,6 +28,7 @@ from skxent.kernels._batches import (
     is_measured,
     keeps_parts,
     leave_out,
+    low_of_class,
     mass_of_class,
     rows_per_batch,
     take_low_sum,
@@ -138,6 +139,9 @@ def take_indices(batch, at, i, width):
             store(gather(rows, places), batch.z_y, r)
             t_y = mass + mass_of_class(at.off_value, uniform, y, like)
             store(t_y, batch.at_target, r)
+            store(
+                low_of_class(at.on_low, at.n_low, uniform, y, like), batch.mass_low, r
+            )
 
 
 @inner

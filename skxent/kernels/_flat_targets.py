@@ -103,6 +103,7 @@ def target_of(q, on, off, k, width):
 @inner
 def terms_of(z, q, on, off, k, width, level):
     """Return ``t`` of classes from ``k`` on, and what they add to the loss."""
+    prefetch(q, k + AHEAD * lanes(q))
     t = target_of(q, on, off, k, width)
     return t, select(t == 0.0, 0.0, t * (level - load_part(z, k, width, 0.0)))
 
@@ -133,7 +134,9 @@ def terms_of_row(z, q, on, off, n_classes, level, least):
         least = maximum(-v, least)
         w, d = terms_of(z, q, on, off, k + 3 * n, n, level)
         least = maximum(-w, least)
-        mass, error = two_sum(mass, (t + u) + (v + w))
+        mass, error = two_sum(mass, t + u)
+        mass_lost = mass_lost + error
+        mass, error = two_sum(mass, v + w)
         mass_lost = mass_lost + error
         terms, error = two_sum(terms, (a + b) + (c + d))
         lost = lost + error
@@ -169,8 +172,6 @@ def terms_of_group(z, q, on, off, n_classes, level, parts, mass_parts):
             )
             store(mass, mass_parts, j * n)
             store(terms, parts, j * n)
-    for k in range(n_classes):
-        prefetch(q, (AHEAD + k) * n)
     is_good = level == level
     if not all_lanes(least <= 0.0):
         is_good = level != level

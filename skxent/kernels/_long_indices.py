@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from skxent.kernels._batches import (
     add_smoothing,
     find_smoothed_shares,
+    keeps_parts,
     place_of,
     share_of_indices,
     take_low_sum,
@@ -89,20 +90,32 @@ def exp_and_top(z, k, offset, lowest, top):
 
 
 @inner
-def add_exponentials(z, width, offset, lowest, top, rest, lost):
-    """Return ``top``, ``rest`` and what it lost, with ``width`` logits added."""
+def add_exponentials(z, width, in_pairs, offset, lowest, top, rest, lost):
+    """Return ``top``, ``rest`` and what it lost, with ``width`` logits added.
+
+    ``in_pairs`` for the same reason as :mod:`skxent.kernels._row_sums`.
+    """
     n = lanes(z)
     full = width - width % n
-    fours = full - full % (4 * n)
-    for k in range(0, fours, 4 * n):
-        for j in range(k, k + 4 * n, n):
-            prefetch(z, j + LINES * n)
-        a, top = exp_and_top(z, k, offset, lowest, top)
-        b, top = exp_and_top(z, k + n, offset, lowest, top)
-        c, top = exp_and_top(z, k + 2 * n, offset, lowest, top)
-        d, top = exp_and_top(z, k + 3 * n, offset, lowest, top)
-        rest, lost = accumulate((a + b) + (c + d), rest, lost)
-    for k in range(fours, full, n):
+    at_once = 2 * n if in_pairs else 4 * n
+    whole = full - full % at_once
+    if in_pairs:
+        for k in range(0, whole, at_once):
+            prefetch(z, k + LINES * n)
+            prefetch(z, k + (LINES + 1) * n)
+            a, top = exp_and_top(z, k, offset, lowest, top)
+            b, top = exp_and_top(z, k + n, offset, lowest, top)
+            rest, lost = accumulate(a + b, rest, lost)
+    else:
+        for k in range(0, whole, at_once):
+            for j in range(k, k + at_once, n):
+                prefetch(z, j + LINES * n)
+            a, top = exp_and_top(z, k, offset, lowest, top)
+            b, top = exp_and_top(z, k + n, offset, lowest, top)
+            c, top = exp_and_top(z, k + 2 * n, offset, lowest, top)
+            d, top = exp_and_top(z, k + 3 * n, offset, lowest, top)
+            rest, lost = accumulate((a + b) + (c + d), rest, lost)
+    for k in range(whole, full, n):
         prefetch(z, k + LINES * n)
         a, top = exp_and_top(z, k, offset, lowest, top)
         rest, lost = accumulate(a, rest, lost)
@@ -114,13 +127,13 @@ def add_exponentials(z, width, offset, lowest, top, rest, lost):
 
 
 @inner
-def add_others(z, width, y, offset, lowest, top, rest, lost):
+def add_others(z, width, y, in_pairs, offset, lowest, top, rest, lost):
     """Do as ``add_exponentials``, but leave out the exponential of class ``y``."""
     n = lanes(z)
     if y < 0 or y >= width:
-        return add_exponentials(z, width, offset, lowest, top, rest, lost)
+        return add_exponentials(z, width, in_pairs, offset, lowest, top, rest, lost)
     at = y - y % n
-    top, rest, lost = add_exponentials(z, at, offset, lowest, top, rest, lost)
+    top, rest, lost = add_exponentials(z, at, in_pairs, offset, lowest, top, rest, lost)
     x = load_part(z, at, width - at, -math.inf)
     top = maximum(x, top)
     x = select(numbers(x) == y - at, -math.inf, x)
@@ -128,7 +141,7 @@ def add_others(z, width, y, offset, lowest, top, rest, lost):
     at += n
     if at < width:
         top, rest, lost = add_exponentials(
-            advance(z, at), width - at, offset, lowest, top, rest, lost
+            advance(z, at), width - at, in_pairs, offset, lowest, top, rest, lost
         )
     return top, rest, lost
 
@@ -142,6 +155,7 @@ def sum_others(z, n_classes, y, guess, off, options):
     uniform, smooth, _, _ = options
     linear = linear_lost = 0.0
     n = lanes(z)
+    in_pairs = keeps_parts(smooth, z)
     top = spread(-math.inf, z)
     rest = widened(spread(0.0, z))
     lost = rest
@@ -150,7 +164,7 @@ def sum_others(z, n_classes, y, guess, off, options):
         width = min(LINES * n, n_classes - begin)
         offset, lowest = shift_of(spread(guess, z))
         new_top, new_rest, new_lost = add_others(
-            block, width, y - begin, offset, lowest, top, rest, lost
+            block, width, y - begin, in_pairs, offset, lowest, top, rest, lost
         )
         highest = largest(new_top)
         if not abs(highest - guess) < MOST_OFF and highest > -math.inf:
@@ -167,6 +181,7 @@ def sum_others(z, n_classes, y, guess, off, options):
                 block,
                 width,
                 y - begin,
+                in_pairs,
                 offset,
                 lowest,
                 top,
@@ -207,6 +222,7 @@ def sum_rows(batch, at, i, end, guess):
             continue
         y = place_of(at.index[i + r], n_classes)
         batch.mass[r] = at.on_value[y]
+        batch.mass_low[r] = at.on_low[y] if at.n_low else 0.0
         z = advance(p, (i + r) * n_classes)
         sums = sum_others(z, n_classes, y, guess, off, at.options)
         batch.d[r], batch.d_low[r], batch.linear[r], guess = sums

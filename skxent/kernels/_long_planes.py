@@ -57,6 +57,7 @@ def long_planes_chunk(rows, target, begin, end):
             block,
             rows.on_value,
             rows.off_value,
+            rows.on_low,
             rows.row_weight[i : i + width],
             rows.options,
             rows.scale,

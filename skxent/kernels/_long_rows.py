@@ -221,6 +221,8 @@ def add_row(batch, r, at, i, near):
         if at.options[1]:
             linear += smoothing_terms(z, n_classes, off, at.options[0], m)
         mass, mass_low = two_sum(mass, at.options[2])
+        if at.n_low:
+            mass_low += at.on_low[y]
     else:
         q = advance(target_p, i * n_classes)
         linear, (mass, mass_low) = probability_terms(

@@ -8,7 +8,9 @@ the same order where a tile holds the rows side by side, so both give the same b
 
 ``parts_of_rows`` and ``parts_of_columns`` keep what rounding takes from those steps as
 well, for gradients ``a p - t`` whose terms nearly cancel: the tree is float64 from the
-first step on, and float64 numbers are added up in two parts.
+first step on, and float64 numbers are added up in two parts. Of four vectors they add
+two and two: where many logits are alike, so are the sums of four of each lane, all
+rounded alike by as much as an exponential; those of two are exact then.
 Primitives as those of :mod:`skxent.kernels._simd`.
 """
 
@@ -32,7 +34,7 @@ from skxent.kernels._simd_type import (
 from skxent.kernels._vector import two_sum
 
 MOST_LANES = 16
-FOUR = 4
+FOUR, TWO = 4, 2
 NARROW_STEPS = 2  # taken in the dtype of the rows
 PARTS_SIZE = MOST_LANES * MOST_LANES
 
@@ -42,7 +44,7 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
 
     Of ``n_classes`` each, one behind the other.
     """
-    parts, lost = _sums_of_lanes(p, n_classes)
+    parts, lost = _sums_of_lanes(p, n_classes, FOUR)
     parts = parts + lost
     for step in range(lanes(p).bit_length() - 1):
         if step == NARROW_STEPS:
@@ -53,7 +55,8 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
 
 def parts_of_rows(p: Any, n_classes: int) -> tuple[Any, Any]:
     """Return the same sums in two parts, the second of which is 0 of float32 rows."""
-    parts, lost = (each.astype(np.float64) for each in _sums_of_lanes(p, n_classes))
+    sums = _sums_of_lanes(p, n_classes, TWO)
+    parts, lost = (each.astype(np.float64) for each in sums)
     if p.dtype == np.float32:
         parts, lost = parts + lost, lost * 0.0
     for _ in range(lanes(p).bit_length() - 1):
@@ -64,8 +67,11 @@ def parts_of_rows(p: Any, n_classes: int) -> tuple[Any, Any]:
     return lanes_of(parts[:, 0]), lanes_of(lost[:, 0])
 
 
-def _sums_of_lanes(p: Any, n_classes: int) -> tuple[Any, Any]:
-    """Return the partial sums of each row, and what rounding took from them."""
+def _sums_of_lanes(p: Any, n_classes: int, at_once: int) -> tuple[Any, Any]:
+    """Return the partial sums of each row, and what rounding took from them.
+
+    Of four vectors as many are added up ``at_once`` whose sum is rounded unseen.
+    """
     n = lanes(p)
     rows = np.asarray(p[: n * n_classes]).reshape(n, n_classes)
     tail = n_classes % n
@@ -78,8 +84,10 @@ def _sums_of_lanes(p: Any, n_classes: int) -> tuple[Any, Any]:
     lost = np.zeros_like(parts)
     for k in range(few, len(vectors), FOUR):
         a, b, c, d = vectors[k : k + FOUR]
-        parts, error = two_sum(parts, (a + b) + (c + d))
-        lost = lost + error
+        some = [a + b, c + d] if at_once == TWO else [(a + b) + (c + d)]
+        for each in some:
+            parts, error = two_sum(parts, each)
+            lost = lost + error
     return parts, lost
 
 
@@ -87,7 +95,7 @@ def _sums_of_lanes(p: Any, n_classes: int) -> tuple[Any, Any]:
     sums_of_rows, lambda p, n_classes: vector_of(p.dtype).with_scalar(types.float64)
 )
 def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
-    sums, losses = _lanes_of_rows(s, p, n_classes)
+    sums, losses = _lanes_of_rows(s, p, n_classes, FOUR)
     sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
     return _tree(s, sums, llvm_type(s.sig.return_type))
 
@@ -98,7 +106,7 @@ def _type_parts(p: Any, n_classes: Any) -> Any:
 
 @compiled(parts_of_rows, _type_parts)
 def _parts_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
-    sums, losses = _lanes_of_rows(s, p, n_classes)
+    sums, losses = _lanes_of_rows(s, p, n_classes, TWO)
     wide = llvm_type(s.sig.return_type.dtype)
     if sums[0].type == wide:
         high, low = _tree_in_parts(s, sums, losses)
@@ -111,8 +119,10 @@ def _parts_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
     return s.context.make_tuple(s.b, s.sig.return_type, (high, low))
 
 
-def _lanes_of_rows(s: Builder, p: Any, n_classes: Any) -> tuple[list[Any], list[Any]]:
-    """Add up each row to one vector; return what rounding took from it, too."""
+def _lanes_of_rows(
+    s: Builder, p: Any, n_classes: Any, at_once: int
+) -> tuple[list[Any], list[Any]]:
+    """Compile :func:`_sums_of_lanes`."""
     vector = vector_of(s.sig.args[0].dtype)
     wide, n = llvm_type(vector), vector.lanes
     n_classes = s.cast(n_classes, 1, types.intp)
@@ -140,10 +150,13 @@ def _lanes_of_rows(s: Builder, p: Any, n_classes: Any) -> tuple[list[Any], list[
             for row, part, lost in zip(rows, sums, losses, strict=True):
                 places = [s.b.add(k, INDEX(j * n)) for j in range(FOUR)]
                 a, b, c, d = (s.load(row, place, wide, align) for place in places)
-                four = s.b.fadd(s.b.fadd(a, b), s.b.fadd(c, d))
-                rounded, error = _two_sum(s, s.b.load(part), four)
-                s.b.store(rounded, part)
-                s.b.store(s.b.fadd(s.b.load(lost), error), lost)
+                some = [s.b.fadd(a, b), s.b.fadd(c, d)]
+                if at_once == FOUR:
+                    some = [s.b.fadd(*some)]
+                for each in some:
+                    rounded, error = _two_sum(s, s.b.load(part), each)
+                    s.b.store(rounded, part)
+                    s.b.store(s.b.fadd(s.b.load(lost), error), lost)
     return [s.b.load(part) for part in sums], [s.b.load(lost) for lost in losses]
 
 
@@ -156,7 +169,7 @@ def _two_sum(s: Builder, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 @rule
-def lane_of_columns(tile, n_classes, j):
+def lane_of_columns(tile, n_classes, j, at_once):
     """Return what lane ``j`` of each row adds up to, and what rounding took."""
     n = lanes(tile)
     whole = n_classes - n_classes % n
@@ -170,7 +183,13 @@ def lane_of_columns(tile, n_classes, j):
     for k in range(few + j, whole, FOUR * n):
         a, b = load(tile, k * n), load(tile, (k + n) * n)
         c, d = load(tile, (k + 2 * n) * n), load(tile, (k + 3 * n) * n)
-        part, error = two_sum(part, (a + b) + (c + d))
+        if at_once == TWO:
+            part, error = two_sum(part, a + b)
+            lost = lost + error
+            some = c + d
+        else:
+            some = (a + b) + (c + d)
+        part, error = two_sum(part, some)
         lost = lost + error
     return part, lost
 
@@ -183,7 +202,7 @@ def sums_of_columns(tile, n_classes, parts):
     """
     n = lanes(tile)
     for j in range(n):
-        part, lost = lane_of_columns(tile, n_classes, j)
+        part, lost = lane_of_columns(tile, n_classes, j, FOUR)
         store(part + lost, parts, j * n)
     return sum_of_parts(parts)
 
@@ -196,7 +215,7 @@ def parts_of_columns(tile, n_classes, parts, lost_parts):
     """
     n = lanes(tile)
     for j in range(n):
-        part, lost = lane_of_columns(tile, n_classes, j)
+        part, lost = lane_of_columns(tile, n_classes, j, TWO)
         store_parts(part, lost, parts, lost_parts, j * n)
     return sum_in_parts(spread(0.0, tile), parts, lost_parts)
 

@@ -16,6 +16,7 @@ class Rows(NamedTuple):
     logits: Any
     on_value: Any
     off_value: Any
+    on_low: Any
     row_weight: Any
     options: Any
     scale: Any
@@ -35,6 +36,8 @@ class Pointers(NamedTuple):
     has_q: Any
     on_value: Any
     off_value: Any
+    on_low: Any
+    n_low: Any
     row_weight: Any
     n_weights: Any
     loss_out: Any
@@ -62,6 +65,8 @@ def pointers_of(rows, target, n_columns, no_index):
         target.ndim > 1,
         pointer(rows.on_value),
         pointer(rows.off_value),
+        pointer(rows.on_low),
+        rows.on_low.size,
         pointer(rows.row_weight),
         rows.row_weight.size,
         pointer(rows.loss_out),

@@ -40,7 +40,8 @@ def residual(high, low, e, t):
     ``a p`` is an exponential times a share in two parts: what is left of the first is
     all that the second adds to, also where ``a p`` and ``t`` cancel.
     """
-    return fma(low, e, fma(high, e, -t))
+    product = high * e
+    return (product - t) + fma(low, e, fma(high, e, -product))
 
 
 @rule

@@ -33,6 +33,7 @@ from skxent.kernels._batches import (
     is_measured,
     keeps_parts,
     leave_out,
+    low_of_class,
     mass_of_class,
     place_of,
     rows_per_batch,
@@ -310,7 +311,7 @@ def exponentiate_around_target(batch, p, q, wide, smooth, n_classes, n_columns, 
 
 
 @inner
-def read_index_targets(batch, q, on, off, options, n_classes, i, end):
+def read_index_targets(batch, q, on, off, low, n_low, options, n_classes, i, end):
     """Find what class indices say, and what smoothing adds to the loss."""
     uniform, smooth, smoothing, ignore_index = options
     n = lanes(batch.m)
@@ -324,6 +325,7 @@ def read_index_targets(batch, q, on, off, options, n_classes, i, end):
         store(weight, batch.weight, r)
         mass = mass_of_class(on, uniform, y, m)
         store(mass, batch.mass, r)
+        store(low_of_class(low, n_low, uniform, y, m), batch.mass_low, r)
         z_y = gather(tile, y * n + numbers(m))
         store(z_y, batch.z_y, r)
         linear = widened(spread(0.0, m))
@@ -408,7 +410,18 @@ def add_tile_rows(rows, target, begin, end, sums, lost):
             batch, p, weights, rows.row_weight.size, n_classes, n_columns, i, last
         )
         if target.ndim == 1:
-            read_index_targets(batch, q, on, off, rows.options, n_classes, i, last)
+            read_index_targets(
+                batch,
+                q,
+                on,
+                off,
+                pointer(rows.on_low),
+                rows.on_low.size,
+                rows.options,
+                n_classes,
+                i,
+                last,
+            )
             exponentiate_around_target(
                 batch, p, q, on, rows.options[1], n_classes, n_columns, i, last
             )

@@ -104,7 +104,9 @@ def terms_from_level(logits, target_tile, n_classes, level, parts, masses):
             u, b = term_of(logits, target_tile, k + n, level)
             v, c = term_of(logits, target_tile, k + 2 * n, level)
             w, d = term_of(logits, target_tile, k + 3 * n, level)
-            mass, error = two_sum(mass, (t + u) + (v + w))
+            mass, error = two_sum(mass, t + u)
+            mass_lost = mass_lost + error
+            mass, error = two_sum(mass, v + w)
             mass_lost = mass_lost + error
             terms, error = two_sum(terms, (a + b) + (c + d))
             lost = lost + error

@@ -52,6 +52,10 @@ LEAST_SCORES = 512
 # those of torch's products times 1.3 (1000 x 64, 300 classes, root mean square), and
 # times 0.9 with this. It takes 5 % longer, 64 terms 8 % (2000 x 256, 8000 classes).
 SUM_LENGTH = 128
+# So many scores take little time beside reading the input, and their own sums may be
+# short: in one, the gradient of the input was off by 1.1 times as much as torch's
+# (2000 x 100, 10 classes, root mean square), and by 0.95 times as much with this.
+FEW_SCORES, SHORT_LENGTH = 64, 32
 
 
 def rows_per_block(n_rows: int, n_scores: int) -> int:
@@ -167,7 +171,11 @@ class LinearCall(NamedTuple):
     def _score(self, block: _Block, part: slice) -> None:
         """Compute a part of the scores of each row of a block."""
         scores = block.scores[:, part]
-        np.matmul(block.X, self.W[part].T, out=scores)
+        if len(self.W) <= FEW_SCORES:
+            scores.fill(0.0)
+            _add_products(block.X, self.W[part].T, scores, SHORT_LENGTH)
+        else:
+            np.matmul(block.X, self.W[part].T, out=scores)
         if self.b is not None:
             scores += self.b[part]
 
@@ -314,10 +322,12 @@ def _rounded(scale: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     return rounded, scale / rounded
 
 
-def _add_products(A: NDArray[Any], B: NDArray[Any], total: NDArray[Any]) -> None:
+def _add_products(
+    A: NDArray[Any], B: NDArray[Any], total: NDArray[Any], length: int = SUM_LENGTH
+) -> None:
     """Add ``A B``, whose sums are cut into short ones."""
     product = np.empty_like(total)
-    for terms in _cut(len(B), SUM_LENGTH):
+    for terms in _cut(len(B), length):
         total += np.matmul(A[:, terms], B[terms], out=product)
 
 

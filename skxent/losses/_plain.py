@@ -76,7 +76,7 @@ def _plan(
     no_losses = absent(1, dtype)
     return _Plan(
         backend_for(no_losses),
-        *kept_values(n_classes, 0.0),
+        *kept_values(n_classes, 0.0)[:2],
         no_losses,
         absent(2, dtype),
         n_rows,
@@ -203,9 +203,11 @@ def _with_options(
         and 0 <= label_smoothing <= 1
         and not (plan.is_looked_at and _seems_to_ignore(target))
     ):  # nothing has to be known of class indices beforehand
-        values = kept_values(plan.n_classes, label_smoothing)
+        on_value, off_value, on_low = kept_values(plan.n_classes, label_smoothing)
         t = check.check_index_dtype(target) if plan.is_cast else target
-        targets = EncodedTargets(t, *values, NO_ROWS, NO_INDEX, plan.n_rows)
+        targets = EncodedTargets(
+            t, on_value, off_value, NO_ROWS, NO_INDEX, plan.n_rows, on_low
+        )
         is_known = not plan.has_indices
         loss = _reduced(plan, input, targets, gradient, reduction, is_checked=is_known)
         if loss is not None:

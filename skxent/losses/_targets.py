@@ -6,6 +6,7 @@ becomes one weight per row, and rows with ``ignore_index`` weigh 0. The rule is 
 ``torch.nn.CrossEntropyLoss``.
 """
 
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = [
     "row_shares",
     "row_weights",
 ]
+
+_Values = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 NO_ROWS = np.empty(0)
 MOST_KEPT_CLASSES = 1 << 18  # 4 MiB, which take 0.5 ms to make anew
@@ -77,30 +80,40 @@ def encode_targets(
         else:
             denominator = float(_n_rows(target))
     if weight is not None:
-        on_value, off_value = _values(weight, smoothing)
+        values = _values(weight, smoothing)
     elif n_classes <= MOST_KEPT_CLASSES:
-        on_value, off_value = kept_values(n_classes, smoothing)
+        values = kept_values(n_classes, smoothing)
     else:
-        on_value, off_value = _values(np.ones(n_classes), smoothing)
+        values = _values(np.ones(n_classes), smoothing)
+    on_value, off_value, on_low = values
     return EncodedTargets(
-        target, on_value, off_value, row_weight, ignore_index, denominator
+        target, on_value, off_value, row_weight, ignore_index, denominator, on_low
     )
 
 
-def _values(
-    class_weight: NDArray[np.float64], smoothing: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return ``on_value`` and ``off_value``."""
-    # a share of 0 is no part of an infinite weight either
-    spread, none = smoothing / max(1, class_weight.size), np.zeros(class_weight.size)
-    on_value = class_weight * (1.0 - smoothing) if smoothing < 1 else none
-    return on_value, class_weight * spread if spread else none
+def _values(class_weight: NDArray[np.float64], smoothing: float) -> _Values:
+    """Return ``on_value``, ``off_value`` and ``on_low``."""
+    n_classes = class_weight.size
+    if not smoothing or not n_classes:
+        return class_weight.copy(), np.zeros(n_classes), NO_ROWS
+    on_value, off_value, on_low = backend_for(class_weight).class_values(
+        class_weight, *_shares(n_classes, smoothing)
+    )
+    return on_value, off_value, on_low
 
 
 @lru_cache(maxsize=8)
-def kept_values(
+def _shares(
     n_classes: int, smoothing: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return ``1 - e`` and ``e / K``, in two parts each."""
+    rest, spread = 1.0 - smoothing, smoothing / n_classes
+    low = (Fraction(smoothing) - Fraction(spread) * n_classes) / n_classes
+    return (rest, (1.0 - rest) - smoothing), (spread, float(low))
+
+
+@lru_cache(maxsize=8)
+def kept_values(n_classes: int, smoothing: float) -> _Values:
     """Return `_values` of weights of 1, the same arrays for calls in a row."""
     return _values(np.ones(n_classes), smoothing)
 
