@@ -201,7 +201,7 @@ class Backend(Protocol):
         on_share: tuple[float, float],
         off_share: tuple[float, float],
     ) -> Any:
-        """Return ``on_value``, ``off_value`` and ``on_low``, (3, K), of shares in parts.
+        """Return ``on_value``, ``off_value``, ``on_low``, (3, K), of shares in parts.
 
         The weights of classes (K,) times the sums of two numbers, rounded once.
         """
