@@ -93,10 +93,11 @@ def _metrics(dtype: type) -> None:
             cross_entropy_loss(y_true, rows, from_logits=True)
 
 
-def _survey(dtype: type) -> None:
-    """Call what counts wrong and ignored indices, which comes with class weights."""
+def _class_weights(dtype: type) -> None:
+    """Call what looks at class weights: for their sum, and for smoothing."""
+    options: Any = {"weight": [1.0, 2.0], "label_smoothing": 0.1}
     for n in _few_and_many(1):
-        cross_entropy(np.zeros((n, 2), dtype), np.zeros(n, int), weight=[1.0, 2.0])
+        cross_entropy(np.zeros((n, 2), dtype), np.zeros(n, int), **options)
 
 
 def _fit(kind: str, n_classes: int, dtype: type, **options: Any) -> None:
@@ -161,7 +162,7 @@ CALLS = [
         partial(_binary, binary_cross_entropy),
     ),
     Call("linear_cross_entropy", "short_rows_loss", _linear),
-    Call("class weights", "survey_indices", _survey),
+    Call("class weights", "survey_indices class_values", _class_weights),
     Call("metrics", "log_losses check_rows match_words", _metrics),
     Call(
         "SoftmaxRegression, 2 classes",

@@ -34,8 +34,8 @@ from skxent.kernels._groups import is_streamed
 from skxent.kernels._jit import inner
 from skxent.kernels._long_targets import (
     LINES,
+    Slopes,
     smoothing_terms,
-    stream_gradient,
     write_gradient,
 )
 from skxent.kernels._simd import (
@@ -290,22 +290,19 @@ class Shift(NamedTuple):
 
 
 @inner
-def write_smoothed_row(batch, r, at, z, out, streamed):
-    """Write the gradient of a row, but for the ``t`` of its class index."""
-    on, off = at.on_value, at.off_value
-    n_classes = at.n_classes
+def write_smoothed_row(batch, r, at, z, y, out, streamed):
+    """Write the gradient of a row with smoothing."""
     offset, lowest = shift_of(spread(batch.m[r], z))
-    row = Shift(spread(0.0, z), offset, lowest)
-    slope = spread(batch.slope[r], z)
-    high, low = spread(batch.share[r], z), spread(batch.share_low[r], z)
-    if streamed:
-        stream_gradient(
-            z, z, False, n_classes, on, off, at.options, row, slope, high, low, out
-        )
-    else:
-        write_gradient(
-            z, z, False, n_classes, on, off, at.options, row, slope, high, low, out
-        )
+    of = Slopes(
+        Shift(spread(0.0, z), offset, lowest),
+        spread(batch.slope[r], z),
+        spread(batch.share[r], z),
+        spread(batch.share_low[r], z),
+        y,
+        spread(batch.at_y[r], z),
+    )
+    on, off, options = at.on_value, at.off_value, at.options
+    write_gradient(z, z, False, at.n_classes, on, off, options, of, out, streamed)
 
 
 @inner
@@ -323,8 +320,7 @@ def write_rows(batch, is_done, at, i, end):
         y = place_of(at.index[i + r], n_classes)
         share, at_y = spread(batch.share[r], p), spread(batch.at_y[r], p)
         if at.options[1]:
-            write_smoothed_row(batch, r, at, z, out, streamed)
-            out[y] = batch.at_y[r]
+            write_smoothed_row(batch, r, at, z, y, out, streamed)
         else:
             write_row(z, n_classes, batch.m[r], share, y, at_y, out, streamed)
     if streamed:

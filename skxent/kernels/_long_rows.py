@@ -29,6 +29,7 @@ from skxent.kernels._jit import inner
 from skxent.kernels._long_indices import add_index_rows, rows_at_once
 from skxent.kernels._long_targets import (
     LINES,
+    Slopes,
     fill_row,
     finite_total,
     probability_terms,
@@ -224,6 +225,7 @@ def add_row(batch, r, at, i, near):
         if at.n_low:
             mass_low += at.on_low[y]
     else:
+        y = -1
         q = advance(target_p, i * n_classes)
         linear, (mass, mass_low) = probability_terms(
             z, q, n_classes, on, off, at.options[0], m
@@ -243,26 +245,13 @@ def add_row(batch, r, at, i, near):
         high, low = share_of(
             one * factor, one * mass, one * mass_low, d, d_low, row.e_m
         )
-        slope = spread(factor, p)
-        write_gradient(
-            z,
-            q,
-            at.has_q,
-            n_classes,
-            on,
-            off,
-            at.options,
-            row,
-            slope,
-            high,
-            low,
-            out,
-        )
+        at_y = high
         if not at.has_q:
             x = spread(z_y, p) - row.base
             e = exp_shifted(x, row.offset, row.lowest)
-            t = spread(factor * t_y, p)
-            out[y] = first(residual(high, low, e, t))
+            at_y = residual(high, low, e, spread(factor * t_y, p))
+        of = Slopes(row, spread(factor, p), high, low, y, at_y)
+        write_gradient(z, q, at.has_q, n_classes, on, off, at.options, of, out, False)
 
 
 @inner

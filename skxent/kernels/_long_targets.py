@@ -5,12 +5,12 @@ pointers ``z``, ``q`` and ``out`` lead to the row itself.
 """
 
 import math
+from typing import Any, NamedTuple
 
-from skxent.kernels._groups import read, write
+from skxent.kernels._groups import read
 from skxent.kernels._jit import inner
 from skxent.kernels._rules import blend, residual
 from skxent.kernels._simd import (
-    fence,
     lanes,
     load,
     load_part,
@@ -21,6 +21,7 @@ from skxent.kernels._simd import (
     prefetch_to_write,
     select,
     spread,
+    store,
     store_part,
     stream,
     to_next_line,
@@ -113,60 +114,95 @@ def smoothing_terms(z, n_classes, off, uniform, z_y):
     return finite_total(linear, lost) * (off[0] if uniform else 1.0)
 
 
-@inner
-def gradient_at(z, q, has_probabilities, on, off, options, row, slope, high, low, k, n):
-    """Return ``high e + low e - slope t`` of ``n`` classes from ``k`` on.
+class Slopes(NamedTuple):
+    """What the gradient of a row is made of: ``high e + low e - slope t``."""
 
-    Without the ``t`` of a class index.
-    """
+    row: Any  # what its exponentials take
+    slope: Any
+    high: Any
+    low: Any
+    y: Any  # a class index, -1 if there is none
+    at_y: Any  # the gradient there
+
+
+@inner
+def gradient_at(z, q, has_probabilities, on, off, options, of, k, n):
+    """Return the gradient of ``n`` classes from ``k`` on, but at a class index."""
     uniform, smooth, _, _ = options
-    e = exp_shifted(read(z, k, n) - row.base, row.offset, row.lowest)
+    e = exp_shifted(read(z, k, n) - of.row.base, of.row.offset, of.row.lowest)
     t = e * 0.0
     if has_probabilities:
-        t = slope * target_values(q, on, off, uniform, k, n, slope)
+        t = of.slope * target_values(q, on, off, uniform, k, n, e)
     elif smooth:
-        t = slope * off_values(off, uniform, k, n, slope)
-    return residual(high, low, e, t)
+        t = of.slope * off_values(off, uniform, k, n, e)
+    return residual(of.high, of.low, e, t)
+
+
+@inner
+def write_part(z, q, has_probabilities, on, off, options, of, k, width, out):
+    """Write the gradient of up to a vector of classes from ``k`` on."""
+    g = gradient_at(z, q, has_probabilities, on, off, options, of, k, width)
+    store_part(select(numbers(g) == of.y - k, of.at_y, g), out, k, width)
+
+
+@inner
+def write_alike(z, of, t, begin, end, out, streamed):
+    """Write the gradient of whole vectors where all classes have the same ``t``."""
+    n = lanes(z)
+    row = of.row
+    if streamed:
+        for k in range(begin, end, n):
+            e = exp_shifted(load(z, k) - row.base, row.offset, row.lowest)
+            stream(residual(of.high, of.low, e, t), out, k)
+    else:
+        for k in range(begin, end, n):
+            prefetch_to_write(out, k + LINES * n)
+            e = exp_shifted(load(z, k) - row.base, row.offset, row.lowest)
+            store(residual(of.high, of.low, e, t), out, k)
+
+
+@inner
+def write_stretch(
+    z, q, has_probabilities, on, off, options, of, begin, end, out, streamed
+):
+    """Write the gradient of whole vectors; lines, if streamed."""
+    n = lanes(z)
+    uniform, smooth, _, _ = options
+    if uniform and not has_probabilities:
+        t = of.slope * spread(off[0], of.slope) if smooth else of.slope * 0.0
+        write_alike(z, of, t, begin, end, out, streamed)
+    elif streamed:
+        for k in range(begin, end, n):
+            g = gradient_at(z, q, has_probabilities, on, off, options, of, k, n)
+            stream(g, out, k)
+    else:
+        for k in range(begin, end, n):
+            prefetch_to_write(out, k + LINES * n)
+            g = gradient_at(z, q, has_probabilities, on, off, options, of, k, n)
+            store(g, out, k)
 
 
 @inner
 def write_gradient(
-    z, q, has_probabilities, n_classes, on, off, options, row, slope, high, low, out
+    z, q, has_probabilities, n_classes, on, off, options, of, out, streamed
 ):
-    """Write the gradient of a row, but for the ``t`` of a class index."""
+    """Write the gradient of a row: past the caches if it is ``streamed``."""
     n = lanes(z)
-    for k in range(0, n_classes, n):
-        width = min(n, n_classes - k)
-        prefetch_to_write(out, k + LINES * n)
-        g = gradient_at(
-            z, q, has_probabilities, on, off, options, row, slope, high, low, k, width
-        )
-        write(g, out, k, width)
-
-
-@inner
-def stream_gradient(
-    z, q, has_probabilities, n_classes, on, off, options, row, slope, high, low, out
-):
-    """Do as ``write_gradient``, past the caches."""
-    n = lanes(z)
-    begin = min(to_next_line(out), n_classes)
+    begin = min(to_next_line(out), n_classes) if streamed else 0
     end = n_classes - (n_classes - begin) % n
-    g = gradient_at(
-        z, q, has_probabilities, on, off, options, row, slope, high, low, 0, begin
-    )
-    store_part(g, out, 0, begin)
-    for k in range(begin, end, n):
-        g = gradient_at(
-            z, q, has_probabilities, on, off, options, row, slope, high, low, k, n
+    at = begin + (of.y - begin) // n * n
+    write_part(z, q, has_probabilities, on, off, options, of, 0, begin, out)
+    if begin <= at < end:
+        write_stretch(
+            z, q, has_probabilities, on, off, options, of, begin, at, out, streamed
         )
-        stream(g, out, k)
-    last = n_classes - end
-    g = gradient_at(
-        z, q, has_probabilities, on, off, options, row, slope, high, low, end, last
+        write_part(z, q, has_probabilities, on, off, options, of, at, n, out)
+        begin = at + n
+    write_stretch(
+        z, q, has_probabilities, on, off, options, of, begin, end, out, streamed
     )
-    store_part(g, out, end, last)
-    fence()
+    width = n_classes - end
+    write_part(z, q, has_probabilities, on, off, options, of, end, width, out)
 
 
 @inner
