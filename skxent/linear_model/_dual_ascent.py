@@ -24,7 +24,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from skxent.backends._sparse import dual_epoch, dual_gap, squared_norms
+from skxent.backends._sparse import dual_epoch, dual_values, squared_norms
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
@@ -42,6 +42,7 @@ LEAST_CURVATURE, MOST_CURVATURE = 0.01, 0.2
 # Epochs that are worth it beside Newton's method, and before which there is no telling.
 MOST_EPOCHS_LEFT = 30
 FEWEST_EPOCHS = 4
+ROWS_PER_BLOCK = 4096  # that are summed in the cache
 # Relative error of an objective with float32 logits.
 PRECISION = 1e-9
 TINY = 1e-300
@@ -61,9 +62,7 @@ class _Dual:
         self.rates = np.array([1 / self.ridge, 1 / self.pull])
         self.curvature = self.mass * (norms + 1 / self.pull)
         self.target = self._target()
-        self._room = np.empty_like(
-            self.target
-        )  # new memory costs more than the numbers
+        self._pulled = self.mass @ self.target
         self.centre = np.zeros(objective.n_outputs)
         if coef.any():
             weights, self.centre = objective.weights_of(coef, np.float32)
@@ -71,12 +70,10 @@ class _Dual:
             self.shares = self._shares_of(logits).astype(np.float32)
             del weights, logits
             self.weights = self.weights_as(np.float32)
-            self.product = objective.design.product(self.weights)
         else:
             self.shares = self.target.astype(np.float32)
             p = objective.X.shape[1]
             self.weights = np.zeros((p, objective.n_outputs), np.float32)
-            self.product = np.zeros_like(self.shares)
         self._settle()
 
     def _shares_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
@@ -98,34 +95,36 @@ class _Dual:
         t = t[:, -self.objective.n_outputs :] / np.maximum(t.sum(axis=1), TINY)[:, None]
         return np.asarray(t)
 
-    def _residual(self) -> Coef:
-        """Return what the rows pull the coefficients by, the duals (n, S)."""
-        residual = np.subtract(self.target, self.shares, out=self._room)
-        residual *= self.mass[:, None]
-        return residual
-
     def _settle(self) -> None:
-        """Take the intercept, the objective and the gap from product and shares."""
-        objective = self.objective
-        total = objective.targets.denominator
-        residual = self._residual()
-        pulled = residual.sum(axis=0)
+        """Take the intercept, the objective and the gap from weights and shares."""
+        total = self.objective.targets.denominator
+        pulled = self._pulled.copy()
+        curvature = np.zeros_like(pulled)
+        for begin in range(0, len(self.mass), ROWS_PER_BLOCK):
+            some = slice(begin, begin + ROWS_PER_BLOCK)
+            shares = self.shares[some].astype(np.float64)
+            pulled -= self.mass[some] @ shares
+            curvature += self.mass[some] @ (shares * (1.0 - shares))
         self.bias = self.centre + pulled / self.pull
+        values = dual_values(
+            self.objective.design.matrix,
+            self.weights,
+            self.bias,
+            self.shares,
+            self.target,
+            self.mass,
+        )
         # ridge |W|^2 is the inner product of the duals with their logits
-        ridge = float(np.vdot(residual, self.product)) / total
-        self.value = objective.loss(self.product, self.bias) + 0.5 * ridge
-        bias = self.bias.astype(self.product.dtype)
-        shares = self.shares.astype(bias.dtype, copy=False)
-        self.gap = dual_gap(self.product, bias, shares, self.mass) / total
+        self.value = (values.loss + 0.5 * values.pulled) / total
+        self.gap = values.gap / total
         if np.isfinite(self.pull):
-            curvature = self.mass @ (shares * (1.0 - shares))
             way = 0.5 * pulled**2 / np.maximum(curvature, TINY)
             self.gap += float(way.sum()) / total
 
     def weights_as(self, dtype: Any) -> NDArray[Any]:
         """Return the coefficients that the distributions make, computed anew."""
-        residual = self._residual()
-        residual /= self.ridge
+        residual = self.target - self.shares
+        residual *= (self.mass / self.ridge)[:, None]
         return self.objective.design.pull_back(residual.astype(dtype, copy=False))
 
     def epoch(self, order: NDArray[np.intp]) -> None:
@@ -141,7 +140,6 @@ class _Dual:
             bias,
             self.shares,
         )
-        self.product = self.objective.design.product(self.weights)
         self._settle()
 
     def move_centre(self) -> None:
@@ -151,7 +149,6 @@ class _Dual:
     def refine(self) -> None:
         """Compute the coefficients of the distributions in float64."""
         self.weights = self.weights_as(np.float64)
-        self.product = self.objective.design.product(self.weights)
         self._settle()
 
 
