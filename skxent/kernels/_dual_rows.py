@@ -243,6 +243,19 @@ def divergence(z, u, n_classes):
     return total(sums), largest(top + log(whole))
 
 
+@inner
+def logits_of_target(z, u, t, bias, n_columns):
+    """Return ``<t, z + bias>`` and ``<t - u, z>``."""
+    n = lanes(z)
+    likely, pull = spread(0.0, z), spread(0.0, z)
+    for k in range(0, n_columns, n):
+        left = n_columns - k
+        x, target = load_part(z, k, left, 0.0), load_part(t, k, left, 0.0)
+        likely = muladd(target, x + load_part(bias, k, left, 0.0), likely)
+        pull = muladd(target - load_part(u, k, left, 0.0), x, pull)
+    return total(likely), total(pull)
+
+
 @twins
 def dual_values(
     first_chunk,
@@ -283,15 +296,15 @@ def dual_values(
                 n_columns,
                 pointer(line),
             )
-            likely = 0.0
             for k in range(n_columns):
                 z[k], u[k] = line[k], shares[i, k]
-                pulled += mass[i] * (target[i, k] - u[k]) * z[k]
-                likely += target[i, k] * (z[k] + bias[k])
+            t = advance(pointer(target), i * n_columns)
+            likely, pull = logits_of_target(z, u, t, pointer(bias), n_columns)
             read_row(z, pointer(bias), u, n_columns, u)
             distance, lse = divergence(z, u, n_classes)
             loss += mass[i] * (lse - likely)
             gap += mass[i] * distance
+            pulled += mass[i] * pull
         sums_out[chunk, 0] = loss
         sums_out[chunk, 1] = gap
         sums_out[chunk, 2] = pulled

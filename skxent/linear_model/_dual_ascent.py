@@ -39,6 +39,8 @@ Coef = NDArray[np.float64]
 # or 1, is too little to slow the rows down.
 PULL_SHARE = 5e-4
 LEAST_CURVATURE, MOST_CURVATURE = 0.01, 0.2
+# Caution at the start, where all rows pull the same way, beside that of later epochs.
+FIRST_CAUTION = 2.0
 # Epochs that are worth it beside Newton's method, and before which there is no telling.
 MOST_EPOCHS_LEFT = 30
 FEWEST_EPOCHS = 4
@@ -64,7 +66,8 @@ class _Dual:
         self.target = self._target()
         self._pulled = self.mass @ self.target
         self.centre = np.zeros(objective.n_outputs)
-        if coef.any():
+        is_moved = bool(coef.any())
+        if is_moved:
             weights, self.centre = objective.weights_of(coef, np.float32)
             logits = objective.design.product(weights) + self.centre
             self.shares = self._shares_of(logits).astype(np.float32)
@@ -74,7 +77,7 @@ class _Dual:
             self.shares = self.target.astype(np.float32)
             p = objective.X.shape[1]
             self.weights = np.zeros((p, objective.n_outputs), np.float32)
-        self._settle()
+        self._settle(is_moved)
 
     def _shares_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the softmax of logits, of the second class for two."""
@@ -85,17 +88,14 @@ class _Dual:
     def _target(self) -> Coef:
         """Return the targets as distributions, of the second class for two."""
         target, on_value, off_value, *_ = self.objective.targets
-        if target.ndim == 1:
-            t = np.zeros((len(target), len(on_value)))
-            kept = np.flatnonzero(self.mass)
-            t[kept, target[kept]] = on_value[target[kept]]
-        else:
-            t = target * on_value
-        t += off_value
-        t = t[:, -self.objective.n_outputs :] / np.maximum(t.sum(axis=1), TINY)[:, None]
-        return np.asarray(t)
+        is_index = target.ndim == 1
+        t = np.diag(on_value) if is_index else target * on_value
+        t = t + off_value
+        sums = np.maximum(t.sum(axis=1), TINY)[:, None]
+        t = np.ascontiguousarray(t[:, -self.objective.n_outputs :] / sums)
+        return t[np.where(self.mass > 0, target, 0)] if is_index else t
 
-    def _settle(self) -> None:
+    def _settle(self, is_moved: bool = True) -> None:
         """Take the intercept, the objective and the gap from weights and shares."""
         total = self.objective.targets.denominator
         pulled = self._pulled.copy()
@@ -106,8 +106,11 @@ class _Dual:
             pulled -= self.mass[some] @ shares
             curvature += self.mass[some] @ (shares * (1.0 - shares))
         self.bias = self.centre + pulled / self.pull
+        matrix = self.objective.design.matrix
+        if not is_moved:  # no coefficient, no product
+            matrix = matrix._replace(starts=np.zeros_like(matrix.starts))
         values = dual_values(
-            self.objective.design.matrix,
+            matrix,
             self.weights,
             self.bias,
             self.shares,
@@ -127,14 +130,14 @@ class _Dual:
         residual *= (self.mass / self.ridge)[:, None]
         return self.objective.design.pull_back(residual.astype(dtype, copy=False))
 
-    def epoch(self, order: NDArray[np.intp]) -> None:
-        """Solve the rows in an order."""
+    def epoch(self, order: NDArray[np.intp], caution: float) -> None:
+        """Solve the rows in an order, as if they curved more by a factor."""
         bias = self.bias.astype(np.float32)
         dual_epoch(
             self.objective.design.matrix,
             order,
             self.mass,
-            self.curvature,
+            caution * self.curvature,
             self.rates,
             self.weights,
             bias,
@@ -168,11 +171,14 @@ def ascend_dual(
     """Return whether to stop, and the weights and the bias where it ended."""
     enough = settings.tol**2
     dual = _Dual(objective, coef)
+    caution = _caution(dual.curvature)
     trace.add(dual.value, dual.gap)
     stops = False
     random_state = np.random.RandomState(0)
     for _ in range(settings.max_iter):
-        dual.epoch(random_state.permutation(objective.X.shape[0]))
+        first = FIRST_CAUTION if trace.n_iter == 0 else 1.0
+        order = random_state.permutation(objective.X.shape[0])
+        dual.epoch(order, first * caution)
         trace.add(dual.value, dual.gap)
         if settings.stop is not None:
             stops = settings.stop(objective.coef_of(dual.weights, dual.bias))
@@ -184,6 +190,19 @@ def ascend_dual(
         trace.forget()
         trace.add(dual.value, dual.gap)
     return stops or trace.estimates[-1] <= enough, dual.weights, dual.bias
+
+
+def _caution(curvature: Coef) -> float:
+    """Return by how much the curvature of the rows is exaggerated.
+
+    Rows that share features pull the same way: each that goes to its own minimum leaves
+    less to those that follow, who must go back. Measured on text, of curvatures from
+    0.1 to 100: an epoch or two less of seven or eight, or as many. With twice the
+    curvature whatever it is, up to three more where it is large.
+    """
+    kept = curvature[curvature > 0]
+    mean = float(kept.mean()) if kept.size else 1.0
+    return 1.0 + min(1.0, mean**-0.5)
 
 
 def _is_slow(estimates: list[float], enough: float) -> bool:
