@@ -28,7 +28,8 @@ Lines and entries are those of :mod:`skxent.kernels._sparse`; lines are rows of 
 ``coef`` (p, R), ``bias`` (R,), ``logits`` (n, R) without it, and ``shares`` (n, R), the
 distributions, are of one dtype. R is K, or 1 for two classes: the second one's, whose
 logit alone is not 0. ``mass`` and ``curvature`` (n,) are float64; a row without mass is
-left out. ``target`` (n, R) holds the targets as distributions, float64. ``work`` holds ``4 (K + MOST_LANES)`` numbers.
+left out. ``target`` (n, R) holds the targets as distributions, float64. ``work`` holds
+``4 (K + MOST_LANES)`` numbers.
 """
 
 import numpy as np

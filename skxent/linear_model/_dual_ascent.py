@@ -18,6 +18,7 @@ Epochs are float32. Where more is asked for, the coefficients are made anew of t
 distributions at the end.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,7 @@ def _caution(curvature: Coef) -> float:
     """
     kept = curvature[curvature > 0]
     mean = float(kept.mean()) if kept.size else 1.0
-    return 1.0 + min(1.0, mean**-0.5)
+    return 1.0 + min(1.0, 1.0 / math.sqrt(mean))
 
 
 def _is_slow(estimates: list[float], enough: float) -> bool:

@@ -8,8 +8,9 @@ is 0 stays there, since gradients do. For two classes S is 1.
 Conventions
 -----------
 n samples, p features, K classes, R = K - 1. ``coef`` is (R, p) or (R, p + 1), float64,
-relative to the first class; of solvers for sparse data (S, p) or (S, p + 1). Products are computed in the dtype of what X is multiplied
-with, losses and gradients in float64, and X is never copied.
+relative to the first class; of solvers for sparse data (S, p) or (S, p + 1). Products
+are computed in the dtype of what X is multiplied with, losses and gradients in float64,
+and X is never copied.
 """
 
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ class SparseLinearCrossEntropy(LinearModelLoss):
     # -- the coordinates of solvers for sparse data ------------------------------------
 
     def weights_of(self, coef: Coef, dtype: Any) -> tuple[NDArray[Any], Coef]:
-        """Return ``weights``, in a dtype, and ``bias`` of either kind of coefficients."""
+        """Return ``weights``, in a dtype, and ``bias`` of either kind of ``coef``."""
         p = self.X.shape[1]
         first = self.n_outputs - len(coef)
         weights = np.empty((p, self.n_outputs), dtype)
@@ -131,7 +132,7 @@ class SparseLinearCrossEntropy(LinearModelLoss):
         if self.n_outputs == 1:
             return columns
         mean = columns @ np.full(self.n_outputs, 1.0 / self.n_outputs)
-        return columns - mean[..., None]
+        return np.asarray(columns - mean[..., None])
 
     def loss_and_residual(
         self, product: NDArray[Any], bias: Coef
