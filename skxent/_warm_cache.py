@@ -142,7 +142,7 @@ def _softmax_calls() -> Iterator[Call]:
 
 ALL = (np.float64, np.float32, np.float16)
 PRODUCTS = "survey_lines gather_products scatter_products"
-DUAL = "squared_norms dual_epoch dual_gaps"
+DUAL = "squared_norms dual_epoch dual_values"
 CALLS = [
     *_softmax_calls(),
     Call(

@@ -6,17 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends._numpy import CHUNK_SIZE, _operand
+from skxent.backends._numpy import _operand
 from skxent.backends._threads import LAUNCH_SIZE, launch, threads_to_use
 from skxent.kernels import _dual_rows, _sparse
 from skxent.kernels._groups import MOST_LANES
 
 __all__ = [
     "Compressed",
+    "DualValues",
     "Parts",
     "compress",
     "dual_epoch",
-    "dual_gap",
+    "dual_values",
     "gather_products",
     "gather_squares",
     "scatter_products",
@@ -238,24 +239,36 @@ def dual_epoch(
         )
 
 
-def dual_gap(
-    logits: NDArray[Any],
-    bias: NDArray[Any],
+class DualValues(NamedTuple):
+    """Sums over the rows of the dual."""
+
+    loss: float
+    gap: float  # mass times divergence of the shares from the softmax
+    pulled: float  # product of the logits, without bias, and what the rows pull them by
+
+
+def dual_values(
+    matrix: Compressed,
+    coef: NDArray[Any],
+    bias: NDArray[np.float64],
     shares: NDArray[Any],
+    target: NDArray[np.float64],
     mass: NDArray[np.float64],
-) -> float:
-    """Return the sum of mass times divergence of the shares from the softmax."""
-    rows = max(1, CHUNK_SIZE // logits.shape[1])
-    partial = np.empty(-(-len(logits) // rows))
+) -> DualValues:
+    """Return what the coefficients and the shares are worth."""
+    n_chunks = len(matrix.chunks) - 1
+    sums = np.empty((n_chunks, 3))
     launch(
-        _dual_rows.dual_gaps,
-        logits.size,
-        len(partial),
-        logits,
+        _dual_rows.dual_values,
+        matrix.data.size * coef.shape[1],
+        n_chunks,
+        *matrix[:3],
+        coef,
         bias,
         shares,
+        target,
         mass,
-        rows,
-        partial,
+        matrix.chunks,
+        sums,
     )
-    return float(partial.sum())
+    return DualValues(*sums.sum(axis=0).tolist())

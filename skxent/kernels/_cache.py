@@ -14,7 +14,6 @@ another name and then moved, so that readers find all of it or nothing.
 """
 
 import contextlib
-import gc
 import hashlib
 import os
 import pickle
@@ -29,9 +28,12 @@ import numba
 from numba.core import config
 from numba.core.caching import NullCache, _Cache
 from numba.core.compiler import CompileResult
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
+from skxent.kernels._collecting import collecting_later
+from skxent.kernels._linked import is_known
 from skxent.kernels._log import LOGGER
 from skxent.kernels._sources import DIGEST, sources_digest
 
@@ -107,11 +109,17 @@ class KernelCache(_Cache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept for a signature, or None: it is compiled then."""
-        with _collecting_later():
-            target_context.refresh()  # or machine code does not find what it calls
-        kept = self._load(sig, target_context) if self._enabled else None
-        if kept is None:
-            LOGGER.info("compiling %s for %s", self._name, _dtype(sig))
+        with collecting_later():  # loading a kernel imports some of numba
+            if is_known():
+                # All that machine code calls and that is not there yet. What else a
+                # refresh brings, in 0.09 s, is what numba compiles with.
+                rtsys.initialize(target_context)
+            else:
+                target_context.refresh()
+            kept = self._load(sig, target_context) if self._enabled else None
+            if kept is None:
+                target_context.refresh()
+                LOGGER.info("compiling %s for %s", self._name, _dtype(sig))
         return kept
 
     def _load(self, sig: Any, target_context: Any) -> Any:
@@ -159,23 +167,6 @@ class KernelCache(_Cache):
         """Return a name for the file of a key."""
         short = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
         return f"{self._name}-{DIGEST}-{short}{ENDING}"
-
-
-@contextlib.contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Hold off the garbage collector while numba imports what it compiles with.
-
-    All that is made there stays, and is looked through again and again: 0.12 s of the
-    0.3 s that the first call takes where its kernel is kept.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _drop_stale(folder: Path) -> None:

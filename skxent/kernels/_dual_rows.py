@@ -28,7 +28,8 @@ Lines and entries are those of :mod:`skxent.kernels._sparse`; lines are rows of 
 ``coef`` (p, R), ``bias`` (R,), ``logits`` (n, R) without it, and ``shares`` (n, R), the
 distributions, are of one dtype. R is K, or 1 for two classes: the second one's, whose
 logit alone is not 0. ``mass`` and ``curvature`` (n,) are float64; a row without mass is
-left out. ``work`` holds ``4 (K + MOST_LANES)`` numbers.
+left out. ``target`` (n, R) holds the targets as distributions, float64. ``work`` holds
+``4 (K + MOST_LANES)`` numbers.
 """
 
 import numpy as np
@@ -45,18 +46,21 @@ from skxent.kernels._simd import (
     maximum,
     muladd,
     pointer,
+    prefetch_to_write,
     select,
     spread,
     store,
+    store_part,
     total,
 )
-from skxent.kernels._sparse import gather_line, scatter_line
+from skxent.kernels._sparse import ask_for_line, gather_line, scatter_line
 from skxent.kernels._vector import exp_nonpositive, log
 
 N_STEPS = 2
 LOWEST = -60.0  # logits further below the largest count as that, to stay normal numbers
 SMALLEST = 1e-30
 UNLIKELY = -1e30  # a logit that no row has
+ROWS_AHEAD = 2  # whose entries are asked for in advance
 
 
 @inner
@@ -124,19 +128,38 @@ def copy_row(p, n_classes, fill, out):
 
 @inner
 def read_row(z, bias, share, n_columns, old):
-    """Add the bias to the logits; make them and the shares whole vectors."""
-    n_classes = max(2, n_columns)
+    """Add the bias to the logits; make them and the shares whole vectors.
+
+    ``old`` may be where the shares are.
+    """
+    n = lanes(z)
     if n_columns == 1:
         z[1] = z[0] + bias[0]
         z[0] = bias[0] * 0
-        old[0] = 1 - share[0]
         old[1] = share[0]
-        copy_row(old, n_classes, 0.0, old)
-    else:
-        for k in range(n_columns):
-            z[k] += bias[k]
-        copy_row(share, n_classes, 0.0, old)
-    copy_row(z, n_classes, UNLIKELY, z)
+        old[0] = 1 - old[1]
+        copy_row(old, 2, 0.0, old)
+        copy_row(z, 2, UNLIKELY, z)
+        return
+    for k in range(0, n_columns, n):
+        left = n_columns - k
+        x = load_part(z, k, left, UNLIKELY) + load_part(bias, k, left, 0.0)
+        store(x, z, k)
+    copy_row(share, n_columns, 0.0, old)
+
+
+@inner
+def move_row(u, old, n_columns, mass, rates, share, bias, move):
+    """Write the new shares and the bias, and what moves the coefficients."""
+    n = lanes(u)
+    for k in range(0, n_columns, n):
+        left = n_columns - k
+        new = load_part(u, k, left, 0.0)
+        pulled = (load_part(old, k, left, 0.0) - new) * spread(mass, u)
+        store_part(new, share, k, left)
+        moved = load_part(bias, k, left, 0.0) + pulled * spread(rates[1], u)
+        store_part(moved, bias, k, left)
+        store(pulled * spread(rates[0], u), move, k)
 
 
 @inner
@@ -152,11 +175,9 @@ def dual_row(matrix, begin, end, coef, bias, n_columns, share, mass, c, rates, w
     # two classes move against one another: c / 2 |u - P|^2 is c (u_1 - P_1)^2
     solve_row(z, old, c if n_columns > 1 else c * 0.5, n_classes, u)
     first = n_classes - n_columns
-    for k in range(n_columns):
-        move = (old[first + k] - u[first + k]) * type(u[0])(mass)
-        share[k] = u[first + k]
-        bias[k] += move * type(u[0])(rates[1])
-        z[k] = move * type(u[0])(rates[0])
+    move_row(
+        advance(u, first), advance(old, first), n_columns, mass, rates, share, bias, z
+    )
     scatter_line(data, indices, begin, end, last, z, n_columns, coef)
 
 
@@ -170,6 +191,9 @@ def dual_epoch(
     """
     n_columns = coef.shape[1]
     for t in range(order.size):
+        i = order[min(t + ROWS_AHEAD, order.size - 1)]
+        ask_for_line(pointer(data), pointer(indices), starts[i], starts[i + 1])
+        prefetch_to_write(pointer(shares), i * n_columns)
         i = order[t]
         if mass[i] == 0:
             continue
@@ -190,7 +214,10 @@ def dual_epoch(
 
 @inner
 def divergence(z, u, n_classes):
-    """Return ``sum_k u_k log(u_k / p_k)``, p the softmax; both are whole vectors."""
+    """Return ``sum_k u_k log(u_k / p_k)``, p the softmax, and ``log sum_k exp z_k``.
+
+    Both are whole vectors; the logits are overwritten.
+    """
     n = lanes(z)
     top = spread(UNLIKELY, z)
     for k in range(0, n_classes, n):
@@ -202,7 +229,8 @@ def divergence(z, u, n_classes):
         x = exp_nonpositive(x)
         store(x, z, k)
         sums = sums + x
-    scale = spread(1.0, z) / spread(total(sums), z)
+    whole = spread(total(sums), z)
+    scale = spread(1.0, z) / whole
     sums = spread(0.0, z)
     for k in range(0, n_classes, n):
         p = load(z, k) * scale
@@ -213,29 +241,74 @@ def divergence(z, u, n_classes):
         near = p * t * t * muladd(series, t, 0.5)
         far = x * log(maximum(x, SMALLEST) / p) - (x - p)
         sums = sums + select((t < 0.05) & (t > -0.05), near, far)
-    return total(sums)
+    return total(sums), largest(top + log(whole))
+
+
+@inner
+def logits_of_target(z, u, t, bias, n_columns):
+    """Return ``<t, z + bias>`` and ``<t - u, z>``."""
+    n = lanes(z)
+    likely, pull = spread(0.0, z), spread(0.0, z)
+    for k in range(0, n_columns, n):
+        left = n_columns - k
+        x, target = load_part(z, k, left, 0.0), load_part(t, k, left, 0.0)
+        likely = muladd(target, x + load_part(bias, k, left, 0.0), likely)
+        pull = muladd(target - load_part(u, k, left, 0.0), x, pull)
+    return total(likely), total(pull)
 
 
 @twins
-def dual_gaps(
-    first_chunk, last_chunk, logits, bias, shares, mass, rows_per_chunk, partial_out
+def dual_values(
+    first_chunk,
+    last_chunk,
+    data,
+    indices,
+    starts,
+    coef,
+    bias,
+    shares,
+    target,
+    mass,
+    chunks,
+    sums_out,
 ):
-    """Write the sum of mass times divergence of each chunk of rows."""
-    n_rows, n_columns = logits.shape
+    """Write, for each chunk of rows, three sums, in float64 but for the products.
+
+    They are the loss, the mass times the divergence of the shares, and the product of
+    the logits without bias and what the rows pull them by.
+    """
+    n_columns = coef.shape[1]
     n_classes = max(2, n_columns)
     for chunk in prange(first_chunk, last_chunk):
-        work = np.empty(4 * (n_classes + MOST_LANES), logits.dtype)
+        line = np.empty(n_columns + MOST_LANES, coef.dtype)
+        work = np.empty(2 * (n_classes + MOST_LANES))
         z, u = pointer(work), advance(pointer(work), n_classes + MOST_LANES)
-        begin = chunk * rows_per_chunk
-        gap = 0.0
-        for i in range(begin, min(begin + rows_per_chunk, n_rows)):
+        loss, gap, pulled = 0.0, 0.0, 0.0
+        for i in range(chunks[chunk], chunks[chunk + 1]):
+            if mass[i] == 0:
+                continue
+            gather_line(
+                pointer(data),
+                pointer(indices),
+                starts[i],
+                starts[i + 1],
+                indices.size - 1,
+                pointer(coef),
+                n_columns,
+                pointer(line),
+            )
             for k in range(n_columns):
-                z[k] = logits[i, k]
-            share = advance(pointer(shares), i * n_columns)
-            read_row(z, pointer(bias), share, n_columns, u)
-            if mass[i] != 0:
-                gap += mass[i] * divergence(z, u, n_classes)
-        partial_out[chunk] = gap
+                z[k], u[k] = line[k], shares[i, k]
+            t = advance(pointer(target), i * n_columns)
+            likely, pull = logits_of_target(z, u, t, pointer(bias), n_columns)
+            read_row(z, pointer(bias), u, n_columns, u)
+            distance, lse = divergence(z, u, n_classes)
+            loss += mass[i] * (lse - likely)
+            gap += mass[i] * distance
+            pulled += mass[i] * pull
+        sums_out[chunk, 0] = loss
+        sums_out[chunk, 1] = gap
+        sums_out[chunk, 2] = pulled
 
 
 @alone

@@ -40,10 +40,23 @@ AHEAD = 16  # entries whose row is asked for in advance
 
 @inner
 def ask_for(dense, first, end):
-    """Ask for the lines of elements ``first`` to ``end``."""
-    for k in range(first, end, lanes(dense)):
+    """Ask for the lines of elements ``first`` to ``end``, rarely for one twice."""
+    n = lanes(dense)
+    for k in range(first, end - n // 4, n):
         prefetch(dense, k)
     prefetch(dense, end - 1)
+
+
+@inner
+def ask_for_line(data, indices, begin, end):
+    """Ask for the entries of a line that does not follow the one that is read.
+
+    Lines in random order wait for them 8 ms in 23, at 160 entries and 20 columns.
+    """
+    for j in range(begin, end, lanes(data)):
+        prefetch(data, j)
+    for j in range(begin, end, lanes(indices)):
+        prefetch(indices, j)
 
 
 @inner
@@ -140,30 +153,70 @@ def gather_products(first_chunk, last_chunk, data, indices, starts, dense, chunk
 
 
 @inner
-def scatter_line(data, indices, begin, end, last, row, n_columns, out):
-    """Add multiples of a row to the rows of ``out`` that the entries name."""
-    n = lanes(row)
+def scatter_number(data, indices, begin, end, row, out):
+    """Add multiples of a number."""
     for j in range(begin, end):
+        out[indices[j]] += type(row[0])(data[j]) * row[0]
+
+
+@inner
+def scatter_part(data, indices, begin, end, last, row, n_columns, out):
+    """Add multiples of a row that is shorter than a vector."""
+    part = load_part(row, 0, n_columns, 0.0)
+    for j in range(begin, end):
+        prefetch_to_write(out, indices[min(j + AHEAD, last)] * n_columns)
         place = advance(out, indices[j] * n_columns)
-        if n_columns == 1:
-            place[0] += type(place[0])(data[j]) * row[0]
-            continue
+        old = load_part(place, 0, n_columns, 0.0)
+        store_part(muladd(spread(data[j], row), part, old), place, 0, n_columns)
+
+
+@inner
+def scatter_two(data, indices, begin, end, last, row, n_columns, out):
+    """Add multiples of a row of one or two vectors, which stay in registers.
+
+    They may overlap: the second is read before the first is written.
+    """
+    b = n_columns - lanes(row)
+    row_a, row_b = load(row, 0), load(row, b)
+    for j in range(begin, end):
+        ahead = indices[min(j + AHEAD, last)] * n_columns
+        ask_for(out, ahead, ahead + n_columns)
+        x = spread(data[j], row)
+        place = advance(out, indices[j] * n_columns)
+        new_b = muladd(x, row_b, load(place, b))
+        store(muladd(x, row_a, load(place, 0)), place, 0)
+        store(new_b, place, b)
+
+
+@inner
+def scatter_many(data, indices, begin, end, last, row, n_columns, out):
+    """Add multiples of a row of any length, the last vector as in `scatter_two`."""
+    n = lanes(row)
+    tail = n_columns - n
+    for j in range(begin, end):
         ahead = advance(out, indices[min(j + AHEAD, last)] * n_columns)
         x = spread(data[j], row)
-        if n_columns < n:
-            prefetch_to_write(ahead, 0)
-            old = load_part(place, 0, n_columns, 0.0)
-            new = muladd(x, load_part(row, 0, n_columns, 0.0), old)
-            store_part(new, place, 0, n_columns)
-            continue
-        # the last vector may overlap the one before: it is read before that is written
-        tail = n_columns - n
+        place = advance(out, indices[j] * n_columns)
         prefetch_to_write(ahead, n_columns - 1)
         new = muladd(x, load(row, tail), load(place, tail))
         for k in range(0, tail, n):
             prefetch_to_write(ahead, k)
             store(muladd(x, load(row, k), load(place, k)), place, k)
         store(new, place, tail)
+
+
+@inner
+def scatter_line(data, indices, begin, end, last, row, n_columns, out):
+    """Add multiples of a row to the rows of ``out`` that the entries name."""
+    n = lanes(row)
+    if n_columns == 1:
+        scatter_number(data, indices, begin, end, row, out)
+    elif n_columns < n:
+        scatter_part(data, indices, begin, end, last, row, n_columns, out)
+    elif n_columns <= 2 * n:
+        scatter_two(data, indices, begin, end, last, row, n_columns, out)
+    else:
+        scatter_many(data, indices, begin, end, last, row, n_columns, out)
 
 
 @twins

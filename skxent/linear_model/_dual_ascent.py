@@ -18,13 +18,14 @@ Epochs are float32. Where more is asked for, the coefficients are made anew of t
 distributions at the end.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from skxent.backends._sparse import dual_epoch, dual_gap, squared_norms
+from skxent.backends._sparse import dual_epoch, dual_values, squared_norms
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
@@ -39,9 +40,15 @@ Coef = NDArray[np.float64]
 # or 1, is too little to slow the rows down.
 PULL_SHARE = 5e-4
 LEAST_CURVATURE, MOST_CURVATURE = 0.01, 0.2
+# The first epoch goes from short rows to long ones, which meet more of the others, and
+# with twice the caution, since all rows pull the same way. Measured: up to four times
+# nearer to the minimum than in random order, and never an epoch more.
+FIRST_CAUTION = 2.0
+FAST = 5.0  # the factor by which an epoch lowers the gap where caution pays
 # Epochs that are worth it beside Newton's method, and before which there is no telling.
 MOST_EPOCHS_LEFT = 30
 FEWEST_EPOCHS = 4
+ROWS_PER_BLOCK = 4096  # that are summed in the cache
 # Relative error of an objective with float32 logits.
 PRECISION = 1e-9
 TINY = 1e-300
@@ -61,23 +68,20 @@ class _Dual:
         self.rates = np.array([1 / self.ridge, 1 / self.pull])
         self.curvature = self.mass * (norms + 1 / self.pull)
         self.target = self._target()
-        self._room = np.empty_like(
-            self.target
-        )  # new memory costs more than the numbers
+        self._pulled = self.mass @ self.target
         self.centre = np.zeros(objective.n_outputs)
-        if coef.any():
+        self.is_started = bool(coef.any())
+        if self.is_started:
             weights, self.centre = objective.weights_of(coef, np.float32)
             logits = objective.design.product(weights) + self.centre
             self.shares = self._shares_of(logits).astype(np.float32)
             del weights, logits
             self.weights = self.weights_as(np.float32)
-            self.product = objective.design.product(self.weights)
         else:
             self.shares = self.target.astype(np.float32)
             p = objective.X.shape[1]
             self.weights = np.zeros((p, objective.n_outputs), np.float32)
-            self.product = np.zeros_like(self.shares)
-        self._settle()
+        self._settle(self.is_started)
 
     def _shares_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the softmax of logits, of the second class for two."""
@@ -88,60 +92,61 @@ class _Dual:
     def _target(self) -> Coef:
         """Return the targets as distributions, of the second class for two."""
         target, on_value, off_value, *_ = self.objective.targets
-        if target.ndim == 1:
-            t = np.zeros((len(target), len(on_value)))
-            kept = np.flatnonzero(self.mass)
-            t[kept, target[kept]] = on_value[target[kept]]
-        else:
-            t = target * on_value
-        t += off_value
-        t = t[:, -self.objective.n_outputs :] / np.maximum(t.sum(axis=1), TINY)[:, None]
-        return np.asarray(t)
+        is_index = target.ndim == 1
+        t = np.diag(on_value) if is_index else target * on_value
+        t = t + off_value
+        sums = np.maximum(t.sum(axis=1), TINY)[:, None]
+        t = np.ascontiguousarray(t[:, -self.objective.n_outputs :] / sums)
+        return t[np.where(self.mass > 0, target, 0)] if is_index else t
 
-    def _residual(self) -> Coef:
-        """Return what the rows pull the coefficients by, the duals (n, S)."""
-        residual = np.subtract(self.target, self.shares, out=self._room)
-        residual *= self.mass[:, None]
-        return residual
-
-    def _settle(self) -> None:
-        """Take the intercept, the objective and the gap from product and shares."""
-        objective = self.objective
-        total = objective.targets.denominator
-        residual = self._residual()
-        pulled = residual.sum(axis=0)
+    def _settle(self, is_moved: bool = True) -> None:
+        """Take the intercept, the objective and the gap from weights and shares."""
+        total = self.objective.targets.denominator
+        pulled = self._pulled.copy()
+        curvature = np.zeros_like(pulled)
+        for begin in range(0, len(self.mass), ROWS_PER_BLOCK):
+            some = slice(begin, begin + ROWS_PER_BLOCK)
+            shares = self.shares[some].astype(np.float64)
+            pulled -= self.mass[some] @ shares
+            curvature += self.mass[some] @ (shares * (1.0 - shares))
         self.bias = self.centre + pulled / self.pull
+        matrix = self.objective.design.matrix
+        if not is_moved:  # no coefficient, no product
+            matrix = matrix._replace(starts=np.zeros_like(matrix.starts))
+        values = dual_values(
+            matrix,
+            self.weights,
+            self.bias,
+            self.shares,
+            self.target,
+            self.mass,
+        )
         # ridge |W|^2 is the inner product of the duals with their logits
-        ridge = float(np.vdot(residual, self.product)) / total
-        self.value = objective.loss(self.product, self.bias) + 0.5 * ridge
-        bias = self.bias.astype(self.product.dtype)
-        shares = self.shares.astype(bias.dtype, copy=False)
-        self.gap = dual_gap(self.product, bias, shares, self.mass) / total
+        self.value = (values.loss + 0.5 * values.pulled) / total
+        self.gap = values.gap / total
         if np.isfinite(self.pull):
-            curvature = self.mass @ (shares * (1.0 - shares))
             way = 0.5 * pulled**2 / np.maximum(curvature, TINY)
             self.gap += float(way.sum()) / total
 
     def weights_as(self, dtype: Any) -> NDArray[Any]:
         """Return the coefficients that the distributions make, computed anew."""
-        residual = self._residual()
-        residual /= self.ridge
+        residual = self.target - self.shares
+        residual *= (self.mass / self.ridge)[:, None]
         return self.objective.design.pull_back(residual.astype(dtype, copy=False))
 
-    def epoch(self, order: NDArray[np.intp]) -> None:
-        """Solve the rows in an order."""
+    def epoch(self, order: NDArray[np.intp], caution: float) -> None:
+        """Solve the rows in an order, as if they curved more by a factor."""
         bias = self.bias.astype(np.float32)
         dual_epoch(
             self.objective.design.matrix,
             order,
             self.mass,
-            self.curvature,
+            caution * self.curvature,
             self.rates,
             self.weights,
             bias,
             self.shares,
         )
-        self.product = self.objective.design.product(self.weights)
         self._settle()
 
     def move_centre(self) -> None:
@@ -151,7 +156,6 @@ class _Dual:
     def refine(self) -> None:
         """Compute the coefficients of the distributions in float64."""
         self.weights = self.weights_as(np.float64)
-        self.product = self.objective.design.product(self.weights)
         self._settle()
 
 
@@ -171,11 +175,18 @@ def ascend_dual(
     """Return whether to stop, and the weights and the bias where it ended."""
     enough = settings.tol**2
     dual = _Dual(objective, coef)
+    caution = _caution(dual.curvature)
+    lengths = np.diff(objective.design.matrix.starts)
     trace.add(dual.value, dual.gap)
     stops = False
     random_state = np.random.RandomState(0)
     for _ in range(settings.max_iter):
-        dual.epoch(random_state.permutation(objective.X.shape[0]))
+        order = random_state.permutation(objective.X.shape[0])
+        if trace.n_iter == 0 and not dual.is_started:
+            order = order[np.argsort(lengths[order], kind="stable")]
+            dual.epoch(order, FIRST_CAUTION * caution)
+        else:
+            dual.epoch(order, caution if _is_fast(trace.estimates) else 1.0)
         trace.add(dual.value, dual.gap)
         if settings.stop is not None:
             stops = settings.stop(objective.coef_of(dual.weights, dual.bias))
@@ -187,6 +198,27 @@ def ascend_dual(
         trace.forget()
         trace.add(dual.value, dual.gap)
     return stops or trace.estimates[-1] <= enough, dual.weights, dual.bias
+
+
+def _caution(curvature: Coef) -> float:
+    """Return by how much the curvature of the rows is exaggerated.
+
+    Rows that share features pull the same way: each that goes to its own minimum leaves
+    less to those that follow, who must go back. Measured on text, of curvatures from
+    0.1 to 100: an epoch or two less of seven or eight, or as many. With twice the
+    curvature whatever it is, up to three more where it is large.
+    """
+    kept = curvature[curvature > 0]
+    mean = float(kept.mean()) if kept.size else 1.0
+    return 1.0 + min(1.0, 1.0 / math.sqrt(mean))
+
+
+def _is_fast(estimates: list[float]) -> bool:
+    """Return whether the epoch before took the gap down as where caution pays.
+
+    Where rows are slow to agree, caution makes them slower: 30 epochs instead of 19.
+    """
+    return len(estimates) < 2 or estimates[-1] * FAST < estimates[-2]
 
 
 def _is_slow(estimates: list[float], enough: float) -> bool:

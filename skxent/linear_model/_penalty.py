@@ -45,12 +45,16 @@ class ElasticNet(NamedTuple):
         return float(kernels.shift_features(weights, *self, scratch(weights)))
 
 
-def descend(kernel: Any, *args: Any) -> float:
-    """Let a kernel of coordinate descent do all its sweeps; return what they gain."""
-    state = np.array([0.0, 0.0, 1.0, 0.0, 0.0])  # at the first place, everywhere
+def descend(kernel: Any, *args: Any, allowed: float = 0.0) -> float:
+    """Let a kernel of coordinate descent do all its sweeps; return what they gain.
+
+    What the objective may be off by counts as gained before them: sweeps end when one
+    gains little beside it, too.
+    """
+    state = np.array([0.0, 0.0, 1.0, 0.0, allowed])  # at the first place, everywhere
     while not kernel(*args, state, LAUNCH_SIZE):
         pass  # Python looks for Ctrl-C
-    return float(state[-1])
+    return float(state[-1]) - allowed
 
 
 def scratch(weights: Matrix) -> Any:

@@ -8,8 +8,9 @@ is 0 stays there, since gradients do. For two classes S is 1.
 Conventions
 -----------
 n samples, p features, K classes, R = K - 1. ``coef`` is (R, p) or (R, p + 1), float64,
-relative to the first class. Products are computed in the dtype of what X is multiplied
-with, losses and gradients in float64, and X is never copied.
+relative to the first class; of solvers for sparse data (S, p) or (S, p + 1). Products
+are computed in the dtype of what X is multiplied with, losses and gradients in float64,
+and X is never copied.
 """
 
 from collections.abc import Callable, Iterator
@@ -103,33 +104,35 @@ class SparseLinearCrossEntropy(LinearModelLoss):
     # -- the coordinates of solvers for sparse data ------------------------------------
 
     def weights_of(self, coef: Coef, dtype: Any) -> tuple[NDArray[Any], Coef]:
-        """Return ``weights``, in a dtype, and ``bias`` of coefficients."""
+        """Return ``weights``, in a dtype, and ``bias`` of either kind of ``coef``."""
         p = self.X.shape[1]
         first = self.n_outputs - len(coef)
-        weights = np.zeros((p, self.n_outputs), dtype)
+        weights = np.empty((p, self.n_outputs), dtype)
         bias = np.zeros(self.n_outputs)
         for some in _blocks(p):
-            weights[some, first:] = coef[:, some].T
+            block = np.zeros((some.stop - some.start, self.n_outputs))
+            block[:, first:] = coef[:, some].T
+            weights[some] = self._centred(block)
         if self.fit_intercept:
             bias[first:] = coef[:, p]
-        if first:
-            weights -= weights.mean(axis=1, keepdims=True)
-            bias -= bias.mean()
-        return weights, bias
+        return weights, self._centred(bias)
 
     def coef_of(self, weights: NDArray[Any], bias: Coef) -> Coef:
-        """Undo :meth:`weights_of`."""
+        """Undo :meth:`weights_of`: the coefficients of every class, whose mean is 0."""
         p = self.X.shape[1]
-        coef = np.empty(self.shape)
+        coef = np.empty((self.n_outputs, p + self.fit_intercept))
         for some in _blocks(p):
-            coef[:, some] = self._from_first(weights[some].astype(np.float64)).T
+            coef[:, some] = self._centred(weights[some].astype(np.float64)).T
         if self.fit_intercept:
-            coef[:, p] = self._from_first(bias)
+            coef[:, p] = self._centred(bias)
         return coef
 
-    def _from_first(self, columns: Coef) -> Coef:
-        """Return columns of classes minus that of the first class."""
-        return columns if self.n_outputs == 1 else columns[..., 1:] - columns[..., :1]
+    def _centred(self, columns: Coef) -> Coef:
+        """Return columns of classes with the mean 0; a column that is alone stays."""
+        if self.n_outputs == 1:
+            return columns
+        mean = columns @ np.full(self.n_outputs, 1.0 / self.n_outputs)
+        return np.asarray(columns - mean[..., None])
 
     def loss_and_residual(
         self, product: NDArray[Any], bias: Coef

@@ -22,7 +22,10 @@ def minimize_sparse(
     coef: NDArray[np.float64],
     settings: Settings,
 ) -> SolverResult:
-    """Minimise to a relative suboptimality of ``settings.tol**2``."""
+    """Minimise to a relative suboptimality of ``settings.tol**2``.
+
+    ``coef`` and those of the result are of every class, or of the second of two.
+    """
     trace = Trace(settings)
     status = SolverStatus.CONVERGED
     stops = False

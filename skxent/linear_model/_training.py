@@ -112,14 +112,14 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
             coef=coef,
             settings=settings,
         )
+    if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
+        from skxent.linear_model import _sparse_solver
+
+        return _sparse_solver.minimize_sparse(problem.objective(), coef, settings)
     stop = settings.stop
     if stop is not None:
         settings = settings._replace(stop=lambda coef: stop(absolute(coef)))
     solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
-    if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
-        from skxent.linear_model import _sparse_solver
-
-        solve = _sparse_solver.minimize_sparse
     result = solve(problem.objective(), relative(coef), settings)
     return result._replace(coef=absolute(result.coef))
 

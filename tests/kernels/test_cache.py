@@ -156,6 +156,23 @@ assert kernel(np.ones(4)) == 8
     run(code, NUMBA_CACHE_DIR=folder)
 
 
+def test_numba_compiles_after_a_kernel_was_read(tmp_path):
+    """It gets ready then, not when a kernel is read; and garbage is collected."""
+    code = """
+import gc, sys
+import numba, numpy as np
+from skxent.losses import cross_entropy
+cross_entropy(np.zeros((4, 3)), np.zeros(4, dtype=int))
+print("numba.np.linalg" in sys.modules, gc.isenabled())
+counted = numba.njit(lambda x: {w: len(w) for w in x})(("a", "bc"))
+assert dict(counted) == {"a": 1, "bc": 2}
+assert numba.njit(lambda x: np.sort(x)[0])(np.ones(3)) == 1
+assert cross_entropy(np.zeros((4, 3), "f"), np.zeros(4, dtype=int)) > 1
+"""
+    printed = [run(code, NUMBA_CACHE_DIR=tmp_path) for _ in range(2)]
+    assert [line.split() for line in printed] == [["True", "True"], ["False", "True"]]
+
+
 def run(code, *, of=Path(skxent.__file__).parents[1], **variables):
     """Run a program on the package in a folder; return what it prints."""
     named = {name: str(value) for name, value in variables.items()}

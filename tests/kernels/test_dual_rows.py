@@ -3,9 +3,9 @@
 import numba
 import numpy as np
 import pytest
-from scipy.special import rel_entr, softmax, xlogy
+from scipy.special import log_softmax, rel_entr, softmax, xlogy
 
-from skxent.backends._sparse import compress, dual_epoch, dual_gap, squared_norms
+from skxent.backends._sparse import compress, dual_epoch, dual_values, squared_norms
 from skxent.kernels._dual_rows import UNLIKELY, solve_row
 from skxent.kernels._simd import pointer
 from tests.sparse_data import draw_sparse
@@ -109,12 +109,20 @@ def test_epochs_close_the_gap(n_classes, dtype):
         rounding = 2e-5 if dtype == "float32" else 1e-12
         np.testing.assert_allclose(coef, X.T @ residual / ridge, atol=rounding)
         np.testing.assert_allclose(bias, residual.sum(axis=0) / pull, atol=rounding)
-        outputs = (X @ coef).astype(dtype)
-        gaps.append(dual_gap(outputs, bias, shares, mass))
-        z, u = outputs + bias, shares.astype(float)
+        at = bias.astype(float)
+        values = dual_values(matrix, coef, at, shares, target, mass)
+        gaps.append(values.gap)
+        outputs = X @ coef.astype(float)
+        z, u, t = outputs + at, shares.astype(float), target
         if n_classes == 2:
-            z, u = np.hstack([0 * z, z]), np.hstack([1 - u, u])
-        exact = mass @ rel_entr(u, softmax(z.astype(float), axis=1)).sum(axis=1)
-        assert gaps[-1] == pytest.approx(exact, rel=1e-3, abs=1e-5)
+            z = np.hstack([0 * z, z])
+            u, t = (np.hstack([1 - part, part]) for part in (u, t))
+        exact = mass @ rel_entr(u, softmax(z, axis=1)).sum(axis=1)
+        rounding = 1e-5 if dtype == "float32" else 1e-9
+        assert values.gap == pytest.approx(exact, rel=1e-6, abs=rounding)
+        exact = -mass @ (t * log_softmax(z, axis=1)).sum(axis=1)
+        assert values.loss == pytest.approx(exact, rel=rounding)
+        exact = np.vdot(residual, outputs)
+        assert values.pulled == pytest.approx(exact, rel=rounding, abs=rounding)
     assert (shares[:10] == target[:10]).all()  # rows without mass
     assert gaps[-1] < 1e-5 * gaps[0]

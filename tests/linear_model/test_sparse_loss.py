@@ -91,9 +91,15 @@ def test_weights_and_back(problem, n_classes):
     X, target, options, coef, _ = problem
     objective = make(X, target, options, n_classes)
     weights, bias = objective.weights_of(coef, np.float64)
-    np.testing.assert_allclose(objective.coef_of(weights, bias), coef, atol=1e-14)
+    back = objective.coef_of(weights, bias)
+    again, bias_again = objective.weights_of(back, np.float64)
+    np.testing.assert_allclose(again, weights, atol=1e-14)
+    np.testing.assert_allclose(bias_again, bias, atol=1e-14)
     if n_classes > 2:
+        np.testing.assert_allclose(back.mean(axis=0), 0, atol=1e-15)
+        back = back[1:] - back[0]
         np.testing.assert_allclose(weights.mean(axis=1), 0, atol=1e-15)
+    np.testing.assert_allclose(back, coef, atol=1e-14)
     ridge = naive_value(X, target, options, coef) - naive_value(
         X, target, options, coef, l2=0.0
     )
