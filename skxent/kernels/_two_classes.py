@@ -1,8 +1,13 @@
 """Softmax rows of two classes: the logit ``z_1 - z_0`` of a binary target.
 
 Nothing of the difference may be lost, so it has two parts. The rules are those of
-:mod:`skxent.kernels._sigmoid`. As many rows as a vector has lanes are one group; class
-indices without smoothing are taken in steps, some groups at a time.
+:mod:`skxent.kernels._sigmoid`. As many rows as a vector has lanes are one group. Each
+step is taken for a block of groups before the next: a row takes 200 cycles from end to
+end, and a core cannot look ahead that far.
+
+Where only the sum of losses is wanted, the logarithms of many rows are one:
+``sum log(1 + e) = log(1 + s)`` for ``1 + s``, the product of all ``1 + e``. Kept less 1
+it loses no digit of rows whose ``e`` is tiny.
 
 Conventions are those of :mod:`skxent.kernels._cpu`, with arrays in planes
 ``(outer, 2, inner)``.
@@ -10,29 +15,38 @@ Conventions are those of :mod:`skxent.kernels._cpu`, with arrays in planes
 
 from typing import Any, NamedTuple
 
-from skxent.kernels._batches import ROWS, mass_of_class
+from skxent.kernels import NO_INDEX
 from skxent.kernels._groups import (
     AHEAD,
+    read,
     read_classes,
     read_group,
     read_weights,
     write,
     write_group,
 )
-from skxent.kernels._jit import inner
-from skxent.kernels._rules import blend, sigmoid_loss, sigmoid_residual
+from skxent.kernels._jit import by_dtype, inner
+from skxent.kernels._rows import pointers_of
+from skxent.kernels._rules import blend, sigmoid_loss, sigmoid_residual, weighted
 from skxent.kernels._simd import (
+    any_lane,
+    bits,
+    float_of,
     lanes,
     load,
     load_beside,
+    load_part_beside,
     magnitude,
     maximum,
+    muladd,
     narrowed,
     pointer,
     prefetch,
     prefetch_to_write,
     scratch,
     select,
+    shortened,
+    slots,
     spread,
     store,
     total,
@@ -42,10 +56,42 @@ from skxent.kernels._transpose import alternating, evens_and_odds
 from skxent.kernels._vector import (
     add_to_total,
     exp_nonpositive,
+    is_finite,
     joined,
+    log1p,
     log1p_of_fraction,
     two_sum,
 )
+
+# The product of so many rows is at most 2**128 in a lane, and 24 KiB hold what is known
+# of them.
+ROWS = 1024
+INDICES_OF_LINE = 8
+SIGN_32, SIGN = -(2**31), -(2**63)
+
+
+def _opposed_32(x, y):
+    return float_of(bits(x) ^ (y << 31))
+
+
+def _opposed_64(x, y):
+    return float_of(bits(x) ^ (y << 63))
+
+
+# ``-x`` for class 1, ``x`` for class 0.
+opposed = by_dtype(_opposed_32, _opposed_64)
+
+
+def _inwards_32(low, x):
+    return float_of(bits(low) ^ ((bits(x) & SIGN_32) ^ SIGN_32))
+
+
+def _inwards_64(low, x):
+    return float_of(bits(low) ^ ((bits(x) & SIGN) ^ SIGN))
+
+
+# What ``low`` adds to ``-abs(x)``.
+inwards = by_dtype(_inwards_32, _inwards_64)
 
 
 @inner
@@ -80,174 +126,285 @@ def write_pairs(x, y, n_columns, i, width, p, pair):
 def difference(z0, z1):
     """Return ``z1 - z0`` rounded, and what that took; nan without a softmax."""
     x, lost = two_sum(z1, -z0)
-    undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
-    return x + undefined, select(lost == lost, lost, 0.0)
+    if any_lane(lost != lost):  # where x is not finite
+        undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
+        return x + undefined, select(lost == lost, lost, 0.0)
+    return x, lost
 
 
 @inner
-def exp_of_distance(x, low):
-    """Return ``exp(-|x + low|)``: of the rounded difference, less what that lacks."""
-    e = exp_nonpositive(-magnitude(x))
-    return e - e * select(x > 0.0, low, -low)
+def grown(product, e):
+    """Return ``(1 + product) (1 + e) - 1``."""
+    return muladd(e, product, e) + product
 
 
 class Pairs(NamedTuple):
-    """Memory for vectors of some groups, between the steps that are taken for all."""
+    """Memory for what is known of the rows of a block."""
 
-    x: Any  # the other class's logit less the index's
-    low: Any  # what rounding took from it
-    sign: Any  # -1 for class 1
+    x: Any  # z_1 - z_0
     e: Any  # exp(-|x|)
-    weight: Any
-    mass: Any
 
 
 @inner
-def read_index_pairs(
-    pairs, p, q, on, options, row_weight, n_weights, n_columns, i, end
-):
-    """Read the differences of logits, and what class indices say."""
+def find_pairs(pairs, p, n_columns, i, end):
+    """Find both for rows ``i:end``; the lanes behind the last repeat it."""
     pair = scratch(p, 32)
     n = lanes(p)
     for r in range(0, end - i, n):
-        width = min(n, end - i - r)
-        z0, z1 = read_pairs(p, n_columns, i + r, width, pair)
+        z0, z1 = read_pairs(p, n_columns, i + r, min(n, end - i - r), pair)
         x, low = difference(z0, z1)
-        weight = read_weights(row_weight, n_weights, i + r, width, x)
-        y, weight = read_classes(q, 2, options[3], weight, i + r, width, x)
-        sign = select(y == 1, spread(-1.0, x), 1.0)
-        store(x * sign, pairs.x, r)
-        store(low * sign, pairs.low, r)
-        store(sign, pairs.sign, r)
-        store(weight, pairs.weight, r)
-        store(mass_of_class(on, options[0], y, x), pairs.mass, r)
+        e = exp_nonpositive(-magnitude(x))
+        store(x, pairs.x, r)
+        store(muladd(e, inwards(low, x), e), pairs.e, r)
 
 
 @inner
-def exponentiate_pairs(pairs, size):
-    """Find ``e``."""
-    for r in range(0, size, lanes(pairs.x)):
-        x, low = load(pairs.x, r), load(pairs.low, r)
-        store(exp_of_distance(x, low), pairs.e, r)
+def read_ahead(p, i, width, like):
+    """Return class indices, 0 behind the last row."""
+    prefetch(p, i + AHEAD * INDICES_OF_LINE)
+    if lanes(like) > INDICES_OF_LINE:
+        prefetch(p, i + (AHEAD + 1) * INDICES_OF_LINE)
+    if width == lanes(like):
+        return load_beside(p, i, like)
+    return load_part_beside(p, i, width, 0, like)
 
 
 @inner
-def add_pair_losses(pairs, sums, lost, i, end, loss_out, n_losses):
-    """Return the sums over lanes with the losses of pairs; write each if asked."""
-    n = lanes(pairs.x)
+def are_classes(y):
+    """Return whether all bits but the lowest are 0."""
+    return not any_lane((y & -2) != 0)
+
+
+@inner
+def sum_plainly(pairs, q, i, end):
+    """Return the sum of losses in lanes, and whether all indices are classes."""
+    like = load(pairs.x, 0)
+    n = lanes(like)
+    far = product = widened(spread(0.0, like))
+    seen = read_ahead(q, i, min(n, end - i), like)
     for r in range(0, end - i, n):
-        x = load(pairs.x, r)
-        mass = load_beside(pairs.mass, r, x)
-        weight = load_beside(pairs.weight, r, x)
-        far = widened(select(x < 0.0, 0.0, x))
-        far = select(mass == 0.0, 0.0, mass * far)
-        log_d = widened(log1p_of_fraction(load(pairs.e, r)))
-        loss = select(weight == 0.0, 0.0, weight * (far + mass * log_d))
-        sums, lost = add_to_total(x, loss, sums, lost)
-        if n_losses:
-            write(narrowed(loss, x), loss_out, i + r, min(n, end - i - r))
+        width = min(n, end - i - r)
+        y = read_ahead(q, i + r, width, like)
+        seen = seen | y
+        x = opposed(read(pairs.x, r, width), shortened(y, like))
+        far = far + widened(maximum(0.0, x))
+        product = grown(product, widened(read(pairs.e, r, width)))
+    return far + log1p(product), are_classes(seen)
+
+
+class Masses(NamedTuple):
+    """What the targets of class indices are, numbers."""
+
+    in_0: Any  # t_0 of an index 0
+    in_1: Any  # t_1 of an index 1
+    off_0: Any  # t_0 of an index 1
+    off_1: Any  # t_1 of an index 0
+    all_0: Any  # t_0 + t_1 of an index 0
+    all_1: Any
+
+
+@inner
+def masses_of(on_value, off_value):
+    """Return these."""
+    off_0, off_1 = off_value[0], off_value[1]
+    in_0, in_1 = on_value[0] + off_0, on_value[1] + off_1
+    return Masses(in_0, in_1, off_0, off_1, in_0 + off_1, in_1 + off_0)
+
+
+@inner
+def far_loss(masses, is_one, x):
+    """Return what ``|x|`` adds to a loss, float64: by the less likely class."""
+    like = widened(x)
+    t0 = select(is_one, spread(masses.off_0, like), masses.in_0)
+    t1 = select(is_one, spread(masses.in_1, like), masses.off_1)
+    return weighted(select(x > 0.0, t0, t1), magnitude(like))
+
+
+@inner
+def sum_by_class(pairs, q, masses, uniform, ignore_index, i, end):
+    """Do as ``sum_plainly``, with weights of classes, smoothing and ignored rows."""
+    like = load(pairs.x, 0)
+    n = lanes(like)
+    far = product = of_ones = widened(spread(0.0, like))
+    seen = read_ahead(q, i, min(n, end - i), like)
+    seen = seen ^ seen
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        x, e = read(pairs.x, r, width), read(pairs.e, r, width)
+        y = read_ahead(q, i + r, width, like)
+        if ignore_index != NO_INDEX:
+            is_ignored = y == ignore_index
+            x, e = select(is_ignored, 0.0, x), select(is_ignored, 0.0, e)
+            y = select(is_ignored, 0, y)
+        seen = seen | y
+        is_one = shortened(y, like) == 1
+        far = far + far_loss(masses, is_one, x)
+        if not uniform:
+            of_ones = grown(of_ones, widened(select(is_one, e, 0.0)))
+            e = select(is_one, 0.0, e)
+        product = grown(product, widened(e))
+    logs = masses.all_0 * log1p(product) + masses.all_1 * log1p(of_ones)
+    return far + logs, are_classes(seen)
+
+
+@inner
+def add_index_losses(pairs, at, masses, sums, lost, i, end):
+    """Return the sums over lanes with the losses of rows; write each if asked."""
+    n = lanes(at.logits)
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        x, e = load(pairs.x, r), load(pairs.e, r)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
+        prefetch_weights(at, i + r, x)
+        y, weight = read_classes(at.index, 2, at.options[3], weight, i + r, width, x)
+        is_one = y == 1
+        mass = select(is_one, spread(masses.all_1, weight), masses.all_0)
+        log_d = widened(log1p_of_fraction(e))
+        loss = weight * (far_loss(masses, is_one, x) + mass * log_d)
+        sums, lost = add_losses(at, loss, weight, sums, lost, i + r, width, x)
     return sums, lost
 
 
 @inner
-def write_pair_gradient(pairs, scale, n_columns, i, end, gradient):
-    """Write ``sigmoid(x)`` for the other class and its opposite for the index's."""
-    pair = scratch(pairs.x, 32)
-    n = lanes(pairs.x)
-    for r in range(0, end - i, n):
-        x, e = load(pairs.x, r), load(pairs.e, r)
-        weight = load_beside(pairs.weight, r, x)
-        factor = narrowed(scale * weight * load_beside(pairs.mass, r, x), x)
-        slope = factor * (select(x > 0.0, 1.0, e) / (e + 1.0))
-        slope = select(weight == 0.0, 0.0, slope * load(pairs.sign, r))
-        width = min(n, end - i - r)
-        write_pairs(-slope, slope, n_columns, i + r, width, gradient, pair)
+def add_losses(at, loss, weight, sums, lost, i, width, like):
+    """Do so for a group, whose losses are there."""
+    loss = select(weight == 0.0, 0.0, loss)
+    if at.n_losses:
+        write(narrowed(loss, like), at.loss_out, i, width)
+    return add_to_total(like, loss, sums, lost)
 
 
 @inner
-def index_pairs_chunk(rows, target, begin, end):
-    """Do as ``two_classes_chunk`` for class indices without smoothing.
+def prefetch_weights(at, i, like):
+    """Ask for row weights in advance."""
+    if at.n_weights:
+        prefetch(at.row_weight, i + AHEAD * INDICES_OF_LINE)
+        if lanes(like) > INDICES_OF_LINE:
+            prefetch(at.row_weight, i + (AHEAD + 1) * INDICES_OF_LINE)
 
-    There the loss is ``log(1 + exp x)`` for the other logit less the index's, ``x``,
-    and the gradient is ``sigmoid(x)`` and its opposite. A row takes 200 cycles from end
-    to end, so that each step is taken for some groups before the next.
+
+@inner
+def write_index_gradient(pairs, at, masses, is_plain, i, end):
+    """Write ``sigmoid(x)`` for the other class and its opposite for the index's."""
+    pair = scratch(pairs.x, 32)
+    n = lanes(pairs.x)
+    factor = spread(at.scale * masses.in_0, pairs.x)
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        x, e = load(pairs.x, r), load(pairs.e, r)
+        if is_plain:
+            y = shortened(load_part_beside(at.index, i + r, width, 0, x), x)
+        else:
+            weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
+            y, weight = read_classes(
+                at.index, 2, at.options[3], weight, i + r, width, x
+            )
+            mass = select(y == 1, spread(masses.in_1, weight), masses.in_0)
+            factor = narrowed(at.scale * weight * mass, x)
+        slope = factor * (select(opposed(x, y) > 0.0, 1.0, e) / (e + 1.0))
+        if not is_plain:
+            slope = select(weight == 0.0, 0.0, slope)
+        slope = opposed(slope, y)
+        write_pairs(-slope, slope, at.n_columns, i + r, width, at.gradient_out, pair)
+
+
+@inner
+def read_probabilities(at, i, width, pair):
+    """Return ``t_0`` and ``t_1`` of targets that are probabilities."""
+    q0, q1 = read_pairs(at.q, at.n_columns, i, width, pair)
+    t0 = blend(spread(at.on_value[0], q0), q0, spread(at.off_value[0], q0))
+    return t0, blend(spread(at.on_value[1], q0), q1, spread(at.off_value[1], q0))
+
+
+@inner
+def add_probability_losses(pairs, at, sums, lost, i, end):
+    """Do as ``add_index_losses`` for targets that are probabilities."""
+    pair = scratch(pairs.x, 32)
+    n = lanes(pairs.x)
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        x = load(pairs.x, r)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
+        t0, t1 = read_probabilities(at, i + r, width, pair)
+        log_d = log1p_of_fraction(load(pairs.e, r))
+        loss = weight * widened(sigmoid_loss(t0, t1, x, log_d))
+        sums, lost = add_losses(at, loss, weight, sums, lost, i + r, width, x)
+    return sums, lost
+
+
+@inner
+def write_soft_gradient(pairs, at, target, i, end):
+    """Write the gradient for probabilities, and for class indices with smoothing."""
+    pair = scratch(pairs.x, 32)
+    n = lanes(pairs.x)
+    for r in range(0, end - i, n):
+        width = min(n, end - i - r)
+        x = load(pairs.x, r)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
+        if target.ndim == 1:
+            y, weight = read_classes(
+                at.index, 2, at.options[3], weight, i + r, width, x
+            )
+            q1 = select(y == 1, spread(1.0, x), 0.0)
+            t0 = blend(spread(at.on_value[0], x), 1.0 - q1, spread(at.off_value[0], x))
+            t1 = blend(spread(at.on_value[1], x), q1, spread(at.off_value[1], x))
+        else:
+            t0, t1 = read_probabilities(at, i + r, width, pair)
+        factor = narrowed(at.scale * weight, x)
+        slope = factor * sigmoid_residual(t0, t1, x, load(pairs.e, r))
+        slope = select(weight == 0.0, 0.0, slope)
+        write_pairs(-slope, slope, at.n_columns, i + r, width, at.gradient_out, pair)
+
+
+@inner
+def is_summed(at, masses):
+    """Return whether nothing but the sum of losses is wanted, of weights of classes."""
+    most = masses.all_0 + masses.all_1
+    return not at.n_weights and not at.n_losses and is_finite(most)
+
+
+@inner
+def index_block(pairs, at, masses, sums, lost, i, end):
+    """Return the sums over lanes with the losses of rows ``i:end``.
+
+    And whether their gradient is that of rows without options.
     """
-    n_columns = rows.logits.shape[2]
-    p, q, weights = pointer(rows.logits), pointer(target), pointer(rows.row_weight)
-    on, losses, gradient = (
-        pointer(rows.on_value),
-        pointer(rows.loss_out),
-        pointer(rows.gradient_out),
-    )
-    pairs = Pairs(
-        scratch(p, ROWS),
-        scratch(p, ROWS),
-        scratch(p, ROWS),
-        scratch(p, ROWS),
-        scratch(on, ROWS),
-        scratch(on, ROWS),
-    )
-    sums = widened(spread(0.0, p))
-    lost = sums
-    for i in range(begin, end, ROWS):
-        last = min(i + ROWS, end)
-        read_index_pairs(
-            pairs,
-            p,
-            q,
-            on,
-            rows.options,
-            weights,
-            rows.row_weight.size,
-            n_columns,
-            i,
-            last,
-        )
-        exponentiate_pairs(pairs, last - i)
-        sums, lost = add_pair_losses(
-            pairs, sums, lost, i, last, losses, rows.loss_out.size
-        )
-        if rows.gradient_out.size:
-            write_pair_gradient(pairs, rows.scale, n_columns, i, last, gradient)
-    return total(joined(sums, lost))
+    uniform, smooth, _, ignore_index = at.options
+    is_plain = uniform and not smooth and ignore_index == NO_INDEX
+    if is_summed(at, masses):
+        if is_plain:
+            loss, is_known = sum_plainly(pairs, at.index, i, end)
+            loss = masses.in_0 * loss
+        else:
+            loss, is_known = sum_by_class(
+                pairs, at.index, masses, uniform, ignore_index, i, end
+            )
+        if is_known:
+            sums, lost = add_to_total(load(pairs.x, 0), loss, sums, lost)
+            return sums, lost, is_plain
+    sums, lost = add_index_losses(pairs, at, masses, sums, lost, i, end)
+    return sums, lost, False
 
 
 @inner
 def two_classes_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
-    if target.ndim == 1 and not rows.options[1]:
-        return index_pairs_chunk(rows, target, begin, end)
-    n_columns = rows.logits.shape[2]
-    p, q, weights = pointer(rows.logits), pointer(target), pointer(rows.row_weight)
-    losses, gradient = pointer(rows.loss_out), pointer(rows.gradient_out)
-    pair = scratch(p, 32)
-    n = lanes(p)
-    sums = widened(spread(0.0, p))
+    at = pointers_of(rows, target, rows.logits.shape[2], slots(1))
+    masses = masses_of(at.on_value, at.off_value)
+    pairs = Pairs(scratch(at.logits, ROWS), scratch(at.logits, ROWS))
+    sums = widened(spread(0.0, at.logits))
     lost = sums
-    one = spread(1.0, p)
-    on0, on1 = spread(rows.on_value[0], p), spread(rows.on_value[1], p)
-    off0, off1 = spread(rows.off_value[0], p), spread(rows.off_value[1], p)
-    for i in range(begin, end, n):
-        width = min(n, end - i)
-        z0, z1 = read_pairs(p, n_columns, i, width, pair)
-        x, low = difference(z0, z1)
-        weight = read_weights(weights, rows.row_weight.size, i, width, x)
+    for i in range(begin, end, ROWS):
+        last = min(i + ROWS, end)
+        find_pairs(pairs, at.logits, at.n_columns, i, last)
+        is_plain = False
         if target.ndim == 1:
-            y, weight = read_classes(q, 2, rows.options[3], weight, i, width, x)
-            q1 = select(y == 1, one, 0.0)
-            q0 = one - q1
+            sums, lost, is_plain = index_block(pairs, at, masses, sums, lost, i, last)
         else:
-            q0, q1 = read_pairs(q, n_columns, i, width, pair)
-        t0, t1 = blend(on0, q0, off0), blend(on1, q1, off1)
-        e = exp_of_distance(x, low)
-        loss = weight * widened(sigmoid_loss(t0, t1, x, log1p_of_fraction(e)))
-        loss = select(weight == 0.0, 0.0, loss)
-        sums, lost = add_to_total(x, loss, sums, lost)
-        if rows.loss_out.size:
-            write(narrowed(loss, x), losses, i, width)
-        if rows.gradient_out.size:
-            factor = narrowed(rows.scale * weight, x)
-            slope = factor * sigmoid_residual(t0, t1, x, e)
-            slope = select(weight == 0.0, 0.0, slope)
-            write_pairs(-slope, slope, n_columns, i, width, gradient, pair)
+            sums, lost = add_probability_losses(pairs, at, sums, lost, i, last)
+        if at.n_gradients:
+            if target.ndim == 1 and not at.options[1]:
+                write_index_gradient(pairs, at, masses, is_plain, i, last)
+            else:
+                write_soft_gradient(pairs, at, target, i, last)
     return total(joined(sums, lost))
