@@ -29,6 +29,7 @@ from skxent.kernels._jit import by_dtype, inner
 from skxent.kernels._rows import pointers_of
 from skxent.kernels._rules import blend, sigmoid_loss, sigmoid_residual, weighted
 from skxent.kernels._simd import (
+    all_lanes,
     any_lane,
     bits,
     float_of,
@@ -95,13 +96,20 @@ inwards = by_dtype(_inwards_32, _inwards_64)
 
 
 @inner
+def read_rows(p, i):
+    """Return both numbers of a whole group of rows that lie side by side."""
+    n = lanes(p)
+    prefetch(p, 2 * i + AHEAD * n)
+    prefetch(p, 2 * i + AHEAD * n + n)
+    return evens_and_odds(load(p, 2 * i), load(p, 2 * i + n))
+
+
+@inner
 def read_pairs(p, n_columns, i, width, pair):
-    """Return both logits of each row."""
+    """Return both numbers of each row."""
     n = lanes(p)
     if n_columns == 1 and width == n:
-        prefetch(p, 2 * i + AHEAD * n)
-        prefetch(p, 2 * i + AHEAD * n + n)
-        return evens_and_odds(load(p, 2 * i), load(p, 2 * i + n))
+        return read_rows(p, i)
     read_group(p, 2, n_columns, i, width, pair)
     return load(pair, 0), load(pair, n)
 
@@ -123,19 +131,24 @@ def write_pairs(x, y, n_columns, i, width, p, pair):
 
 
 @inner
+def exp_of_distance(x, low):
+    """Return ``exp(-|x + low|)``: of the rounded difference, less what that lacks."""
+    e = exp_nonpositive(-magnitude(x))
+    return muladd(e, inwards(low, x), e)
+
+
+@inner
 def difference(z0, z1):
     """Return ``z1 - z0`` rounded, and what that took; nan without a softmax."""
     x, lost = two_sum(z1, -z0)
-    if any_lane(lost != lost):  # where x is not finite
-        undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
-        return x + undefined, select(lost == lost, lost, 0.0)
-    return x, lost
+    undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
+    return x + undefined, select(lost == lost, lost, 0.0)
 
 
 @inner
 def grown(product, e):
     """Return ``(1 + product) (1 + e) - 1``."""
-    return muladd(e, product, e) + product
+    return muladd(product, e + 1.0, e)
 
 
 class Pairs(NamedTuple):
@@ -146,16 +159,30 @@ class Pairs(NamedTuple):
 
 
 @inner
+def take_pair(pairs, r, x, low):
+    """Store both for a group."""
+    store(x, pairs.x, r)
+    store(exp_of_distance(x, low), pairs.e, r)
+
+
+@inner
 def find_pairs(pairs, p, n_columns, i, end):
     """Find both for rows ``i:end``; the lanes behind the last repeat it."""
     pair = scratch(p, 32)
     n = lanes(p)
-    for r in range(0, end - i, n):
+    whole = (end - i) - (end - i) % n if n_columns == 1 else 0
+    lost = spread(0.0, p)
+    for r in range(0, whole, n):  # without calls, constants stay in registers
+        z0, z1 = read_rows(p, i + r)
+        x, low = two_sum(z1, -z0)
+        take_pair(pairs, r, x, low)
+        lost = lost + low
+    if not all_lanes(is_finite(lost)):
+        whole = 0
+    for r in range(whole, end - i, n):
         z0, z1 = read_pairs(p, n_columns, i + r, min(n, end - i - r), pair)
         x, low = difference(z0, z1)
-        e = exp_nonpositive(-magnitude(x))
-        store(x, pairs.x, r)
-        store(muladd(e, inwards(low, x), e), pairs.e, r)
+        take_pair(pairs, r, x, low)
 
 
 @inner
@@ -176,19 +203,27 @@ def are_classes(y):
 
 
 @inner
+def plain_terms(pairs, q, i, r, end):
+    """Return what the losses of a group come of, and its class indices."""
+    like = load(pairs.x, r)
+    width = min(lanes(like), end - i - r)
+    y = read_ahead(q, i + r, width, like)
+    x = opposed(read(pairs.x, r, width), shortened(y, like))
+    return widened(maximum(0.0, x)), widened(read(pairs.e, r, width)), y
+
+
+@inner
 def sum_plainly(pairs, q, i, end):
     """Return the sum of losses in lanes, and whether all indices are classes."""
-    like = load(pairs.x, 0)
-    n = lanes(like)
-    far = product = widened(spread(0.0, like))
-    seen = read_ahead(q, i, min(n, end - i), like)
-    for r in range(0, end - i, n):
-        width = min(n, end - i - r)
-        y = read_ahead(q, i + r, width, like)
-        seen = seen | y
-        x = opposed(read(pairs.x, r, width), shortened(y, like))
-        far = far + widened(maximum(0.0, x))
-        product = grown(product, widened(read(pairs.e, r, width)))
+    n = lanes(pairs.x)
+    far = product = widened(spread(0.0, pairs.x))
+    seen = plain_terms(pairs, q, i, 0, end)[2]
+    for r in range(0, end - i, 2 * n):  # the product waits for half of its factors
+        far_1, e_1, y_1 = plain_terms(pairs, q, i, r, end)
+        far_2, e_2, y_2 = plain_terms(pairs, q, i, r + n, end)
+        far = far + (far_1 + far_2)
+        product = grown(product, grown(e_1, e_2))
+        seen = seen | y_1 | y_2
     return far + log1p(product), are_classes(seen)
 
 
