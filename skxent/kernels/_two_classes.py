@@ -19,7 +19,6 @@ from skxent.kernels import NO_INDEX
 from skxent.kernels._groups import (
     AHEAD,
     read,
-    read_classes,
     read_group,
     read_weights,
     write,
@@ -41,7 +40,6 @@ from skxent.kernels._simd import (
     maximum,
     muladd,
     narrowed,
-    pointer,
     prefetch,
     prefetch_to_write,
     scratch,
@@ -53,6 +51,7 @@ from skxent.kernels._simd import (
     total,
     widened,
 )
+from skxent.kernels._targets import class_and_weight
 from skxent.kernels._transpose import alternating, evens_and_odds
 from skxent.kernels._vector import (
     add_to_total,
@@ -67,7 +66,7 @@ from skxent.kernels._vector import (
 # The product of so many rows is at most 2**128 in a lane, and 24 KiB hold what is known
 # of them.
 ROWS = 1024
-INDICES_OF_LINE = 8
+WIDE_LANES = 8  # numbers of 8 bytes in a cache line
 SIGN_32, SIGN = -(2**31), -(2**63)
 
 
@@ -115,19 +114,11 @@ def read_pairs(p, n_columns, i, width, pair):
 
 
 @inner
-def write_pairs(x, y, n_columns, i, width, p, pair):
-    """Write both entries of each row."""
-    n = lanes(p)
-    if n_columns == 1 and width == n:
-        low, high = alternating(x, y)
-        store(low, p, 2 * i)
-        store(high, p, 2 * i + n)
-        prefetch_to_write(p, 2 * i + AHEAD * n)
-        prefetch_to_write(p, 2 * i + AHEAD * n + n)
-    else:
-        store(x, pair, 0)
-        store(y, pair, n)
-        write_group(pair, 2, n_columns, i, width, p)
+def difference(z0, z1):
+    """Return ``z1 - z0`` rounded, and what that took; nan without a softmax."""
+    x, lost = two_sum(z1, -z0)
+    undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
+    return x + undefined, select(lost == lost, lost, 0.0)
 
 
 @inner
@@ -135,14 +126,6 @@ def exp_of_distance(x, low):
     """Return ``exp(-|x + low|)``: of the rounded difference, less what that lacks."""
     e = exp_nonpositive(-magnitude(x))
     return muladd(e, inwards(low, x), e)
-
-
-@inner
-def difference(z0, z1):
-    """Return ``z1 - z0`` rounded, and what that took; nan without a softmax."""
-    x, lost = two_sum(z1, -z0)
-    undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
-    return x + undefined, select(lost == lost, lost, 0.0)
 
 
 @inner
@@ -166,11 +149,17 @@ def take_pair(pairs, r, x, low):
 
 
 @inner
+def whole_groups(n_columns, n_rows, n):
+    """Return how many rows there are in groups whose numbers lie side by side."""
+    return n_rows - n_rows % n if n_columns == 1 else 0
+
+
+@inner
 def find_pairs(pairs, p, n_columns, i, end):
     """Find both for rows ``i:end``; the lanes behind the last repeat it."""
     pair = scratch(p, 32)
     n = lanes(p)
-    whole = (end - i) - (end - i) % n if n_columns == 1 else 0
+    whole = whole_groups(n_columns, end - i, n)
     lost = spread(0.0, p)
     for r in range(0, whole, n):  # without calls, constants stay in registers
         z0, z1 = read_rows(p, i + r)
@@ -187,10 +176,10 @@ def find_pairs(pairs, p, n_columns, i, end):
 
 @inner
 def read_ahead(p, i, width, like):
-    """Return class indices, 0 behind the last row."""
-    prefetch(p, i + AHEAD * INDICES_OF_LINE)
-    if lanes(like) > INDICES_OF_LINE:
-        prefetch(p, i + (AHEAD + 1) * INDICES_OF_LINE)
+    """Return int64 or float64 numbers, 0 behind the last row."""
+    prefetch(p, i + AHEAD * WIDE_LANES)
+    if lanes(like) > WIDE_LANES:
+        prefetch(p, i + (AHEAD + 1) * WIDE_LANES)
     if width == lanes(like):
         return load_beside(p, i, like)
     return load_part_beside(p, i, width, 0, like)
@@ -200,6 +189,19 @@ def read_ahead(p, i, width, like):
 def are_classes(y):
     """Return whether all bits but the lowest are 0."""
     return not any_lane((y & -2) != 0)
+
+
+@inner
+def read_rows_of(at, i, width, like):
+    """Return the class of each row and its weight, 0 behind the last row."""
+    if at.n_weights:
+        weight = read_ahead(at.row_weight, i, width, like)
+    else:
+        weight = read_weights(at.row_weight, 0, i, width, like)
+    y = read_ahead(at.index, i, width, like)
+    if at.options[3] != NO_INDEX or not are_classes(y):
+        y, weight = class_and_weight(y, weight, 2, at.options[3])
+    return shortened(y, like), weight
 
 
 @inner
@@ -286,16 +288,19 @@ def sum_by_class(pairs, q, masses, uniform, ignore_index, i, end):
 def add_index_losses(pairs, at, masses, sums, lost, i, end):
     """Return the sums over lanes with the losses of rows; write each if asked."""
     n = lanes(at.logits)
+    is_simple = at.options[0] and not at.options[1] and masses.in_0 != 0.0
     for r in range(0, end - i, n):
         width = min(n, end - i - r)
         x, e = load(pairs.x, r), load(pairs.e, r)
-        weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
-        prefetch_weights(at, i + r, x)
-        y, weight = read_classes(at.index, 2, at.options[3], weight, i + r, width, x)
-        is_one = y == 1
-        mass = select(is_one, spread(masses.all_1, weight), masses.all_0)
+        y, weight = read_rows_of(at, i + r, width, x)
         log_d = widened(log1p_of_fraction(e))
-        loss = weight * (far_loss(masses, is_one, x) + mass * log_d)
+        if is_simple:
+            far = widened(maximum(0.0, opposed(x, y)))
+            loss = weight * (masses.in_0 * (far + log_d))
+        else:
+            is_one = y == 1
+            mass = select(is_one, spread(masses.all_1, weight), masses.all_0)
+            loss = weight * (far_loss(masses, is_one, x) + mass * log_d)
         sums, lost = add_losses(at, loss, weight, sums, lost, i + r, width, x)
     return sums, lost
 
@@ -310,37 +315,26 @@ def add_losses(at, loss, weight, sums, lost, i, width, like):
 
 
 @inner
-def prefetch_weights(at, i, like):
-    """Ask for row weights in advance."""
-    if at.n_weights:
-        prefetch(at.row_weight, i + AHEAD * INDICES_OF_LINE)
-        if lanes(like) > INDICES_OF_LINE:
-            prefetch(at.row_weight, i + (AHEAD + 1) * INDICES_OF_LINE)
+def find_index_slopes(pairs, at, masses, is_plain, i, end):
+    """Put the gradient for ``z_1`` in the place of ``x``.
 
-
-@inner
-def write_index_gradient(pairs, at, masses, is_plain, i, end):
-    """Write ``sigmoid(x)`` for the other class and its opposite for the index's."""
-    pair = scratch(pairs.x, 32)
+    For the class that is not the index's it is ``sigmoid(x)``, seen from there.
+    """
     n = lanes(pairs.x)
-    factor = spread(at.scale * masses.in_0, pairs.x)
     for r in range(0, end - i, n):
         width = min(n, end - i - r)
         x, e = load(pairs.x, r), load(pairs.e, r)
         if is_plain:
             y = shortened(load_part_beside(at.index, i + r, width, 0, x), x)
+            factor = spread(at.scale * masses.in_0, x)
         else:
-            weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
-            y, weight = read_classes(
-                at.index, 2, at.options[3], weight, i + r, width, x
-            )
+            y, weight = read_rows_of(at, i + r, width, x)
             mass = select(y == 1, spread(masses.in_1, weight), masses.in_0)
             factor = narrowed(at.scale * weight * mass, x)
         slope = factor * (select(opposed(x, y) > 0.0, 1.0, e) / (e + 1.0))
         if not is_plain:
             slope = select(weight == 0.0, 0.0, slope)
-        slope = opposed(slope, y)
-        write_pairs(-slope, slope, at.n_columns, i + r, width, at.gradient_out, pair)
+        store(opposed(slope, y), pairs.x, r)
 
 
 @inner
@@ -368,27 +362,45 @@ def add_probability_losses(pairs, at, sums, lost, i, end):
 
 
 @inner
-def write_soft_gradient(pairs, at, target, i, end):
-    """Write the gradient for probabilities, and for class indices with smoothing."""
+def find_soft_slopes(pairs, at, target, i, end):
+    """Do so for probabilities, and for class indices with smoothing."""
     pair = scratch(pairs.x, 32)
     n = lanes(pairs.x)
     for r in range(0, end - i, n):
         width = min(n, end - i - r)
         x = load(pairs.x, r)
-        weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
         if target.ndim == 1:
-            y, weight = read_classes(
-                at.index, 2, at.options[3], weight, i + r, width, x
-            )
+            y, weight = read_rows_of(at, i + r, width, x)
             q1 = select(y == 1, spread(1.0, x), 0.0)
             t0 = blend(spread(at.on_value[0], x), 1.0 - q1, spread(at.off_value[0], x))
             t1 = blend(spread(at.on_value[1], x), q1, spread(at.off_value[1], x))
         else:
+            weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
             t0, t1 = read_probabilities(at, i + r, width, pair)
         factor = narrowed(at.scale * weight, x)
         slope = factor * sigmoid_residual(t0, t1, x, load(pairs.e, r))
-        slope = select(weight == 0.0, 0.0, slope)
-        write_pairs(-slope, slope, at.n_columns, i + r, width, at.gradient_out, pair)
+        store(select(weight == 0.0, 0.0, slope), pairs.x, r)
+
+
+@inner
+def write_slopes(slopes, at, i, end):
+    """Write the gradient of rows ``i:end``, given that for ``z_1``."""
+    pair = scratch(slopes, 32)
+    p = at.gradient_out
+    n = lanes(p)
+    whole = whole_groups(at.n_columns, end - i, n)
+    for r in range(0, whole, n):
+        slope = load(slopes, r)
+        low, high = alternating(-slope, slope)
+        store(low, p, 2 * (i + r))
+        store(high, p, 2 * (i + r) + n)
+        prefetch_to_write(p, 2 * (i + r) + AHEAD * n)
+        prefetch_to_write(p, 2 * (i + r) + AHEAD * n + n)
+    for r in range(whole, end - i, n):
+        slope = load(slopes, r)
+        store(-slope, pair, 0)
+        store(slope, pair, n)
+        write_group(pair, 2, at.n_columns, i + r, min(n, end - i - r), p)
 
 
 @inner
@@ -439,7 +451,8 @@ def two_classes_chunk(rows, target, begin, end):
             sums, lost = add_probability_losses(pairs, at, sums, lost, i, last)
         if at.n_gradients:
             if target.ndim == 1 and not at.options[1]:
-                write_index_gradient(pairs, at, masses, is_plain, i, last)
+                find_index_slopes(pairs, at, masses, is_plain, i, last)
             else:
-                write_soft_gradient(pairs, at, target, i, last)
+                find_soft_slopes(pairs, at, target, i, last)
+            write_slopes(pairs.x, at, i, last)
     return total(joined(sums, lost))
