@@ -315,34 +315,51 @@ def add_losses(at, loss, weight, sums, lost, i, width, like):
 
 
 @inner
-def find_index_slopes(pairs, at, masses, is_plain, i, end):
+def factors_of_rows(at, are_known, mass_0, mass_1, i, width, like):
+    """Return the class of each row, its factor of the gradient, and if it is ignored.
+
+    The factor is made of the mass of its class. ``are_known`` says of indices that they
+    are classes or ignored, and that rows have no weights.
+    """
+    if are_known:
+        y = read_ahead(at.index, i, width, like)
+        is_ignored = y == at.options[3]
+        y = shortened(y, like)
+        factor = select(y == 1, spread(at.scale * mass_1, like), at.scale * mass_0)
+        return y, factor, is_ignored
+    y, weight = read_rows_of(at, i, width, like)
+    mass = select(y == 1, spread(mass_1, weight), mass_0)
+    return y, narrowed(at.scale * weight * mass, like), weight == 0.0
+
+
+@inner
+def find_index_slopes(pairs, at, masses, are_known, i, end):
     """Put the gradient for ``z_1`` in the place of ``x``.
 
     For the class that is not the index's it is ``sigmoid(x)``, seen from there.
     """
     n = lanes(pairs.x)
     for r in range(0, end - i, n):
-        width = min(n, end - i - r)
         x, e = load(pairs.x, r), load(pairs.e, r)
-        if is_plain:
-            y = shortened(load_part_beside(at.index, i + r, width, 0, x), x)
-            factor = spread(at.scale * masses.in_0, x)
-        else:
-            y, weight = read_rows_of(at, i + r, width, x)
-            mass = select(y == 1, spread(masses.in_1, weight), masses.in_0)
-            factor = narrowed(at.scale * weight * mass, x)
+        y, factor, is_ignored = factors_of_rows(
+            at, are_known, masses.in_0, masses.in_1, i + r, min(n, end - i - r), x
+        )
         slope = factor * (select(opposed(x, y) > 0.0, 1.0, e) / (e + 1.0))
-        if not is_plain:
-            slope = select(weight == 0.0, 0.0, slope)
-        store(opposed(slope, y), pairs.x, r)
+        store(opposed(select(is_ignored, 0.0, slope), y), pairs.x, r)
+
+
+@inner
+def blended(at, q0, q1):
+    """Return ``t_0`` and ``t_1``."""
+    t0 = blend(spread(at.on_value[0], q0), q0, spread(at.off_value[0], q0))
+    return t0, blend(spread(at.on_value[1], q0), q1, spread(at.off_value[1], q0))
 
 
 @inner
 def read_probabilities(at, i, width, pair):
-    """Return ``t_0`` and ``t_1`` of targets that are probabilities."""
+    """Return both of targets that are probabilities."""
     q0, q1 = read_pairs(at.q, at.n_columns, i, width, pair)
-    t0 = blend(spread(at.on_value[0], q0), q0, spread(at.off_value[0], q0))
-    return t0, blend(spread(at.on_value[1], q0), q1, spread(at.off_value[1], q0))
+    return blended(at, q0, q1)
 
 
 @inner
@@ -362,23 +379,31 @@ def add_probability_losses(pairs, at, sums, lost, i, end):
 
 
 @inner
-def find_soft_slopes(pairs, at, target, i, end):
-    """Do so for probabilities, and for class indices with smoothing."""
+def find_smoothed_slopes(pairs, at, are_known, i, end):
+    """Do so for class indices with smoothing."""
+    n = lanes(pairs.x)
+    for r in range(0, end - i, n):
+        x, e = load(pairs.x, r), load(pairs.e, r)
+        y, factor, is_ignored = factors_of_rows(
+            at, are_known, 1.0, 1.0, i + r, min(n, end - i - r), x
+        )
+        q1 = select(y == 1, spread(1.0, x), 0.0)
+        t0, t1 = blended(at, 1.0 - q1, q1)
+        slope = factor * sigmoid_residual(t0, t1, x, e)
+        store(select(is_ignored, 0.0, slope), pairs.x, r)
+
+
+@inner
+def find_probability_slopes(pairs, at, i, end):
+    """Do so for probabilities."""
     pair = scratch(pairs.x, 32)
     n = lanes(pairs.x)
     for r in range(0, end - i, n):
         width = min(n, end - i - r)
-        x = load(pairs.x, r)
-        if target.ndim == 1:
-            y, weight = read_rows_of(at, i + r, width, x)
-            q1 = select(y == 1, spread(1.0, x), 0.0)
-            t0 = blend(spread(at.on_value[0], x), 1.0 - q1, spread(at.off_value[0], x))
-            t1 = blend(spread(at.on_value[1], x), q1, spread(at.off_value[1], x))
-        else:
-            weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
-            t0, t1 = read_probabilities(at, i + r, width, pair)
-        factor = narrowed(at.scale * weight, x)
-        slope = factor * sigmoid_residual(t0, t1, x, load(pairs.e, r))
+        x, e = load(pairs.x, r), load(pairs.e, r)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
+        t0, t1 = read_probabilities(at, i + r, width, pair)
+        slope = narrowed(at.scale * weight, x) * sigmoid_residual(t0, t1, x, e)
         store(select(weight == 0.0, 0.0, slope), pairs.x, r)
 
 
@@ -411,24 +436,23 @@ def is_summed(at, masses):
 
 
 @inner
-def index_block(pairs, at, masses, sums, lost, i, end):
+def add_block_of_indices(pairs, at, masses, sums, lost, i, end):
     """Return the sums over lanes with the losses of rows ``i:end``.
 
-    And whether their gradient is that of rows without options.
+    And whether all indices are known to be classes or ignored.
     """
     uniform, smooth, _, ignore_index = at.options
-    is_plain = uniform and not smooth and ignore_index == NO_INDEX
     if is_summed(at, masses):
-        if is_plain:
-            loss, is_known = sum_plainly(pairs, at.index, i, end)
+        if uniform and not smooth and ignore_index == NO_INDEX:
+            loss, are_known = sum_plainly(pairs, at.index, i, end)
             loss = masses.in_0 * loss
         else:
-            loss, is_known = sum_by_class(
+            loss, are_known = sum_by_class(
                 pairs, at.index, masses, uniform, ignore_index, i, end
             )
-        if is_known:
+        if are_known:
             sums, lost = add_to_total(load(pairs.x, 0), loss, sums, lost)
-            return sums, lost, is_plain
+            return sums, lost, True
     sums, lost = add_index_losses(pairs, at, masses, sums, lost, i, end)
     return sums, lost, False
 
@@ -444,15 +468,19 @@ def two_classes_chunk(rows, target, begin, end):
     for i in range(begin, end, ROWS):
         last = min(i + ROWS, end)
         find_pairs(pairs, at.logits, at.n_columns, i, last)
-        is_plain = False
         if target.ndim == 1:
-            sums, lost, is_plain = index_block(pairs, at, masses, sums, lost, i, last)
+            sums, lost, are_known = add_block_of_indices(
+                pairs, at, masses, sums, lost, i, last
+            )
+            if at.n_gradients:
+                if at.options[1]:
+                    find_smoothed_slopes(pairs, at, are_known, i, last)
+                else:
+                    find_index_slopes(pairs, at, masses, are_known, i, last)
         else:
             sums, lost = add_probability_losses(pairs, at, sums, lost, i, last)
+            if at.n_gradients:
+                find_probability_slopes(pairs, at, i, last)
         if at.n_gradients:
-            if target.ndim == 1 and not at.options[1]:
-                find_index_slopes(pairs, at, masses, is_plain, i, last)
-            else:
-                find_soft_slopes(pairs, at, target, i, last)
             write_slopes(pairs.x, at, i, last)
     return total(joined(sums, lost))
