@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from skxent.kernels import NO_INDEX
 from skxent.kernels._groups import AHEAD, read_weights, write
 from skxent.kernels._jit import inner
-from skxent.kernels._pairs import opposed, read_pairs
+from skxent.kernels._pairs import WIDE_LANES, opposed, read_pairs
 from skxent.kernels._rules import blend, sigmoid_loss, weighted
 from skxent.kernels._simd import (
     any_lane,
@@ -46,22 +46,17 @@ __all__ = [
     "blended",
     "is_summed",
     "masses_of",
-    "read_ahead",
     "read_classes_and_weights",
     "read_probabilities",
+    "read_wide",
     "sum_by_class",
     "sum_plainly",
 ]
 
-WIDE_LANES = 8  # numbers of 8 bytes in a cache line
-
 
 @inner
-def read_ahead(p, i, width, like):
-    """Return int64 or float64 numbers, 0 behind the last row."""
-    prefetch(p, i + AHEAD * WIDE_LANES)
-    if lanes(like) > WIDE_LANES:
-        prefetch(p, i + (AHEAD + 1) * WIDE_LANES)
+def read_wide(p, i, width, like):
+    """Return numbers of 8 bytes, 0 behind the last row."""
     if width == lanes(like):
         return load_beside(p, i, like)
     return load_part_beside(p, i, width, 0, like)
@@ -77,10 +72,10 @@ def are_classes(y):
 def read_classes_and_weights(at, i, width, like):
     """Return the class of each row and its weight, 0 behind the last row."""
     if at.n_weights:
-        weight = read_ahead(at.row_weight, i, width, like)
-    else:
-        weight = read_weights(at.row_weight, 0, i, width, like)
-    y = read_ahead(at.index, i, width, like)
+        for line in range(0, lanes(like), WIDE_LANES):
+            prefetch(at.row_weight, i + AHEAD * WIDE_LANES + line)
+    weight = read_weights(at.row_weight, at.n_weights, i, width, like)
+    y = read_wide(at.index, i, width, like)
     if at.options[3] != NO_INDEX or not are_classes(y):
         y, weight = class_and_weight(y, weight, 2, at.options[3])
     return shortened(y, like), weight
@@ -96,7 +91,7 @@ def grown(product, e):
 def plain_terms(pairs, q, i, r, end):
     """Return what the losses of a group come of, and its class indices."""
     x = load(pairs.x, r)
-    y = read_ahead(q, i + r, min(lanes(x), end - i - r), x)
+    y = read_wide(q, i + r, min(lanes(x), end - i - r), x)
     far = maximum(0.0, opposed(x, shortened(y, x)))
     return widened(far), widened(load(pairs.e, r)), y
 
@@ -154,7 +149,7 @@ def sum_by_class(pairs, q, masses, uniform, ignore_index, i, end):
     for r in range(0, end - i, n):
         width = min(n, end - i - r)
         x, e = load(pairs.x, r), load(pairs.e, r)
-        y = read_ahead(q, i + r, width, like)
+        y = read_wide(q, i + r, width, like)
         if ignore_index != NO_INDEX:
             is_ignored = y == ignore_index
             x, e = select(is_ignored, 0.0, x), select(is_ignored, 0.0, e)

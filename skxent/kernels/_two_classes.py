@@ -17,9 +17,9 @@ from skxent.kernels._pair_losses import (
     blended,
     is_summed,
     masses_of,
-    read_ahead,
     read_classes_and_weights,
     read_probabilities,
+    read_wide,
     sum_by_class,
     sum_plainly,
 )
@@ -50,7 +50,7 @@ def factors_of_rows(at, are_known, mass_0, mass_1, i, width, like):
     are classes or ignored, and that rows have no weights.
     """
     if are_known:
-        y = read_ahead(at.index, i, width, like)
+        y = read_wide(at.index, i, width, like)
         is_ignored = y == at.options[3]
         y = shortened(y, like)
         factor = select(y == 1, spread(at.scale * mass_1, like), at.scale * mass_0)
@@ -138,7 +138,7 @@ def two_classes_chunk(rows, target, begin, end):
     lost = sums
     for i in range(begin, end, ROWS):
         last = min(i + ROWS, end)
-        find_pairs(pairs, at.logits, at.n_columns, i, last)
+        find_pairs(pairs, at, i, last)
         if target.ndim == 1:
             sums, lost, are_known = add_block_of_indices(
                 pairs, at, masses, sums, lost, i, last
