@@ -14,6 +14,7 @@ from skxent.kernels._jit import inner
 from skxent.kernels._pairs import WIDE_LANES, opposed, read_pairs
 from skxent.kernels._rules import blend, sigmoid_loss, weighted
 from skxent.kernels._simd import (
+    all_lanes,
     any_lane,
     bits,
     lanes,
@@ -131,38 +132,40 @@ def masses_of(on_value, off_value):
 
 
 @inner
-def far_loss(masses, is_one, x):
-    """Return what ``|x|`` adds to a loss, float64: by the less likely class."""
-    like = widened(x)
+def less_likely(masses, is_one, x, like):
+    """Return the target of the less likely class, which ``|x|`` is multiplied with."""
     t0 = select(is_one, spread(masses.off_0, like), masses.in_0)
     t1 = select(is_one, spread(masses.in_1, like), masses.off_1)
-    return weighted(select(x > 0.0, t0, t1), magnitude(like))
+    return select(x > 0.0, t0, t1)
 
 
 @inner
 def sum_by_class(pairs, q, masses, uniform, ignore_index, i, end):
-    """Do as ``sum_plainly``, with weights of classes, smoothing and ignored rows."""
-    like = load(pairs.x, 0)
-    n = lanes(like)
-    far = product = of_ones = widened(spread(0.0, like))
+    """Do as ``sum_plainly``, with weights of classes, smoothing and ignored rows.
+
+    All is not well either if a mass of 0 meets an infinite loss.
+    """
+    n = lanes(pairs.x)
+    far = product = of_ones = widened(spread(0.0, pairs.x))
     seen = bits(far)
     for r in range(0, end - i, n):
-        width = min(n, end - i - r)
         x, e = load(pairs.x, r), load(pairs.e, r)
-        y = read_wide(q, i + r, width, like)
+        y = read_wide(q, i + r, min(n, end - i - r), x)
         if ignore_index != NO_INDEX:
             is_ignored = y == ignore_index
             x, e = select(is_ignored, 0.0, x), select(is_ignored, 0.0, e)
             y = select(is_ignored, 0, y)
         seen = seen | y
-        is_one = shortened(y, like) == 1
-        far = far + far_loss(masses, is_one, x)
-        if not uniform:
-            of_ones = grown(of_ones, widened(select(is_one, e, 0.0)))
-            e = select(is_one, 0.0, e)
-        product = grown(product, widened(e))
+        is_one = y == 1
+        far = far + less_likely(masses, is_one, x, far) * widened(magnitude(x))
+        e = widened(e)
+        if uniform:
+            product = grown(product, e)
+        else:
+            of_ones = select(is_one, grown(of_ones, e), of_ones)
+            product = select(is_one, product, grown(product, e))
     logs = masses.all_0 * log1p(product) + masses.all_1 * log1p(of_ones)
-    return far + logs, are_classes(seen)
+    return far + logs, are_classes(seen) and all_lanes(far == far)
 
 
 @inner
@@ -197,7 +200,9 @@ def add_index_losses(pairs, at, masses, sums, lost, i, end):
         else:
             is_one = y == 1
             mass = select(is_one, spread(masses.all_1, weight), masses.all_0)
-            loss = weight * (far_loss(masses, is_one, x) + mass * log_d)
+            t = less_likely(masses, is_one, x, weight)
+            far = weighted(t, widened(magnitude(x)))
+            loss = weight * (far + mass * log_d)
         sums, lost = add_losses(at, loss, weight, sums, lost, i + r, width, x)
     return sums, lost
 
