@@ -13,7 +13,8 @@ the Elementary Functions, 1980, chapter 6): ``x = n log 2 + r`` with integer ``n
 - ``n log 2`` is subtracted in two parts by fused multiply-adds, so that nothing of a
   large ``x`` is lost.
 - ``exp r`` is a polynomial of degree 6 (11) whose first two coefficients are 1, a
-  minimax fit on the interval: off by 0.05 (0.03) ulp.
+  minimax fit on the interval: off by 0.05 (0.03) ulp. That of float64 is added up in
+  pairs: 12 steps one after another take 6 % more in rows of two classes.
 - ``2**(n - k)`` is made by writing ``n - k`` into the exponent field.
 
 A softmax needs ``exp(z - m)`` for the largest logit ``m``. Here it is ``exp(z) 2**-k``
