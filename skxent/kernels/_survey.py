@@ -9,6 +9,7 @@ from numba import prange
 from skxent.kernels._groups import AHEAD, read_weights
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._simd import (
+    any_lane,
     gather,
     lanes,
     load,
@@ -21,31 +22,47 @@ from skxent.kernels._simd import (
 )
 
 N_COUNTS = 3
+SIGN = -(2**63)
+
+
+@inner
+def class_weights_of(y, outside, class_weight, like):
+    """Return the weight of the class of each row."""
+    if class_weight.size == 2:  # in a third of the time of a gather
+        return select(y == 1, like * 0.0 + class_weight[1], class_weight[0])
+    return gather(pointer(class_weight), select(outside, 0, y))
 
 
 @inner
 def survey_chunk(target, n_classes, ignore_index, class_weight, row_weight, begin, end):
     """Return how many indices are wrong, how many ignored, and the weight of others."""
-    p, weights, rows = pointer(target), pointer(class_weight), pointer(row_weight)
-    nothing = spread(0.0, weights)
+    p, rows = pointer(target), pointer(row_weight)
+    nothing = spread(0.0, rows)
     wrong, ignored, weight = nothing, nothing, nothing
-    n = lanes(weights)
+    n = lanes(rows)
+    is_weighted = class_weight.size or row_weight.size
     for i in range(begin, end, n):
         width = min(n, end - i)
         prefetch(p, i + AHEAD * n)
         y = load(p, i) if width == n else load_part(p, i, width, ignore_index)
         is_ignored = y == ignore_index
-        outside = (y < 0) | (y >= n_classes)
-        wrong = wrong + select(is_ignored, 0.0, select(outside, nothing + 1.0, 0.0))
+        outside = (y ^ SIGN) >= (n_classes ^ SIGN)  # as numbers without a sign
         ignored = ignored + select(is_ignored, nothing + 1.0, 0.0)
-        share = read_weights(rows, row_weight.size, i, width, nothing)
-        if class_weight.size:
-            of_class = gather(weights, select(outside, 0, y))
-            share = select(share == 0.0, 0.0, share * of_class)
-        weight = weight + select(is_ignored, 0.0, share)
+        if any_lane(outside & (y != ignore_index)):
+            wrong = wrong + select(is_ignored, 0.0, select(outside, nothing + 1.0, 0.0))
+        if is_weighted:
+            share = nothing + 1.0
+            if row_weight.size:
+                prefetch(rows, i + AHEAD * n)
+                share = read_weights(rows, row_weight.size, i, width, nothing)
+            if class_weight.size:
+                of_class = class_weights_of(y, outside, class_weight, share)
+                share = select(share == 0.0, 0.0, share * of_class)
+            weight = weight + select(is_ignored, 0.0, share)
     # the lanes behind the last row count as ignored
-    behind = (begin - end) % n
-    return total(wrong), total(ignored) - behind, total(weight)
+    n_ignored = total(ignored) - (begin - end) % n
+    kept = total(weight) if is_weighted else end - begin - n_ignored
+    return total(wrong), n_ignored, kept
 
 
 @twins
