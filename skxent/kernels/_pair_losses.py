@@ -36,8 +36,10 @@ from skxent.kernels._targets import class_and_weight
 from skxent.kernels._vector import (
     add_to_total,
     is_finite,
+    joined,
     log1p,
     log1p_of_fraction,
+    two_sum,
 )
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "read_wide",
     "sum_by_class",
     "sum_plainly",
+    "targets_of_index",
 ]
 
 
@@ -124,18 +127,33 @@ class Masses(NamedTuple):
 
 
 @inner
-def masses_of(on_value, off_value):
+def mass_at_index(at, y):
+    """Return ``t_y`` of a class index, rounded once."""
+    mass, lost = two_sum(at.on_value[y], at.off_value[y])
+    if at.n_low:
+        lost += at.on_low[y]
+    return joined(mass, lost)
+
+
+@inner
+def masses_of(at):
     """Return these."""
-    off_0, off_1 = off_value[0], off_value[1]
-    in_0, in_1 = on_value[0] + off_0, on_value[1] + off_1
+    off_0, off_1 = at.off_value[0], at.off_value[1]
+    in_0, in_1 = mass_at_index(at, 0), mass_at_index(at, 1)
     return Masses(in_0, in_1, off_0, off_1, in_0 + off_1, in_1 + off_0)
+
+
+@inner
+def targets_of_index(masses, is_one, like):
+    """Return ``t_0`` and ``t_1`` of class indices, in the dtype of the logits."""
+    t0 = select(is_one, spread(masses.off_0, like), masses.in_0)
+    return t0, select(is_one, spread(masses.in_1, like), masses.off_1)
 
 
 @inner
 def less_likely(masses, is_one, x, like):
     """Return the target of the less likely class, which ``|x|`` is multiplied with."""
-    t0 = select(is_one, spread(masses.off_0, like), masses.in_0)
-    t1 = select(is_one, spread(masses.in_1, like), masses.off_1)
+    t0, t1 = targets_of_index(masses, is_one, like)
     return select(x > 0.0, t0, t1)
 
 

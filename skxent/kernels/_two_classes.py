@@ -14,7 +14,6 @@ from skxent.kernels._jit import inner
 from skxent.kernels._pair_losses import (
     add_index_losses,
     add_probability_losses,
-    blended,
     is_summed,
     masses_of,
     read_classes_and_weights,
@@ -22,10 +21,11 @@ from skxent.kernels._pair_losses import (
     read_wide,
     sum_by_class,
     sum_plainly,
+    targets_of_index,
 )
 from skxent.kernels._pairs import ROWS, Pairs, find_pairs, opposed, write_slopes
 from skxent.kernels._rows import pointers_of
-from skxent.kernels._rules import sigmoid_residual
+from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
     lanes,
     load,
@@ -39,7 +39,7 @@ from skxent.kernels._simd import (
     total,
     widened,
 )
-from skxent.kernels._vector import add_to_total, joined
+from skxent.kernels._vector import add_to_total, divided, joined, two_sum
 
 
 @inner
@@ -77,7 +77,17 @@ def find_index_slopes(pairs, at, masses, are_known, i, end):
 
 
 @inner
-def find_smoothed_slopes(pairs, at, are_known, i, end):
+def soft_slope(t0, t1, x, e):
+    """Return the gradient ``a p_1 - t_1``, of whose terms nothing is lost."""
+    one = spread(1.0, e)
+    a, a_low = two_sum(t0, t1)
+    d, d_low = two_sum(one, e)
+    high, low = divided(a, a_low, d, d_low)
+    return residual(high, low, select(x > 0.0, one, e), t1)
+
+
+@inner
+def find_smoothed_slopes(pairs, at, masses, are_known, i, end):
     """Do so for class indices with smoothing."""
     n = lanes(pairs.x)
     for r in range(0, end - i, n):
@@ -85,9 +95,8 @@ def find_smoothed_slopes(pairs, at, are_known, i, end):
         y, factor, is_ignored = factors_of_rows(
             at, are_known, 1.0, 1.0, i + r, min(n, end - i - r), x
         )
-        q1 = select(y == 1, spread(1.0, x), 0.0)
-        t0, t1 = blended(at, 1.0 - q1, q1)
-        slope = factor * sigmoid_residual(t0, t1, x, e)
+        t0, t1 = targets_of_index(masses, y == 1, x)
+        slope = factor * soft_slope(t0, t1, x, e)
         store(select(is_ignored, 0.0, slope), pairs.x, r)
 
 
@@ -101,7 +110,7 @@ def find_probability_slopes(pairs, at, i, end):
         x, e = load(pairs.x, r), load(pairs.e, r)
         weight = read_weights(at.row_weight, at.n_weights, i + r, width, x)
         t0, t1 = read_probabilities(at, i + r, width, pair)
-        slope = narrowed(at.scale * weight, x) * sigmoid_residual(t0, t1, x, e)
+        slope = narrowed(at.scale * weight, x) * soft_slope(t0, t1, x, e)
         store(select(weight == 0.0, 0.0, slope), pairs.x, r)
 
 
@@ -132,7 +141,7 @@ def add_block_of_indices(pairs, at, masses, sums, lost, i, end):
 def two_classes_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
     at = pointers_of(rows, target, rows.logits.shape[2], slots(1))
-    masses = masses_of(at.on_value, at.off_value)
+    masses = masses_of(at)
     pairs = Pairs(scratch(at.logits, ROWS), scratch(at.logits, ROWS))
     sums = widened(spread(0.0, at.logits))
     lost = sums
@@ -145,7 +154,7 @@ def two_classes_chunk(rows, target, begin, end):
             )
             if at.n_gradients:
                 if at.options[1]:
-                    find_smoothed_slopes(pairs, at, are_known, i, last)
+                    find_smoothed_slopes(pairs, at, masses, are_known, i, last)
                 else:
                     find_index_slopes(pairs, at, masses, are_known, i, last)
         else:

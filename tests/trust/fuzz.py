@@ -134,7 +134,8 @@ def flaw(surface, drawn):
         return None if surface.word_for_word else traceback.format_exc()
     except Exception:
         return traceback.format_exc()
-    if drawn and all(v.name == "ragged" for v in drawn.values()):
+    others = [v for v in drawn.values() if v.name != "ragged"]
+    if len(others) < len(drawn) and not any(v.means is NOTHING for v in others):
         return None  # input and target alike are lists of arrays, as they may be
     if any(v.means is NOTHING for v in drawn.values()):
         return f"a result: {got}"
