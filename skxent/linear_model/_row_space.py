@@ -62,12 +62,20 @@ def in_row_space(
         return None
     least = LEAST_PIVOT * largest
     factor, pivots, rank, _ = _products.beside(
-        lambda: scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
+        lambda: scipy.linalg.lapack.dpstrf(
+            products.T, tol=least, lower=1, overwrite_a=True
+        )
     )
     chosen = pivots[:rank] - 1
     L = np.tril(factor)[:, :rank]  # rows in the order of the pivots
     features = np.empty((len(X), rank), dtype=X.dtype)
     features[pivots - 1] = L
+    # in float64 the features are L, which need not be kept beside them
+    precise = None if features.dtype == L.dtype else L[:rank]
+
+    def triangle() -> NDArray[np.float64]:
+        return np.asarray(features[chosen] if precise is None else precise)
+
     reduced = LinearCrossEntropy(
         features,
         targets,
@@ -82,13 +90,13 @@ def in_row_space(
             return np.zeros(reduced.shape)
         logits = by.product_of_rows(X, coef[:, :p].T)[chosen]
         shares = scipy.linalg.solve_triangular(
-            L[:rank], logits, lower=True, check_finite=False
+            triangle(), logits, lower=True, check_finite=False
         )
         return np.hstack([shares.T, coef[:, p:]])
 
     def back(coef: Coef) -> Coef:
         shares = scipy.linalg.solve_triangular(
-            L[:rank], coef[:, :rank].T, trans=1, lower=True, check_finite=False
+            triangle(), coef[:, :rank].T, trans=1, lower=True, check_finite=False
         )
         weights = np.zeros((len(X), len(coef)))
         weights[chosen] = shares
