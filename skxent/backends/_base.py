@@ -88,8 +88,9 @@ class Backend(Protocol):
         The rows of ``coef`` (K - 1, p), float64, are all classes but the first, whose
         logit is 0. A column more is the intercepts'. Fills ``gradient_out``, of the
         shape and dtype of ``coef``, with ``scale`` times the gradient of the sum. X
-        (n, p) is float32 or float64 in any memory order, read once, and copied only if
-        neither rows nor columns lie side by side; products are taken in its dtype.
+        (n, p) is float32 or float64 in any memory order, which changes no bit, read
+        once, and copied only if neither rows nor columns lie side by side; products are
+        taken in its dtype.
         """
 
     def softmax_curvature(

@@ -246,7 +246,7 @@ def linear_softmax_loss(
     n_rows, n_features = X.shape
     n_others = len(coef)
     data, stride, in_columns = _dense.lines_of(X)
-    blocks = _dense.blocks_of(X.shape, n_others, X.itemsize, in_columns)
+    blocks = _dense.blocks_of(X.shape, n_others, X.itemsize)
     width = _dense.padded(n_features, X.itemsize)
     weights = _dense.aligned((n_others, width), X.dtype)
     weights[:, :n_features] = coef[:, :n_features]

@@ -83,9 +83,8 @@ def write_group(tile, n_classes, n_columns, i, width, p):
         first = 0
         while first < n_classes:
             first = min(first, n_classes - columns)
-            transpose_back(
-                advance(tile, first * n), advance(rows, first), n_classes, columns
-            )
+            some, out = advance(tile, first * n), advance(rows, first)
+            transpose_back(some, n, out, n_classes, columns)
             first += columns
     elif width == n and j + n <= n_columns:
         plane = advance(p, o * n_classes * n_columns + j)

@@ -7,21 +7,18 @@ with the block once more. Both products ask for the next block: the second one a
 leaves memory idle during the first (200000 x 50, 5 classes: 14.5 ms, 12.5 with both;
 X.sum() takes 11.4). Logits are tiles of groups of rows, as in :mod:`._tile_rows`.
 
-Both products are those of :mod:`._products`, with the lines of the data:
-
-==================  =================================  ==============================
-memory order        logits                             gradient
-==================  =================================  ==============================
-rows side by side   dots of rows and coefficients      multiples of rows
-columns             multiples of columns               dots of columns and residuals
-==================  =================================  ==============================
+Both products are those of :mod:`._products`, with rows as the lines: logits are dots of
+rows and coefficients, the gradient adds up multiples of rows. Where the numbers of a
+column lie side by side instead, some blocks at a time are first turned into rows, in
+memory that stays in the second cache: the same arithmetic, so the same bits.
 
 Conventions
 -----------
 n rows, p features, ``R`` classes beside the first, whose logit is 0; K = R + 1.
 
-- ``data``, one-dimensional, holds the lines, ``stride`` elements apart: n rows of p
-  numbers, or p columns of n numbers if ``in_columns``.
+- ``data``, one-dimensional, holds n rows of p numbers, ``stride`` elements apart, or p
+  columns of n numbers if ``in_columns``: ``turned_rows`` of them, whole blocks, are
+  turned into rows at a time.
 - ``coef`` (R, p'), of the dtype of the data: p' is p or more, whole vectors, the rest
   zeros. ``intercept`` (R,).
 - ``tiles`` (n_chunks, block_rows * K) is memory for logits; ``block_rows`` are whole
@@ -37,6 +34,7 @@ the dtype of the data, and so are sums over a block; blocks are added up in floa
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import prange
 
 from skxent.kernels._jit import inlined, inner, twins
@@ -44,16 +42,22 @@ from skxent.kernels._products import FOUR, TWO, add_dots, add_multiples
 from skxent.kernels._residuals import Targets, turn_into_residuals
 from skxent.kernels._simd import (
     advance,
+    keep,
     lanes,
     load,
+    load_part,
     pointer,
+    prefetch,
+    scratch,
     spread,
     store,
+    to_next_line,
     total,
     widened,
 )
 from skxent.kernels._simd_type import LINE
 from skxent.kernels._targets import options_of
+from skxent.kernels._transpose import transpose_back, widest_block
 from skxent.kernels._vector import joined
 
 # What stays in the first cache: coefficients beside four lines, and lines beside four
@@ -61,24 +65,32 @@ from skxent.kernels._vector import joined
 REACH = 20 << 10  # bytes
 LINES = 64
 
+# Elements of as many vectors as one has lanes.
+TILE = (LINE // 4) ** 2
+
 
 class Data(NamedTuple):
-    """Rows or columns that lie ``stride`` elements apart."""
+    """Rows or columns that lie ``stride`` elements apart, and memory to turn some."""
 
     p: Any
     stride: Any
     in_columns: Any
     n_features: Any
+    turned: Any
+    turned_rows: Any
+    width: Any  # of one of those
 
 
 class Lines(NamedTuple):
-    """The lines of a block, and how far the next block is."""
+    """The rows of a block, and where to ask for those to come, rows or columns."""
 
     p: Any
     stride: Any
     count: Any
     size: Any
-    ahead: Any
+    next_p: Any
+    next_stride: Any
+    next_in_columns: Any
 
 
 class Matrix(NamedTuple):
@@ -104,27 +116,75 @@ def classes_at_once(n_classes):
 
 
 @inner
-def block_of(data, i, n_rows):
-    """Return the lines of the rows from ``i`` on."""
-    if data.in_columns:
-        x = advance(data.p, i)
-        return Lines(x, data.stride, data.n_features, n_rows, n_rows)
-    x = advance(data.p, i * data.stride)
-    return Lines(x, data.stride, n_rows, data.n_features, n_rows * data.stride)
+def turn_into_rows(data, begin, n_rows):
+    """Write rows ``begin`` and after, whose numbers lie in columns, as whole groups."""
+    n = lanes(data.p)
+    whole = n_rows // n * n
+    tile = scratch(data.p, TILE)
+    j = 0
+    while j < data.n_features:
+        count = widest_block(data.n_features - j, data.p)
+        columns = advance(data.p, j * data.stride + begin)
+        rows = advance(data.turned, j)
+        for i in range(0, whole, n):
+            x, out = advance(columns, i), advance(rows, i * data.width)
+            for c in range(count):
+                prefetch(x, (count + c) * data.stride)
+            transpose_back(x, data.stride, out, data.width, count)
+        if whole < n_rows:
+            for c in range(count):
+                place = c * data.stride + whole
+                store(load_part(columns, place, n_rows - whole, 0.0), tile, c * n)
+            out = advance(rows, whole * data.width)
+            transpose_back(tile, n, out, data.width, count)
+        j += count
 
 
 @inner
-def multiply_lines(x, a, n_classes, halves, out):
-    """Add the products of each line with each class: ``out += A X^T``.
+def block_of(data, begin, i, end, n_rows):
+    """Return the rows from ``i`` on, of ``begin:end``."""
+    if data.in_columns:
+        place = (i - begin) % data.turned_rows
+        if place == 0:
+            turn_into_rows(data, i, min(data.turned_rows, end - i))
+        x, stride = advance(data.turned, place * data.width), data.width
+        next_p = advance(data.p, i + data.turned_rows)
+    else:
+        x, stride = advance(data.p, i * data.stride), data.stride
+        next_p = advance(x, n_rows * stride)
+    n_features = data.n_features
+    return Lines(x, stride, n_rows, n_features, next_p, data.stride, data.in_columns)
 
-    Every tile asks for lines ahead; where ``halves``, every other one.
+
+@inner
+def next_beside(x, line, begin):
+    """Return where to ask for numbers beside four rows, from ``begin`` on.
+
+    And the steps from row to row and from vector to vector. If they lie in columns,
+    each four rows of a group ask for other columns, four of each vector.
+    """
+    n = lanes(x.p)
+    if x.next_in_columns:
+        place = line // n * n + (begin + line % n) * x.next_stride
+        return advance(x.next_p, place), x.next_stride, n * x.next_stride
+    if line // FOUR % 2 == 0:
+        place = line * x.next_stride + begin
+        return advance(x.next_p, place), x.next_stride, n
+    return x.p, 0, 0
+
+
+@inner
+def multiply_rows(x, a, n_classes, out):
+    """Add the products of each row with each class: ``out += A X^T``.
+
+    It asks for half of the next rows, or for all that lie in columns.
     """
     n = lanes(x.p)
     step = classes_at_once(n_classes)
     reach = max(1, REACH // n_classes // LINE) * n
     for begin in range(0, x.size, reach):
         for line in range(0, x.count, FOUR):
-            asks = not halves or line // FOUR % 2 == 0
+            next_p, of_row, of_vector = next_beside(x, line, begin)
             for k in range(0, n_classes, step):
                 add_dots(
                     advance(x.p, line * x.stride + begin),
@@ -135,26 +195,28 @@ def multiply_lines(x, a, n_classes, halves, out):
                     a.of_class,
                     a.of_vector,
                     min(step, n_classes - k),
-                    x.ahead if k == 0 and asks else 0,
+                    next_p,
+                    of_row if k == 0 else 0,
+                    of_vector if k == 0 else 0,
                     entries(n, out, k, line),
                     out.of_class,
                 )
 
 
 @inner
-def add_up_lines(x, a, n_classes, halves, out):
-    """Add up the lines, weighted for each class: ``out += A X``.
+def add_up_rows(x, a, n_classes, out):
+    """Add up the rows, weighted for each class: ``out += A X``.
 
-    ``halves`` is as in ``multiply_lines``.
+    It asks for all of the next rows unless they lie in columns.
     """
     n = lanes(x.p)
+    ahead = 0 if x.next_in_columns else x.count * x.stride
     step = classes_at_once(n_classes)
     for first in range(0, x.count, LINES):
         begin = 0
         while begin < x.size:
             rest = x.size - begin
             width = FOUR * n if rest >= FOUR * n else min(TWO * n, rest)
-            asks = not halves or begin // (FOUR * n) % 2 == 0
             for k in range(0, n_classes, step):
                 add_multiples(
                     advance(x.p, first * x.stride + begin),
@@ -165,7 +227,7 @@ def add_up_lines(x, a, n_classes, halves, out):
                     a.of_class,
                     a.of_vector,
                     min(step, n_classes - k),
-                    x.ahead if k == 0 and asks else 0,
+                    ahead if k == 0 else 0,
                     entries(n, out, k, begin),
                     out.of_class,
                     out.of_vector,
@@ -212,26 +274,18 @@ def linear_rows_chunk(
 ):
     """Return the sum of the losses of rows ``begin:end``; add to both gradients."""
     n, n_classes = lanes(data.p), n_others + 1
-    # memory is asked for in half of the steps before the residuals, in all after them
-    in_columns, in_rows = data.in_columns, not data.in_columns
     of_others = Matrix(advance(tile, n), n, n_classes * n)
     sums = widened(spread(0.0, data.p))
     lost = sums
     for i in range(begin, end, block_rows):
         n_rows = min(block_rows, end - i)
-        x = block_of(data, i, n_rows)
+        x = block_of(data, begin, i, end, n_rows)
         start_logits(tile, intercept, n_rows, n_classes)
-        if in_columns:
-            add_up_lines(x, coef, n_others, in_columns, of_others)
-        else:
-            multiply_lines(x, coef, n_others, in_rows, of_others)
+        multiply_rows(x, coef, n_others, of_others)
         sums, lost = turn_into_residuals(
             tile, target, targets, i, n_rows, n_classes, sums, lost
         )
-        if in_columns:
-            multiply_lines(x, of_others, n_others, in_rows, slopes)
-        else:
-            add_up_lines(x, of_others, n_others, in_columns, slopes)
+        add_up_rows(x, of_others, n_others, slopes)
         add_residuals(tile, n_rows, n_classes, intercept_out)
     return total(joined(sums, lost))
 
@@ -253,6 +307,7 @@ def linear_rows_loss(
     row_weight,
     ignore_index,
     block_rows,
+    turned_rows,
     rows_per_chunk,
     n_chunks,
     rows_per_segment,
@@ -268,6 +323,8 @@ def linear_rows_loss(
     for chunk in prange(n_chunks):
         p = pointer(data)
         n = lanes(p)
+        turned = np.empty(turned_rows * width + n if in_columns else 0, data.dtype)
+        rows = pointer(turned)
         targets = Targets(
             pointer(on_value),
             pointer(off_value),
@@ -280,7 +337,15 @@ def linear_rows_loss(
         for segment in range(first_segment, last_segment):
             first = begin + segment * rows_per_segment
             partial_out[chunk, segment] = linear_rows_chunk(
-                Data(p, stride, in_columns, n_features),
+                Data(
+                    p,
+                    stride,
+                    in_columns,
+                    n_features,
+                    advance(rows, to_next_line(rows)),
+                    turned_rows,
+                    width,
+                ),
                 Matrix(pointer(coef), width, n),
                 pointer(intercept),
                 n_others,
@@ -293,3 +358,4 @@ def linear_rows_loss(
                 Matrix(advance(pointer(gradient_out), chunk * size), width, n),
                 advance(pointer(intercept_out), chunk * n_others),
             )
+        keep(turned)

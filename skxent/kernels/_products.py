@@ -1,8 +1,8 @@
 """Products of many short vectors with few: the tiles of registers they are made of.
 
-``X`` is *lines* of numbers that lie side by side, ``stride`` elements from line to line
-(rows of C-ordered data, columns of F-ordered data). It is multiplied with a matrix
-``A`` of few rows, one for each class, from either side:
+``X`` is *lines* of numbers that lie side by side, ``stride`` elements from line to
+line. It is multiplied with a matrix ``A`` of few rows, one for each class, from either
+side:
 
 ``add_dots``
     ``out[k, a] += sum_l A[k, l] X[a, l]``, four lines times up to four classes in up to
@@ -16,9 +16,10 @@
 rows has ``of_vector = n``; the tiles of groups of rows (``_groups.py``), of K vectors
 each, have ``of_class = n`` and ``of_vector = K n``.
 
-With every vector of ``X`` that is read, the one ``ahead`` elements further on is asked
-for: 0 asks for nothing new. Sums of one call are taken in the dtype of ``X``, then
-added to ``out``, whose dtype may be float64.
+With every vector of ``X`` that is read, memory is asked for: the vector ``ahead``
+elements further on, 0 for nothing new; or the cache line at ``next_x``, with a step for
+each line and each vector. Sums of one call are taken in the dtype of ``X``, then added
+to ``out``, whose dtype may be float64.
 
 Primitives as those of :mod:`skxent.kernels._simd`.
 """
@@ -59,7 +60,9 @@ def add_dots(
     of_class: int,
     of_vector: int,
     n_classes: int,
-    ahead: int,
+    next_x: Any,
+    next_of_line: int,
+    next_of_vector: int,
     out: Any,
     out_of_class: int,
 ) -> None:
@@ -84,22 +87,24 @@ class Dots(NamedTuple):
     a: Any
     of_class: Any
     of_vector: Any
-    ahead: Any
+    next_x: Any
+    next_of_line: Any
+    next_of_vector: Any
     out: Any
     out_of_class: Any
 
 
-@compiled(add_dots, lambda x, b, c, d, a, f, g, h, i, out, k: types.void)
+@compiled(add_dots, lambda x, b, c, d, a, f, g, h, i, j, k, out, m: types.void)
 def _add_dots(s: Builder, x: Any, *args: Any) -> None:
-    stride, last, size, a, of_class, of_vector, n_classes, ahead, out, step = (
-        _as_integers(s, args)
+    stride, last, size, a, of_class, of_vector, n_classes, *others = _as_integers(
+        s, args
     )
     lines = []
     for r in range(FOUR):
         is_there = s.b.icmp_signed("<", INDEX(r), last)
         line = s.b.select(is_there, INDEX(r), last)
         lines.append(s.b.gep(x, [s.b.mul(line, stride)]))
-    dots = Dots(lines, size, a, of_class, of_vector, ahead, out, step)
+    dots = Dots(lines, size, a, of_class, of_vector, *others)
     _for_each_count(s, n_classes, lambda count: _emit_dots(s, dots, count))
 
 
@@ -114,8 +119,10 @@ def _emit_dots(s: Builder, dots: Dots, count: int) -> None:
 
     def add(v: Any, i: Any, below: Any = None) -> None:
         numbers = []
-        for line in dots.lines:
-            _ask(s, line, i, dots.ahead)
+        asked = s.b.mul(v, dots.next_of_vector)
+        for r, line in enumerate(dots.lines):
+            of_line = s.b.mul(dots.next_of_line, INDEX(r))
+            _ask(s, dots.next_x, s.b.add(asked, of_line))
             numbers.append(_load(s, vector, line, i, below))
         for k in range(count):
             at = s.b.add(s.b.mul(v, dots.of_vector), s.b.mul(dots.of_class, INDEX(k)))
@@ -204,7 +211,7 @@ def _emit_multiples(s: Builder, terms: Multiples, n_vectors: int, count: int) ->
         line = s.b.gep(terms.x, [s.b.mul(i, terms.stride)])
         numbers = []
         for place, rest in zip(places, rests, strict=True):
-            _ask(s, line, place, terms.ahead)
+            _ask(s, line, s.b.add(place, terms.ahead))
             below = None if n_vectors == FOUR else rest
             numbers.append(_load(s, vector, line, place, below))
         at = s.b.add(i, s.b.mul(s.b.udiv(i, n), between))
@@ -261,9 +268,9 @@ def _load(s: Builder, vector: Vector, p: Any, i: Any, n: Any = None) -> Any:
     return s.load_below(p, i, n, vector, nothing)
 
 
-def _ask(s: Builder, p: Any, i: Any, ahead: Any) -> None:
-    """Ask for the cache line ``ahead`` of element ``i``."""
-    address = s.b.bitcast(s.b.gep(p, [s.b.add(i, ahead)]), ir.IntType(8).as_pointer())
+def _ask(s: Builder, p: Any, i: Any) -> None:
+    """Ask for the cache line of element ``i``."""
+    address = s.b.bitcast(s.b.gep(p, [i]), ir.IntType(8).as_pointer())
     to_read, data = I32(0), I32(1)
     s.call("prefetch.p0", ir.VoidType(), address, to_read, INTO_SECOND_CACHE, data)
 

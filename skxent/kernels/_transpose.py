@@ -145,27 +145,36 @@ def _gather_block(
     return pieces[0]
 
 
-def transpose_back(tile: Any, p: Any, stride: int, columns: int) -> None:
-    """Undo :func:`transpose`, row after row."""
+def transpose_back(
+    columns: Any, step: int, p: Any, stride: int, n_columns: int
+) -> None:
+    """Write as many rows as there are lanes, from vectors of their columns.
+
+    Column ``c`` begins at element ``c * step``, row ``r`` is written from element
+    ``r * stride`` on. ``n_columns`` is a power of 2 up to the number of lanes.
+    """
     n = lanes(p)
     for r in range(n):
-        for c in range(columns):
-            p[r * stride + c] = tile[c * n + r]
+        for c in range(n_columns):
+            p[r * stride + c] = columns[c * step + r]
 
 
-@compiled(transpose_back, lambda tile, p, stride, columns: types.void)
-def _transpose_back(s: Builder, tile: Any, p: Any, stride: Any, columns: Any) -> None:
+@compiled(transpose_back, lambda columns, step, p, stride, n_columns: types.void)
+def _transpose_back(
+    s: Builder, columns: Any, step: Any, p: Any, stride: Any, n_columns: Any
+) -> None:
     vector = vector_of(s.sig.args[0].dtype)
-    stride = s.cast(stride, 2, types.intp)
-    columns = s.cast(columns, 3, types.intp)
-    wide = llvm_type(vector)
+    step, stride = s.cast(step, 1, types.intp), s.cast(stride, 3, types.intp)
+    n_columns = s.cast(n_columns, 4, types.intp)
+    wide, align = llvm_type(vector), align_of(vector)
     for n in _block_sizes(s.sig.args[0]):
-        with s.b.if_then(s.b.icmp_signed("==", columns, INDEX(n))):
+        with s.b.if_then(s.b.icmp_signed("==", n_columns, INDEX(n))):
+            places = [s.b.mul(step, INDEX(c)) for c in range(n)]
             vectors = _butterfly(
-                s, [s.load(tile, INDEX(c * wide.count), wide, LINE) for c in range(n)]
+                s, [s.load(columns, place, wide, align) for place in places]
             )
             for r in range(wide.count):
                 begin = r // n * n
                 row = vectors[r % n]
                 part = s.shuffle(row, row, list(range(begin, begin + n)))
-                s.store(part, p, s.b.mul(stride, INDEX(r)), align_of(vector))
+                s.store(part, p, s.b.mul(stride, INDEX(r)), align)

@@ -113,6 +113,7 @@ def balanced_weights(
     if target.ndim == 1:
         counts = np.bincount(target, sample_weight, minlength=len(classes))
     else:
+        target = np.ascontiguousarray(target)  # one order of adding up
         counts = target.sum(axis=0) if sample_weight is None else sample_weight @ target
     if (counts == 0).any():
         empty = classes[counts == 0].tolist()

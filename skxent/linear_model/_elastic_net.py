@@ -45,9 +45,9 @@ def minimize_elastic_net(
 ) -> SolverResult:
     """Minimise to a relative suboptimality of about ``settings.tol**2``.
 
-    ``X`` is (n, p), a C- or F-ordered array, CSR or CSC, float32 or float64; ``coef``
-    is where to start, zeros if it is None. The suboptimality is estimated by what a
-    step is predicted to gain.
+    ``X`` is (n, p), an array in any memory order, CSR or CSC, float32 or float64;
+    ``coef`` is where to start, zeros if it is None. The suboptimality is estimated by
+    what a step is predicted to gain.
     """
     n_outputs = 1 if n_classes == 2 else n_classes
     n, p = X.shape

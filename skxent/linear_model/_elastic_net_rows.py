@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
 from skxent.linear_model._penalty import ElasticNet, descend
+from skxent.linear_model._products import product_of_columns, product_of_rows
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
@@ -116,7 +117,7 @@ class _Point:
         """Return ``X`` times the weights, (n, R)."""
         if self.design is not None:
             return self.design.product(self.weights)
-        return np.asarray(self.X @ self.weights.astype(self.X.dtype, copy=False))
+        return product_of_rows(self.X, self.weights.astype(self.X.dtype, copy=False))
 
     def gradient(self) -> Matrix:
         """Return the gradient of the loss by the weights: one pass over X."""
@@ -124,7 +125,7 @@ class _Point:
         if self.design is not None:
             return self.design.pull_back(residual)
         residual = residual.astype(self.X.dtype, copy=False)
-        return np.asarray(self.X.T @ residual, dtype=np.float64)
+        return np.ascontiguousarray(product_of_columns(residual, self.X).T)
 
     def search(
         self,

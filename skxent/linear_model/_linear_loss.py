@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
+from skxent.backends._dense import in_rows
 from skxent.linear_model._products import multiply
 from skxent.losses._targets import mass_and_weight
 
@@ -99,8 +100,8 @@ class _RowsInPlace:
 class LinearCrossEntropy(LinearModelLoss):
     """Mean cross-entropy of a linear model plus a ridge, with its derivatives.
 
-    X is an ndarray in any memory order. Products are computed in its dtype, sums over
-    blocks in float64.
+    X is an ndarray in any memory order, which changes no bit. Products are computed in
+    its dtype, sums over blocks in float64.
     """
 
     def __init__(self, X: NDArray[Any], targets: EncodedTargets, **options: Any):
@@ -208,7 +209,7 @@ class LinearCrossEntropy(LinearModelLoss):
         no_losses = np.empty(0, dtype=self.dtype)
         total = 0.0
         for rows in self._blocks():
-            X = self.X[rows].astype(self.dtype, copy=False)
+            X = in_rows(self.X[rows], self.dtype)
             z = self._linear_map(X, cast)
             total += self.backend.softmax_loss(
                 z, self.targets.rows(rows), no_losses, z, scale
@@ -231,7 +232,7 @@ class LinearCrossEntropy(LinearModelLoss):
             direction = vector.astype(self.X.dtype, copy=False)
             result = np.zeros(self.shape)
             for rows in self._blocks():
-                X = self.X[rows]
+                X = in_rows(self.X[rows], self.X.dtype)
                 z = self._linear_map(X, cast)
                 v = self._linear_map(X, direction)
                 out = np.empty_like(z)

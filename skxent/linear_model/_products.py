@@ -15,9 +15,18 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from skxent.backends._dense import in_rows
 from skxent.backends._team import LEAST_WORK, team
 
-__all__ = ["add_gram", "beside", "cho_factor", "multiply", "product_of_rows"]
+__all__ = [
+    "add_gram",
+    "beside",
+    "cho_factor",
+    "gram_of_rows",
+    "multiply",
+    "product_of_columns",
+    "product_of_rows",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -30,6 +39,8 @@ LEAST_LINES = 64
 # Numbers of a block of rows, and its least rows.
 BLOCK_SIZE = 1 << 20
 BLOCK_ROWS = 256
+# Columns of a block of wide data, whose products with one another are added up.
+BLOCK_COLUMNS = 1024
 # Columns of the factor that are made together.
 PANEL = 256
 
@@ -71,10 +82,42 @@ def product_of_rows(X: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
 
     def block(begin: int) -> None:
         rows = slice(begin, begin + step)
-        np.matmul(np.ascontiguousarray(X[rows]), columns, out=out[rows])
+        np.matmul(in_rows(X[rows], X.dtype), columns, out=out[rows])
 
     with team(X.size * columns.shape[1]) as run:
         run(block, range(0, n, step))
+    return out
+
+
+def product_of_columns(left: NDArray[Any], X: NDArray[Any]) -> Matrix:
+    """Return ``left.T @ X``, the same bits for X in any memory layout."""
+    n, p = X.shape
+    out = np.zeros((left.shape[1], p))
+    step = max(LEAST_LINES, BLOCK_SIZE // max(1, p))
+    for begin in range(0, n, step):
+        rows = slice(begin, begin + step)
+        out += left[rows].T @ in_rows(X[rows], X.dtype)
+    return out
+
+
+def gram_of_rows(X: NDArray[Any]) -> NDArray[Any]:
+    """Return ``X @ X.T``, the same bits for X in any memory layout."""
+    n, p = X.shape
+    work = 0.5 * n * n * p
+    out = np.zeros((n, n), X.dtype)
+
+    def add(block: NDArray[Any], lines: slice) -> None:
+        out[lines, : lines.stop] += block[lines] @ block[: lines.stop].T
+
+    def mirror(lines: slice) -> None:
+        out[: lines.start, lines] = out[lines, : lines.start].T
+
+    parts = _parts(n, work) if work >= WORTH_THREADS else [slice(0, n)]
+    with team(int(work)) as run:
+        for begin in range(0, p, BLOCK_COLUMNS):
+            block = in_rows(X[:, begin : begin + BLOCK_COLUMNS], X.dtype)
+            run(functools.partial(add, block), parts)
+        run(mirror, parts)
     return out
 
 

@@ -14,8 +14,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from skxent.backends._device_matrix import DeviceMatrix
+from skxent.linear_model import _products
 from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._products import add_gram, beside
 from skxent.losses._targets import row_weights
 
 __all__ = ["in_row_space"]
@@ -27,13 +27,20 @@ Map = Callable[[Coef], Coef]
 LEAST_PIVOT = 1e-13
 
 
-def _products_of_rows(X: Any) -> NDArray[Any]:
-    """Return ``X X^T``, on the host wherever X is."""
-    if isinstance(X, DeviceMatrix):
+class _OnDevice:
+    """The products of :mod:`._products`, with X on a device and results on the host."""
+
+    @staticmethod
+    def gram_of_rows(X: DeviceMatrix) -> NDArray[Any]:
         return X @ X.T
-    products = np.zeros((len(X), len(X)), X.dtype)
-    add_gram(X.T, products)
-    return products
+
+    @staticmethod
+    def product_of_rows(X: DeviceMatrix, columns: NDArray[Any]) -> NDArray[Any]:
+        return X @ columns
+
+    @staticmethod
+    def product_of_columns(left: NDArray[Any], X: DeviceMatrix) -> NDArray[Any]:
+        return left.T @ X
 
 
 def in_row_space(
@@ -48,18 +55,27 @@ def in_row_space(
     if weight.size and not weight.all():  # rows without weight need no feature
         kept = np.flatnonzero(weight)
         X, targets = X[kept], targets.rows(kept)
-    products = _products_of_rows(X).astype(np.float64, copy=False)
+    by: Any = _OnDevice if isinstance(X, DeviceMatrix) else _products
+    products = by.gram_of_rows(X).astype(np.float64, copy=False)
     largest = float(products.diagonal().max(initial=0.0))
     if not largest > 0:
         return None
     least = LEAST_PIVOT * largest
-    factor, pivots, rank, _ = beside(
-        lambda: scipy.linalg.lapack.dpstrf(products, tol=least, lower=1)
+    factor, pivots, rank, _ = _products.beside(
+        lambda: scipy.linalg.lapack.dpstrf(
+            products.T, tol=least, lower=1, overwrite_a=True
+        )
     )
     chosen = pivots[:rank] - 1
     L = np.tril(factor)[:, :rank]  # rows in the order of the pivots
     features = np.empty((len(X), rank), dtype=X.dtype)
     features[pivots - 1] = L
+    # in float64 the features are L, which need not be kept beside them
+    precise = None if features.dtype == L.dtype else L[:rank]
+
+    def triangle() -> NDArray[np.float64]:
+        return np.asarray(features[chosen] if precise is None else precise)
+
     reduced = LinearCrossEntropy(
         features,
         targets,
@@ -72,18 +88,18 @@ def in_row_space(
         p = X.shape[1]
         if not coef.any():
             return np.zeros(reduced.shape)
-        logits = X[chosen] @ coef[:, :p].T
+        logits = by.product_of_rows(X, coef[:, :p].T)[chosen]
         shares = scipy.linalg.solve_triangular(
-            L[:rank], logits, lower=True, check_finite=False
+            triangle(), logits, lower=True, check_finite=False
         )
         return np.hstack([shares.T, coef[:, p:]])
 
     def back(coef: Coef) -> Coef:
         shares = scipy.linalg.solve_triangular(
-            L[:rank], coef[:, :rank].T, trans=1, lower=True, check_finite=False
+            triangle(), coef[:, :rank].T, trans=1, lower=True, check_finite=False
         )
         weights = np.zeros((len(X), len(coef)))
         weights[chosen] = shares
-        return np.hstack([weights.T @ X, coef[:, rank:]])
+        return np.hstack([by.product_of_columns(weights, X), coef[:, rank:]])
 
     return reduced, there, back

@@ -16,8 +16,10 @@ VIEWS = {
     "every other row": (BASE[::2], 20, False),
     "rows of columns": (BASE.T[2:7], 10, True),
     "one row": (BASE[2:3, 3:], 7, False),
+    "one row of columns": (BASE.T[2:3], 10, True),
     "one column": (BASE[:, 3:4], 10, False),
-    "one column alone": (np.arange(5.0)[:, np.newaxis], 5, True),
+    "one column alone": (np.arange(5.0)[:, np.newaxis], 1, False),
+    "windows": (np.lib.stride_tricks.sliding_window_view(BASE[0], 4), 1, False),
     "the same row": (np.broadcast_to(BASE[1], (4, 10)), 0, False),
 }
 COPIED = {
@@ -54,16 +56,17 @@ def test_other_strides_are_copied(name):
         assert element(lines, i, j) == X[i, j]
 
 
-@pytest.mark.parametrize("in_columns", [False, True])
 @pytest.mark.parametrize("itemsize", [4, 8])
 @pytest.mark.parametrize(
     ("shape", "n_others"),
     [((0, 5), 2), ((1, 1), 1), ((10**6, 50), 4), ((2000, 20000), 3), ((999, 7), 24)],
 )
-def test_the_partition_covers_every_row_once(shape, n_others, itemsize, in_columns):
-    blocks = _dense.blocks_of(shape, n_others, itemsize, in_columns)
+def test_the_partition_covers_every_row_once(shape, n_others, itemsize):
+    blocks = _dense.blocks_of(shape, n_others, itemsize)
     assert blocks.block_rows % (64 // itemsize) == 0
     assert blocks.rows_per_chunk % blocks.block_rows == 0
+    assert blocks.turned_rows % blocks.block_rows == 0
+    assert 0 < blocks.turned_rows <= max(blocks.rows_per_chunk, blocks.block_rows)
     assert blocks.n_chunks <= _dense.MOST_CHUNKS
     end = blocks.n_chunks * blocks.rows_per_chunk
     assert end - blocks.rows_per_chunk < shape[0] <= end or end == shape[0] == 0

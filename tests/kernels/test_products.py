@@ -21,7 +21,9 @@ def dots(x, stride, last, size, a, step, n_classes, out, of_class):
         step[0],
         step[1],
         n_classes,
-        3,
+        pointer(x),
+        5,
+        -3,
         advance(pointer(out), 1),
         of_class,
     )

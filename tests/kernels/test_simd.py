@@ -273,7 +273,8 @@ def test_blocks_are_transposed_there_and_back(dtype, stride):
         transpose(pointer(x), stride, pointer(tile), columns)
 
     def back(tile, x, stride, columns):
-        transpose_back(pointer(tile), pointer(x), stride, columns)
+        n = lanes(pointer(x))
+        transpose_back(pointer(tile), n, pointer(x), stride, columns)
 
     n = 64 // np.dtype(dtype).itemsize
     columns = widest_block(stride, np.empty(0, dtype))

@@ -2,15 +2,47 @@
 
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_info
 
 LIMIT = 60  # seconds; a hang is no slowness
+
+HAS_TBB = sys.platform == "linux" and platform.machine() == "x86_64"
+every_layer = pytest.mark.parametrize(
+    "layer",
+    [
+        "workqueue",
+        "omp",
+        pytest.param(
+            "tbb",
+            marks=pytest.mark.skipif(not HAS_TBB, reason="the registry has no tbb"),
+        ),
+    ],
+)
+
+
+def run_on(layer, function):
+    """Run ``function``, which sees to it that numba's threads are those of a layer."""
+    environment = {"NUMBA_THREADING_LAYER": layer}
+    if layer == "tbb":  # not on the paths of the linker, so no default changes
+        places = [f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PATH")]
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, places))
+    return run_child(function, **environment)
+
+
+def check_layer():
+    """Launch a kernel; raise unless the layer is the one that was asked for."""
+    import numba
+
+    others_use_threads()
+    assert numba.threading_layer() == os.environ["NUMBA_THREADING_LAYER"]
 
 
 def run_child(function, **environment):

@@ -3,10 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from tests.trust.calls import agree, calls, compile_all
-from tests.trust.children import blas_threads, run_child
+from tests.trust.children import blas_threads, check_layer, every_layer, run_on
 
 N_THREADS = 8
 
@@ -16,6 +14,7 @@ def at_once():
     import dask
     import joblib
 
+    check_layer()
     functions = calls()
     names = list(functions)
     expected = {name: functions[name]() for name in names}
@@ -40,8 +39,7 @@ def at_once():
     assert blas_threads() == before
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+@every_layer
 def test_threads_change_no_bit(layer):
     compile_all()
-    # tbb is not found by numba where pip puts it: see docs/guide/reproducibility.rst
-    run_child("test_threads.at_once", NUMBA_THREADING_LAYER=layer)
+    run_on(layer, "test_threads.at_once")
