@@ -137,6 +137,9 @@ def flaw(surface, drawn):
     others = [v for v in drawn.values() if v.name != "ragged"]
     if len(others) < len(drawn) and not any(v.means is NOTHING for v in others):
         return None  # input and target alike are lists of arrays, as they may be
+    if drawn.keys() >= {"target", "ignore_index"}:
+        if drawn["target"].name == drawn["ignore_index"].name:
+            return None  # no class, but one that is ignored
     if any(v.means is NOTHING for v in drawn.values()):
         return f"a result: {got}"
     plain = surface.arguments | {name: v.means for name, v in drawn.items()}
