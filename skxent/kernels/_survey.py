@@ -4,12 +4,15 @@ Conventions are those of :mod:`skxent.kernels._cpu`. ``class_weight`` (K,) and
 ``row_weight`` (n,) float64 are of length 0 where all are 1.
 """
 
+import math
+
 from numba import prange
 
 from skxent.kernels._groups import AHEAD, read_weights
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._simd import (
     any_lane,
+    floats,
     gather,
     lanes,
     load,
@@ -34,6 +37,42 @@ def class_weights_of(y, outside, class_weight, like):
 
 
 @inner
+def sum_of_classes(p, n_classes, begin, end, like):
+    """Return the sum of class indices, nan if one of them is no class."""
+    n = lanes(like)
+    whole = end - (end - begin) % n
+    last = load_part(p, end, 0, n_classes - 1)
+    sums = last - last
+    negative = sums
+    for i in range(begin, whole, n):
+        prefetch(p, i + AHEAD * n)
+        y = load(p, i)
+        negative = negative | y | (last - y)
+        sums = sums + y
+    y = load_part(p, whole, end - whole, 0)
+    negative = negative | y | (last - y)
+    if any_lane(negative < 0):
+        return math.nan
+    return total(floats(sums + y))
+
+
+@inner
+def weight_of_classes(class_weight, n_rows, ones):
+    """Return what rows weigh of which ``ones`` are of class 1, the others of class 0.
+
+    A class without rows adds nothing to it, whatever it weighs.
+    """
+    if class_weight.size == 0:
+        return float(n_rows)
+    weight = 0.0
+    if ones < n_rows:
+        weight += class_weight[0] * (n_rows - ones)
+    if ones > 0:
+        weight += class_weight[1] * ones
+    return weight
+
+
+@inner
 def survey_chunk(target, n_classes, ignore_index, class_weight, row_weight, begin, end):
     """Return how many indices are wrong, how many ignored, and the weight of others."""
     p, rows = pointer(target), pointer(row_weight)
@@ -41,6 +80,12 @@ def survey_chunk(target, n_classes, ignore_index, class_weight, row_weight, begi
     wrong, ignored, weight = nothing, nothing, nothing
     n = lanes(rows)
     is_weighted = class_weight.size or row_weight.size
+    ignores_class = 0 <= ignore_index < n_classes
+    if row_weight.size == 0 and class_weight.size in (0, 2) and not ignores_class:
+        # 0.4 of the time, if nothing is wrong or ignored
+        ones = sum_of_classes(p, n_classes, begin, end, nothing)
+        if ones == ones:
+            return 0.0, 0.0, weight_of_classes(class_weight, end - begin, ones)
     for i in range(begin, end, n):
         width = min(n, end - i)
         prefetch(p, i + AHEAD * n)

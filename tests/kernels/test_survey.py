@@ -40,3 +40,26 @@ def test_row_of_weight_0_weighs_nothing_whatever_its_class_weighs():
         0, 1, np.array([0, 1]), 2, -100, weights, rows, 10, counts
     )
     assert counts.tolist() == [[0, 0, 2]]
+
+
+@pytest.mark.parametrize("n", [1, 8, 1001])
+@pytest.mark.parametrize("ignored", [-100, 1])
+def test_where_nothing_is_wrong_rows_weigh_what_their_classes_do(n, ignored):
+    rng = np.random.default_rng(n)
+    survey = _survey.survey_indices.sequential
+    counts = np.empty((1, _survey.N_COUNTS))
+    for class_weight in (np.array([0.5, 3.0]), NONE):
+        target = rng.integers(2, size=n)
+        survey(0, 1, target, 2, ignored, class_weight, NONE, n, counts)
+        kept = target[target != ignored]
+        weights = class_weight[kept] if class_weight.size else np.ones(kept.size)
+        expected = [0, n - kept.size, weights.sum()]
+        assert counts[0].tolist() == pytest.approx(expected, rel=1e-13)
+
+
+def test_class_without_rows_weighs_nothing():
+    counts = np.empty((1, _survey.N_COUNTS))
+    survey = _survey.survey_indices.sequential
+    for y, weights in ((0, [2.0, np.inf]), (1, [np.inf, 2.0])):
+        survey(0, 1, np.full(9, y), 2, -100, np.array(weights), NONE, 9, counts)
+        assert counts.tolist() == [[0, 0, 18]]
