@@ -111,7 +111,8 @@ class BinaryCall(NamedTuple):
         inflow = _periodic(inflow, self.shape)
         # both are lengths of trailing axes: the longer is a multiple of the other
         period = max(inflow.size, self.targets.weight.size)
-        weight = _repeated(self.targets.weight, period) * _repeated(inflow, period)
+        with np.errstate(over="ignore", invalid="ignore"):
+            weight = _repeated(self.targets.weight, period) * _repeated(inflow, period)
         return self._replace(targets=self.targets._replace(weight=weight))
 
     def reduce(self, total: float, losses: NDArray[Any], scale: float) -> Any:

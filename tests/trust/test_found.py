@@ -11,6 +11,7 @@ from skxent.losses import (
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     binary_cross_entropy,
+    binary_cross_entropy_with_logits_grad,
     cross_entropy,
     cross_entropy_grad,
     cross_entropy_hvp,
@@ -152,3 +153,11 @@ def test_numbers_of_other_types_are_floats_to_the_solvers(kind):
     ours = model(l1_ratio=kind(0.5), C=kind(2.0), tol=kind(0.0078125))
     plain = model(l1_ratio=0.5, C=2.0, tol=0.0078125)
     np.testing.assert_array_equal(ours.coef_, plain.coef_)
+
+
+def test_infinite_weight_times_an_output_of_no_slope_is_nan_without_a_warning():
+    z, q = np.zeros((2, 3)), np.full((2, 3), 0.5)
+    options = {"weight": np.array([np.inf, 1.0, 1.0]), "reduction": "sum"}
+    got = binary_cross_entropy_with_logits_grad(z, q, grad_output=0.0, **options)
+    assert np.isnan(got[:, 0]).all()
+    assert not got[:, 1:].any()
