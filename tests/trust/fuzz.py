@@ -169,7 +169,8 @@ def flaw(surface, drawn):
         atol = 2.0**40 * (1e-6 if small else 1e-15)
         if "target" in drawn and drawn["target"].name == "2**40":
             atol *= 2.0**40  # as do the masses of both events, which it multiplies
-    scaled = surface.name.startswith("linear") and drawn or {"target"} & drawn.keys()
+    is_linear = surface.name.startswith("linear")
+    scaled = drawn if is_linear else {"target"} & drawn.keys()
     if any("1e300" in drawn[name].name for name in scaled):
         atol = max(atol, 1e285)  # a p - t cancels to its rounding, which it multiplies
     return disagreement(got, expected, rtol, odd, atol)
