@@ -13,6 +13,7 @@ from skxent.losses._validation import (
     check_class_weight,
     check_flag,
     check_same_length,
+    naming,
 )
 from skxent.metrics._blocks import (
     class_totals,
@@ -54,7 +55,8 @@ def _weights_of_classes(
         if class_weight == "balanced" and counts.all():
             return np.asarray(counts.sum() / (n_classes * counts), dtype=np.float64)
         seen = classes[counts > 0]
-    weights = compute_class_weight(class_weight, classes=classes, y=seen)
+    with naming("class_weight"):
+        weights = compute_class_weight(class_weight, classes=classes, y=seen)
     return np.asarray(weights, dtype=np.float64)
 
 
