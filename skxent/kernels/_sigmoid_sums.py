@@ -9,14 +9,17 @@ block it is at most 2**64 in a lane.
 from skxent.kernels._groups import AHEAD
 from skxent.kernels._half import read_floats, write_floats
 from skxent.kernels._jit import inner, rule
-from skxent.kernels._rules import binary_targets, against, sigmoid_residual
+from skxent.kernels._rules import binary_targets, blend, sigmoid_residual
 from skxent.kernels._simd import (
     all_lanes,
+    apart,
     lanes,
     load,
+    magnitude,
     muladd,
     prefetch,
     prefetch_to_write,
+    select,
     spread,
     store,
     widened,
@@ -39,9 +42,8 @@ def even_terms(p, q, on_share, off_share, i, like):
     prefetch(p, i + AHEAD * n)
     prefetch(q, i + AHEAD * n)
     x, wanted = read_floats(p, i, n, like), read_floats(q, i, n, like)
-    t0, t1 = binary_targets(wanted, 1.0, 1.0, on_share, off_share)
-    t, far = against(t0, t1, x)
-    return t * far, exp_nonpositive(-far)
+    t = select(x > 0.0, 1.0 - wanted, wanted)
+    return magnitude(x), t, exp_nonpositive(-magnitude(x))
 
 
 @inner
@@ -50,17 +52,20 @@ def sum_evenly(p, q, on_share, off_share, i, end, exps):
 
     The elements are a number of whole pairs of groups; ``exps`` receives their ``e``.
     """
+    apart()
     like = load(exps, 0)
     n = lanes(like)
-    far = product = widened(spread(0.0, like))
-    for r in range(0, end - i, 2 * n):  # the product waits for half of its factors
-        far_1, e_1 = even_terms(p, q, on_share, off_share, i + r, like)
-        far_2, e_2 = even_terms(p, q, on_share, off_share, i + r + n, like)
+    far = of_all = product = widened(spread(0.0, like))
+    for r in range(0, end - i, 2 * n):
+        d_1, t_1, e_1 = even_terms(p, q, on_share, off_share, i + r, like)
+        d_2, t_2, e_2 = even_terms(p, q, on_share, off_share, i + r + n, like)
         store(e_1, exps, r)
         store(e_2, exps, r + n)
-        far = far + widened(far_1 + far_2)
+        far = far + widened(muladd(t_1, d_1, t_2 * d_2))
+        of_all = of_all + widened(d_1 + d_2)
         product = grown(product, widened(grown(e_1, e_2)))
-    loss = far + (on_share + 2.0 * off_share) * log1p(product)
+    loss = on_share * far + off_share * of_all
+    loss = loss + (on_share + 2.0 * off_share) * log1p(product)
     return loss, all_lanes(is_finite(loss))
 
 
