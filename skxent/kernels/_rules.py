@@ -91,18 +91,13 @@ def defined(x):
 
 
 @rule
-def against(t0, t1, x):
-    """Return the target of the class that is less likely, and ``|x|``."""
-    return select(x > 0, t0, t1), select(x > 0, x, -x)
-
-
-@rule
 def sigmoid_loss(t0, t1, x, log_d):
     """Return ``t0 log(1 + exp(x)) + t1 log(1 + exp(-x))``: no term cancels.
 
     Both logarithms are ``log d``, and ``|x|`` more for the class that is less likely.
     """
-    t, far = against(t0, t1, x)
+    t = select(x > 0, t0, t1)
+    far = select(x > 0, x, -x)
     return weighted(t, far) + (t0 + t1) * log_d
 
 

@@ -18,7 +18,8 @@ Conventions
   dtype. ``target`` and ``loss_out`` may be float32 then. Arithmetic is in float32.
 
 Elements are taken a vector at a time, the last ones as part of one. Weights that are
-not one number are copied in blocks, their period unrolled.
+not one number are copied in blocks, their period unrolled. Of blocks without weights
+whose losses are added up :mod:`skxent.kernels._sigmoid_sums` does most.
 """
 
 import math
@@ -38,7 +39,7 @@ from skxent.kernels._rules import (
     sigmoid_loss,
     sigmoid_residual,
 )
-from skxent.kernels._sigmoid_sums import sum_evenly, write_even_slopes
+from skxent.kernels._sigmoid_sums import add_evenly
 from skxent.kernels._simd import (
     computed,
     lanes,
@@ -58,7 +59,6 @@ from skxent.kernels._simd import (
 from skxent.kernels._vector import (
     LOG_2,
     accumulate,
-    add_to_total,
     exp_nonpositive,
     joined,
     log1p,
@@ -66,7 +66,7 @@ from skxent.kernels._vector import (
 )
 
 GROUPS = 128  # of a block
-MOST = GROUPS * MOST_LANES
+MOST = GROUPS * MOST_LANES  # elements of a block
 SHIFT = 64 * LOG_2
 
 
@@ -134,25 +134,29 @@ def sigmoid_chunk(
             fill_periodic(weight, first, block, w)
         if pos_weight.size > 1 or first == begin:
             fill_periodic(pos_weight, first, block, w1)
-        some = min(block, end - first)
-        done = 0
+        last = min(first + block, end)
+        rest = first
         if is_even:
-            whole = some - some % (2 * n)
-            last = first + whole
-            loss, is_done = sum_evenly(p, q, on_share, off_share, first, last, exps)
-            if is_done:
-                done = whole
-                sums, lost = add_to_total(like, loss, sums, lost)
-                if n_gradients:
-                    write_even_slopes(
-                        p, q, on_share, off_share, scale, first, last, exps, gradient
-                    )
-        for r in range(done, some, n):
-            prefetch(p, first + r + AHEAD * n)
-            x = read_floats(p, first + r, min(n, some - r), like)
-            store(exp_nonpositive(-magnitude(defined(x))), exps, r)
-        for r in range(done, some, n):
-            i = first + r
+            sums, lost, rest = add_evenly(
+                p,
+                q,
+                on_share,
+                off_share,
+                scale,
+                first,
+                last,
+                exps,
+                n_gradients,
+                gradient,
+                sums,
+                lost,
+            )
+        for i in range(rest, last, n):
+            prefetch(p, i + AHEAD * n)
+            x = read_floats(p, i, min(n, end - i), like)
+            store(exp_nonpositive(-magnitude(defined(x))), exps, i - first)
+        for i in range(rest, last, n):
+            r = i - first
             width = min(n, end - i)
             prefetch(q, i + AHEAD * n)
             x = defined(read_floats(p, i, width, like))
