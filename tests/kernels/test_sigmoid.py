@@ -125,3 +125,20 @@ def test_both_twins_add_up_the_losses_of_each_chunk(n):
         result.append(product)
     for a, b in zip(*results, strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_twins_add_up_losses_alone_to_the_same_bits(dtype):
+    rng = np.random.default_rng(1)
+    x, q = rng.normal(size=(2, 9000)).astype(dtype)
+    one, none, chunk_size = np.ones(1), np.empty(0, dtype), 4000
+    results = []
+    for twin in _sigmoid.sigmoid_losses:
+        sums, slopes = np.empty(3), np.empty_like(x)
+        arguments = (x, q, one, one, 0.9, 0.05, 2.0, chunk_size, none, sums)
+        twin(0, 3, *arguments, slopes)
+        alone = np.empty(3)
+        twin(0, 3, *arguments[:-1], alone, none)
+        assert alone.tobytes() == sums.tobytes()
+        results.append(sums.tobytes() + slopes.tobytes())
+    assert results[0] == results[1]
