@@ -1,8 +1,7 @@
 """The losses of rows of two classes, given what their logits differ by.
 
-Where only the sum of losses is wanted, the logarithms of many rows are one:
-``sum log(1 + e) = log(1 + s)`` for ``1 + s``, the product of all ``1 + e``. Kept less 1
-it loses no digit of rows whose ``e`` is tiny. Of `ROWS` rows it is at most 2**128 in a
+Where only the sum of losses is wanted, the logarithms of many rows are one, as in
+:mod:`skxent.kernels._sigmoid_sums`. The product of `ROWS` rows is at most 2**128 in a
 lane.
 """
 
@@ -13,6 +12,7 @@ from skxent.kernels._groups import AHEAD, read_weights, write
 from skxent.kernels._jit import inner
 from skxent.kernels._pairs import WIDE_LANES, opposed, read_pairs
 from skxent.kernels._rules import blend, sigmoid_loss, weighted
+from skxent.kernels._sigmoid_sums import grown
 from skxent.kernels._simd import (
     all_lanes,
     any_lane,
@@ -23,7 +23,6 @@ from skxent.kernels._simd import (
     load_part_beside,
     magnitude,
     maximum,
-    muladd,
     narrowed,
     prefetch,
     scratch,
@@ -83,12 +82,6 @@ def read_classes_and_weights(at, i, width, like):
     if at.options[3] != NO_INDEX or not are_classes(y):
         y, weight = class_and_weight(y, weight, 2, at.options[3])
     return shortened(y, like), weight
-
-
-@inner
-def grown(product, e):
-    """Return ``(1 + product) (1 + e) - 1``."""
-    return muladd(product, e + 1.0, e)
 
 
 @inner

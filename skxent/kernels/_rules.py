@@ -98,16 +98,14 @@ def sigmoid_loss(t0, t1, x, log_d):
     """
     t = select(x > 0, t0, t1)
     far = select(x > 0, x, -x)
-    return select(t == 0, 0.0, t * far) + (t0 + t1) * log_d
+    return weighted(t, far) + (t0 + t1) * log_d
 
 
 @rule
 def sigmoid_residual(t0, t1, x, e):
     """Return the gradient ``t0 p - t1 (1 - p)`` with respect to the logit."""
-    one = spread(1.0, e)
-    larger = one / (one + e)
-    smaller = e * larger
-    return select(x > 0, t0 * larger - t1 * smaller, t0 * smaller - t1 * larger)
+    near, far = select(x > 0, t0, -t1), select(x > 0, -t1, t0)
+    return (near + far * e) / (spread(1.0, e) + e)
 
 
 @rule

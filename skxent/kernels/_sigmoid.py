@@ -18,14 +18,15 @@ Conventions
   dtype. ``target`` and ``loss_out`` may be float32 then. Arithmetic is in float32.
 
 Elements are taken a vector at a time, the last ones as part of one. Weights that are
-not one number are copied in blocks, their period unrolled.
+not one number are copied in blocks, their period unrolled. Of blocks without weights
+whose losses are added up :mod:`skxent.kernels._sigmoid_sums` does most.
 """
 
 import math
 
 from numba import prange
 
-from skxent.kernels._groups import AHEAD, read, write
+from skxent.kernels._groups import AHEAD, MOST_LANES, read, write
 from skxent.kernels._half import read_floats, write_floats
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._rules import (
@@ -38,6 +39,7 @@ from skxent.kernels._rules import (
     sigmoid_loss,
     sigmoid_residual,
 )
+from skxent.kernels._sigmoid_sums import add_evenly
 from skxent.kernels._simd import (
     computed,
     lanes,
@@ -63,26 +65,33 @@ from skxent.kernels._vector import (
     log1p_of_fraction,
 )
 
-BLOCK = 512
+GROUPS = 128  # of a block
+MOST = GROUPS * MOST_LANES  # elements of a block
 SHIFT = 64 * LOG_2
 
 
 @inner
-def fill_periodic(values, first, block):
-    """Write the entries of the elements from ``first`` on to the whole block."""
+def fill_periodic(values, first, size, block):
+    """Write the entries of the elements from ``first`` on to a block of a size."""
     period = values.size
     if period == 1:
-        for r in range(BLOCK):
+        for r in range(size):
             block[r] = values[0]
         return
     start = first % period
     done = 0
-    while done < BLOCK:
-        run = min(period - start, BLOCK - done)
+    while done < size:
+        run = min(period - start, size - done)
         for r in range(run):
             block[done + r] = values[start + r]
         done += run
         start = 0
+
+
+@inner
+def are_ones(values):
+    """Return whether the entry of all elements is 1."""
+    return values.size == 1 and values[0] == 1.0
 
 
 @inner
@@ -114,22 +123,40 @@ def sigmoid_chunk(
     losses, gradient = pointer(loss_out), pointer(gradient_out)
     n_losses, n_gradients = loss_out.size, gradient_out.size
     like = computed(p)
-    w, w1, exps = scratch(like, BLOCK), scratch(like, BLOCK), scratch(like, BLOCK)
+    w, w1, exps = scratch(like, MOST), scratch(like, MOST), scratch(like, MOST)
     n = lanes(like)
+    block = GROUPS * n
     sums = widened(like)
     lost = sums
-    for first in range(begin, end, BLOCK):
+    is_even = are_ones(weight) and are_ones(pos_weight) and not n_losses
+    for first in range(begin, end, block):
         if weight.size > 1 or first == begin:
-            fill_periodic(weight, first, w)
+            fill_periodic(weight, first, block, w)
         if pos_weight.size > 1 or first == begin:
-            fill_periodic(pos_weight, first, w1)
-        some = min(BLOCK, end - first)
-        for r in range(0, some, n):
-            prefetch(p, first + r + AHEAD * n)
-            x = read_floats(p, first + r, min(n, some - r), like)
-            store(exp_nonpositive(-magnitude(defined(x))), exps, r)
-        for r in range(0, some, n):
-            i = first + r
+            fill_periodic(pos_weight, first, block, w1)
+        last = min(first + block, end)
+        rest = first
+        if is_even:
+            sums, lost, rest = add_evenly(
+                p,
+                q,
+                on_share,
+                off_share,
+                scale,
+                first,
+                last,
+                exps,
+                n_gradients,
+                gradient,
+                sums,
+                lost,
+            )
+        for i in range(rest, last, n):
+            prefetch(p, i + AHEAD * n)
+            x = read_floats(p, i, min(n, end - i), like)
+            store(exp_nonpositive(-magnitude(defined(x))), exps, i - first)
+        for i in range(rest, last, n):
+            r = i - first
             width = min(n, end - i)
             prefetch(q, i + AHEAD * n)
             x = defined(read_floats(p, i, width, like))
@@ -200,14 +227,15 @@ def curvature_chunk(
     """Write ``scale (t0 + t1) p (1 - p) v`` for the elements ``begin:end``."""
     p, q, v = pointer(logits), pointer(target), pointer(vector)
     out = pointer(product_out)
-    w, w1 = scratch(p, BLOCK), scratch(p, BLOCK)
+    w, w1 = scratch(p, MOST), scratch(p, MOST)
     n = lanes(p)
-    for first in range(begin, end, BLOCK):
+    block = GROUPS * n
+    for first in range(begin, end, block):
         if weight.size > 1 or first == begin:
-            fill_periodic(weight, first, w)
+            fill_periodic(weight, first, block, w)
         if pos_weight.size > 1 or first == begin:
-            fill_periodic(pos_weight, first, w1)
-        for r in range(0, min(BLOCK, end - first), n):
+            fill_periodic(pos_weight, first, block, w1)
+        for r in range(0, min(block, end - first), n):
             i = first + r
             width = min(n, end - i)
             t0, t1 = binary_targets(
@@ -276,14 +304,15 @@ def bernoulli_chunk(
     """Return the sum of the losses of ``begin:end``; write what is asked for."""
     p, q = pointer(probabilities), pointer(target)
     losses, gradient = pointer(loss_out), pointer(gradient_out)
-    w = scratch(p, BLOCK)
+    w = scratch(p, MOST)
     n = lanes(p)
+    block = GROUPS * n
     sums = widened(spread(0.0, p))
     lost = sums
-    for first in range(begin, end, BLOCK):
+    for first in range(begin, end, block):
         if weight.size > 1 or first == begin:
-            fill_periodic(weight, first, w)
-        for r in range(0, min(BLOCK, end - first), n):
+            fill_periodic(weight, first, block, w)
+        for r in range(0, min(block, end - first), n):
             i = first + r
             width = min(n, end - i)
             prefetch(p, i + AHEAD * n)

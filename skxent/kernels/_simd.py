@@ -49,6 +49,7 @@ __all__ = [
     "advance",
     "all_lanes",
     "any_lane",
+    "apart",
     "bits",
     "computed",
     "exchanged",
@@ -330,6 +331,18 @@ def _compile_prefetch(primitive: Any, to_write: bool) -> None:
 
 _compile_prefetch(prefetch, False)
 _compile_prefetch(prefetch_to_write, True)
+
+
+def apart() -> None:
+    """Keep the function that says so a function of its own in machine code.
+
+    Part of its caller, it would share the registers with all that is there.
+    """
+
+
+@compiled(apart, lambda: types.void)
+def _apart(s: Builder) -> None:
+    s.b.function.attributes.add("noinline")
 
 
 # -- lanes -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skxent.kernels import _rules, _sigmoid
-from skxent.kernels._sigmoid import BLOCK
+from skxent.kernels._sigmoid import MOST
 from skxent.kernels._simd import load, pointer, store
 
 LOGITS = [-800.0, -40.0, -1.5, -1e-9, 0.0, 0.3, 17.0, 40.0, 800.0]
@@ -92,10 +92,12 @@ def test_slope_of_a_probability_divides_by_no_less_than_1e_12():
 
 @pytest.mark.parametrize("period", [1, 2, 127, 128, 129, 300])
 @pytest.mark.parametrize("first", [0, 1, 255, 256])
-def test_block_is_filled_around_the_end_of_the_period(period, first):
-    values, block = np.arange(float(period)), np.empty(BLOCK)
-    _sigmoid.fill_periodic.py_func(values, first, block)
-    np.testing.assert_array_equal(block, (first + np.arange(BLOCK)) % period)
+@pytest.mark.parametrize("size", [MOST // 2, MOST])
+def test_block_is_filled_around_the_end_of_the_period(period, first, size):
+    values, block = np.arange(float(period)), np.zeros(size + 1)
+    _sigmoid.fill_periodic.py_func(values, first, size, block)
+    np.testing.assert_array_equal(block[:-1], (first + np.arange(size)) % period)
+    assert block[-1] == 0
 
 
 @pytest.mark.parametrize("n", [1, 127, 128, 300])
@@ -123,3 +125,20 @@ def test_both_twins_add_up_the_losses_of_each_chunk(n):
         result.append(product)
     for a, b in zip(*results, strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_twins_add_up_losses_alone_to_the_same_bits(dtype):
+    rng = np.random.default_rng(1)
+    x, q = rng.normal(size=(2, 9000)).astype(dtype)
+    one, none, chunk_size = np.ones(1), np.empty(0, dtype), 4000
+    results = []
+    for twin in _sigmoid.sigmoid_losses:
+        sums, slopes = np.empty(3), np.empty_like(x)
+        arguments = (x, q, one, one, 0.9, 0.05, 2.0, chunk_size, none, sums)
+        twin(0, 3, *arguments, slopes)
+        alone = np.empty(3)
+        twin(0, 3, *arguments[:-1], alone, none)
+        assert alone.tobytes() == sums.tobytes()
+        results.append(sums.tobytes() + slopes.tobytes())
+    assert results[0] == results[1]

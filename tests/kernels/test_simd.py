@@ -11,6 +11,7 @@ from skxent.kernels._simd import (
     advance,
     all_lanes,
     any_lane,
+    apart,
     bits,
     computed,
     exchanged,
@@ -103,6 +104,7 @@ def past_the_caches(p, q, out):
     for k in range(0, 48, n):
         stream(load(p, k) * 2.0, out, k)
     fence()
+    apart()
     store(load(out, 16) + 1.0, out, 64)
     some = slots(3)
     for k in range(3):
