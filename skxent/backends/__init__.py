@@ -7,7 +7,6 @@ import numpy as np
 
 from skxent.backends import _threads  # noqa: F401, to know of every fork from now on
 from skxent.backends._base import NO_INDEX, Backend, BinaryTargets, EncodedTargets
-from skxent.kernels._collecting import collecting_later
 
 __all__ = ["NO_INDEX", "Backend", "BinaryTargets", "EncodedTargets", "backend_for"]
 
@@ -39,6 +38,8 @@ def backend_for(array: Any) -> Backend:
 @cache
 def _on_host() -> Backend:
     """Return the backend for host memory; numba is imported on first use."""
+    from skxent.kernels._collecting import collecting_later
+
     with collecting_later():
         from skxent.backends import _numpy
 
