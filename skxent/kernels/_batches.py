@@ -383,17 +383,29 @@ def find_smoothed_shares(batch, r, scale):
 
 
 @inner
-def share_of_indices(batch, r, scale):
+def index_shares(batch, r, factor, mass, mass_low):
     """Return what exponentials are multiplied with for plain class indices.
 
     And the gradient at the index. There ``a p - t`` is the sum of the other entries
     with the opposite sign, which does not cancel where ``p`` is near 1.
     """
     e_y, rest = load(batch.e_y, r), load(batch.rest, r)
-    factor = factor_of(batch, r, scale, rest)
-    high, low = shares_of_rows(batch, r, factor, rest)
+    d, d_low = load_beside(batch.d, r, rest), load_beside(batch.d_low, r, rest)
+    high, low = share_of(factor, mass, mass_low, d, d_low, rest)
+    share = high + low
+    t_y = narrowed(factor * mass, rest)
+    return share, select(rest > e_y, share * e_y - t_y, -(share * rest))
+
+
+@inner
+def share_of_indices(batch, r, scale):
+    """Return :func:`index_shares` of rows that may be ignored, whatever sums they have.
+
+    """
+    like = load(batch.m, r)
+    factor = factor_of(batch, r, scale, like)
+    mass = load_beside(batch.mass, r, like)
+    mass_low = load_beside(batch.mass_low, r, like)
+    share, at_y = index_shares(batch, r, factor, mass, mass_low)
     is_ignored = factor == 0.0
-    share = select(is_ignored, 0.0, high + low)  # whatever the sums are
-    t_y = narrowed(factor * load_beside(batch.mass, r, rest), rest)
-    at_y = select(rest > e_y, share * e_y - t_y, -(share * rest))
-    return share, select(is_ignored, 0.0, at_y)
+    return select(is_ignored, 0.0, share), select(is_ignored, 0.0, at_y)

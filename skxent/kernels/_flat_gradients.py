@@ -15,6 +15,7 @@ from skxent.kernels._batches import (
     place_of,
     share_of_indices,
 )
+from skxent.kernels._flat_indices import find_plain_shares
 from skxent.kernels._flat_targets import residuals_of_group
 from skxent.kernels._groups import AHEAD, is_streamed
 from skxent.kernels._jit import inner
@@ -37,8 +38,11 @@ from skxent.kernels._simd import (
 
 
 @inner
-def find_shares(batch, at, width):
+def find_shares(batch, at, width, plain):
     """Find what the exponentials of each row are multiplied with."""
+    if plain:
+        find_plain_shares(batch, at, width)
+        return
     for r in range(0, width, lanes(batch.tile)):
         if at.has_q:
             find_soft_shares(batch, r, at.scale)
@@ -151,7 +155,6 @@ def scale_row(share, e, n_classes, out):
 def write_gradient(batch, at, on, off, i, width, starts):
     """Write the gradient of a block, but of groups that have gone elsewhere."""
     n = lanes(batch.tile)
-    find_shares(batch, at, width)
     if at.n_classes > 2 * n and is_streamed(at.gradient_out, at.n_gradients):
         write_past(batch, at, on, off, i, width, starts)
     else:

@@ -35,7 +35,8 @@ from skxent.kernels._batches import (
     take_soft_sums,
     take_sums,
 )
-from skxent.kernels._flat_gradients import write_gradient
+from skxent.kernels._flat_gradients import find_shares, write_gradient
+from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
 from skxent.kernels._flat_targets import (
     VALUES_SIZE,
     narrow_values,
@@ -251,6 +252,7 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     n = lanes(p)
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
     open_flat_batch(batch, at, on, off)
+    may_be_plain = is_plain(at)
     guess = a_near_logit(advance(p, begin * n_classes))
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
@@ -259,13 +261,20 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
         guess, is_near = exponentiate_near(block, batch.tile, width * n_classes, guess)
         for g in range(width // n):
             starts[g] = (i + g * n) * n_classes if is_near else -1
-        if at.has_q:
-            add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
+        plain = may_be_plain and is_near and take_plain_rows(batch, at, i, width)
+        if plain:
+            sums, lost = add_plain_rows(batch, at, i, width, sums, lost)
         else:
-            take_indices(batch, at, i, width)
-            add_up_rows(batch, at, off, i, width, starts)
-        sums, lost = add_groups(batch, at, rows, target, i, width, starts, sums, lost)
+            if at.has_q:
+                add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
+            else:
+                take_indices(batch, at, i, width)
+                add_up_rows(batch, at, off, i, width, starts)
+            sums, lost = add_groups(
+                batch, at, rows, target, i, width, starts, sums, lost
+            )
         if at.n_gradients:
+            find_shares(batch, at, width, plain)
             write_gradient(batch, at, on, off, i, width, starts)
     if is_streamed(p, at.n_gradients):
         fence()

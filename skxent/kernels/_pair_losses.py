@@ -23,7 +23,6 @@ from skxent.kernels._simd import (
     load_part_beside,
     magnitude,
     maximum,
-    muladd,
     narrowed,
     prefetch,
     scratch,
@@ -35,6 +34,7 @@ from skxent.kernels._simd import (
 from skxent.kernels._targets import class_and_weight
 from skxent.kernels._vector import (
     add_to_total,
+    grown,
     is_finite,
     joined,
     log1p,
@@ -83,12 +83,6 @@ def read_classes_and_weights(at, i, width, like):
     if at.options[3] != NO_INDEX or not are_classes(y):
         y, weight = class_and_weight(y, weight, 2, at.options[3])
     return shortened(y, like), weight
-
-
-@inner
-def grown(product, e):
-    """Return ``(1 + product) (1 + e) - 1``."""
-    return muladd(product, e + 1.0, e)
 
 
 @inner

@@ -95,9 +95,20 @@ def _sums_of_lanes(p: Any, n_classes: int, at_once: int) -> tuple[Any, Any]:
     sums_of_rows, lambda p, n_classes: vector_of(p.dtype).with_scalar(types.float64)
 )
 def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
-    sums, losses = _lanes_of_rows(s, p, n_classes, FOUR)
-    sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
-    return _tree(s, sums, llvm_type(s.sig.return_type))
+    wide = llvm_type(s.sig.return_type)
+    n = wide.count
+    out = cgutils.alloca_once(s.b, wide)
+    # without what rounding takes, partial sums of short rows fit the registers
+    is_short = s.b.icmp_signed("<", s.cast(n_classes, 1, types.intp), INDEX(FOUR * n))
+    with s.b.if_else(is_short, likely=True) as (short, long):
+        with short:
+            sums, _ = _lanes_of_rows(s, p, n_classes, None)
+            s.b.store(_tree(s, sums, wide), out)
+        with long:
+            sums, losses = _lanes_of_rows(s, p, n_classes, FOUR)
+            sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
+            s.b.store(_tree(s, sums, wide), out)
+    return s.b.load(out)
 
 
 def _type_parts(p: Any, n_classes: Any) -> Any:
@@ -120,9 +131,9 @@ def _parts_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
 
 
 def _lanes_of_rows(
-    s: Builder, p: Any, n_classes: Any, at_once: int
+    s: Builder, p: Any, n_classes: Any, at_once: int | None
 ) -> tuple[list[Any], list[Any]]:
-    """Compile :func:`_sums_of_lanes`."""
+    """Compile :func:`_sums_of_lanes`; of rows of less than four vectors for None."""
     vector = vector_of(s.sig.args[0].dtype)
     wide, n = llvm_type(vector), vector.lanes
     n_classes = s.cast(n_classes, 1, types.intp)
@@ -135,15 +146,17 @@ def _lanes_of_rows(
         cgutils.alloca_once_value(s.b, s.load_below(row, whole, tail, vector, nothing))
         for row in rows
     ]
-    losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
-    for lost in losses:  # once for each call, not for the function's first
-        s.b.store(nothing, lost)
-    few = s.b.srem(whole, INDEX(FOUR * n))
+    few = whole if at_once is None else s.b.srem(whole, INDEX(FOUR * n))
     align = align_of(vector)
     with cgutils.for_range_slice(s.b, INDEX(0), few, INDEX(n), INDEX) as (k, _):
         for row, part in zip(rows, sums, strict=True):
             more = s.load(row, k, wide, align)
             s.b.store(s.b.fadd(s.b.load(part), more), part)
+    if at_once is None:
+        return [s.b.load(part) for part in sums], []
+    losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
+    for lost in losses:  # once for each call, not for the function's first
+        s.b.store(nothing, lost)
     with s.b.if_then(s.b.icmp_signed("<", few, whole)):
         step = INDEX(FOUR * n)
         with cgutils.for_range_slice(s.b, few, whole, step, INDEX) as (k, _):

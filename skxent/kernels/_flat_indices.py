@@ -1,0 +1,171 @@
+"""Plain class indices of rows as they lie: no weights, no smoothing, none ignored.
+
+Then rows differ in their logits and indices alone, and a block of rows needs to be
+asked only once whether it suits. What does not is left as it was.
+
+Where only the sum of losses is wanted, the logarithms of the rows of a lane are one:
+``sum log(1 + others) = log(1 + s)`` for ``1 + s``, the product of all ``1 + others``.
+Kept less 1 it loses no digit of rows whose ``others`` is tiny. Of a block it is at most
+``MOST_RATIO ** MOST_GROUPS``, about 2**480.
+
+Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
+:mod:`skxent.kernels._batches`.
+"""
+
+from skxent.kernels._batches import (
+    MOST_RATIO,
+    index_shares,
+    limits_of,
+    sum_of,
+)
+from skxent.kernels._groups import write
+from skxent.kernels._jit import by_dtype, inner
+from skxent.kernels._row_sums import (
+    PARTS_SIZE,
+    parts_of_columns,
+    parts_of_rows,
+    sums_of_columns,
+    sums_of_rows,
+)
+from skxent.kernels._simd import (
+    advance,
+    all_lanes,
+    any_lane,
+    bits,
+    lanes,
+    load,
+    load_beside,
+    narrowed,
+    numbers,
+    scratch,
+    spread,
+    store,
+    widened,
+)
+from skxent.kernels._vector import add_to_total, grown, log1p
+
+
+@inner
+def is_plain(at):
+    """Return whether rows differ in nothing but their logits and indices."""
+    uniform, smooth, _, ignore_index = at.options
+    ignores = 0 <= ignore_index < at.n_classes
+    return uniform and not (smooth or ignores or at.n_weights) and at.scale != 0.0
+
+
+@inner
+def are_classes(at, i, width):
+    """Return whether all indices of a block are classes."""
+    like = widened(spread(0.0, at.logits))
+    last = at.n_classes - 1
+    seen = bits(like)
+    for r in range(0, width, lanes(like)):
+        y = load_beside(at.index, i + r, like)
+        seen = seen | y | (last - y)
+    return not any_lane(seen < 0)
+
+
+@inner
+def swap_at_indices(batch, at, i, width):
+    """Exchange exponentials of class indices for ``e_y``.
+
+    One by one: vectors of addresses take thrice as long.
+    """
+    n = lanes(batch.tile)
+    for r in range(0, width, n):
+        tile = advance(batch.tile, r * at.n_classes)
+        for j in range(n):
+            y = at.index[i + r + j]
+            place = j * at.n_classes + y if at.n_columns == 1 else y * n + j
+            e = tile[place]
+            tile[place] = batch.e_y[r + j]
+            batch.e_y[r + j] = e
+
+
+def _sums_32(like, tile, n_classes, n_columns):
+    if n_columns == 1:
+        rest = sums_of_rows(tile, n_classes)
+    else:
+        rest = sums_of_columns(tile, n_classes, scratch(tile, PARTS_SIZE))
+    return rest, rest * 0.0
+
+
+def _sums_64(like, tile, n_classes, n_columns):
+    if n_columns == 1:
+        return parts_of_rows(tile, n_classes)
+    parts, lost = scratch(tile, PARTS_SIZE), scratch(tile, PARTS_SIZE)
+    return parts_of_columns(tile, n_classes, parts, lost)
+
+
+# The sums of the rows of a tile in two parts, as :func:`keeps_parts` wants them.
+sums_of_group = by_dtype(_sums_32, _sums_64)
+
+
+@inner
+def take_plain_sums(batch, at, width):
+    """Find ``d``, ``rest`` and ``others``; return whether all rows suit.
+
+    Asked of numbers rounded to the logits' dtype, which no row passes by that.
+    """
+    n = lanes(batch.tile)
+    like = spread(0.0, batch.tile)
+    least_rest, least_d, _, _ = limits_of(like)  # no sum here is too large
+    is_good = numbers(like) >= 0
+    for r in range(0, width, n):
+        tile = advance(batch.tile, r * at.n_classes)
+        wide, wide_low = sums_of_group(like, tile, at.n_classes, at.n_columns)
+        e_y = load(batch.e_y, r)
+        rest = narrowed(wide, like)
+        is_good = is_good & (rest > least_rest) & (e_y + rest > least_d)
+        is_good = is_good & (rest < e_y * MOST_RATIO)
+        store(rest / e_y, batch.others, r)
+        if at.n_gradients:
+            d, d_low = sum_of(e_y, wide, widened(e_y))
+            store(rest, batch.rest, r)
+            store(d, batch.d, r)
+            store(d_low + wide_low, batch.d_low, r)
+    return all_lanes(is_good)
+
+
+@inner
+def take_plain_rows(batch, at, i, width):
+    """Find what losses and gradient come of, and return True; False if none suits."""
+    if not are_classes(at, i, width):
+        return False
+    nothing = spread(0.0, batch.tile)
+    for r in range(0, width, lanes(nothing)):
+        store(nothing, batch.e_y, r)
+    swap_at_indices(batch, at, i, width)
+    if take_plain_sums(batch, at, width):
+        return True
+    swap_at_indices(batch, at, i, width)
+    return False
+
+
+@inner
+def add_plain_rows(batch, at, i, width, sums, lost):
+    """Return the sums over lanes with the losses of a block; write each if asked."""
+    n = lanes(batch.tile)
+    like = spread(0.0, batch.tile)
+    mass = at.on_value[0]
+    if at.n_losses:
+        for r in range(0, width, n):
+            loss = mass * widened(log1p(load(batch.others, r)))
+            write(narrowed(loss, like), at.loss_out, i + r, n)
+            sums, lost = add_to_total(like, loss, sums, lost)
+        return sums, lost
+    product = widened(like)
+    for r in range(0, width, n):
+        product = grown(product, widened(load(batch.others, r)))
+    return add_to_total(like, mass * log1p(product), sums, lost)
+
+
+@inner
+def find_plain_shares(batch, at, width):
+    """Find what exponentials are multiplied with, and the gradient at the indices."""
+    nothing = widened(spread(0.0, batch.tile))
+    factor, mass = nothing + at.scale, nothing + at.on_value[0]
+    for r in range(0, width, lanes(nothing)):
+        share, at_y = index_shares(batch, r, factor, mass, nothing)
+        store(share, batch.share, r)
+        store(at_y, batch.at_y, r)
