@@ -49,6 +49,7 @@ from skxent.kernels._simd import (
     load_beside,
     magnitude,
     narrowed,
+    numbers,
     scatter,
     scratch,
     select,
@@ -179,6 +180,14 @@ def low_of_class(on_low, n_low, uniform, y, like):
 def place_of(y, n_classes):
     """Return the class, 0 for one that does not exist."""
     return select((y < 0) | (y >= n_classes), 0, y)
+
+
+@inner
+def place_in_tile(y, n_classes, n_columns, like):
+    """Return where the entries of the classes ``y`` of a group are."""
+    if n_columns == 1:
+        return numbers(like) * n_classes + y
+    return y * lanes(like) + numbers(like)
 
 
 @inner

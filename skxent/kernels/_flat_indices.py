@@ -15,16 +15,19 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 from skxent.kernels._batches import (
     MOST_RATIO,
     index_shares,
+    leave_out,
     limits_of,
+    place_in_tile,
     sum_of,
 )
-from skxent.kernels._groups import write
+from skxent.kernels._groups import MOST_LANES, write
 from skxent.kernels._jit import by_dtype, inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
     parts_of_columns,
     parts_of_rows,
     sums_of_columns,
+    sums_of_others,
     sums_of_rows,
 )
 from skxent.kernels._simd import (
@@ -32,12 +35,15 @@ from skxent.kernels._simd import (
     all_lanes,
     any_lane,
     bits,
+    gather,
     lanes,
     load,
     load_beside,
     narrowed,
     numbers,
+    scatter,
     scratch,
+    shortened,
     spread,
     store,
     widened,
@@ -66,55 +72,84 @@ def are_classes(at, i, width):
 
 
 @inner
-def swap_at_indices(batch, at, i, width):
-    """Exchange exponentials of class indices for ``e_y``.
+def is_left_out(at, like):
+    """Return whether sums leave out the entries of indices by themselves.
 
-    One by one: vectors of addresses take thrice as long.
+    Else there have to be zeros in their place.
     """
+    return at.n_columns == 1 and at.n_classes <= lanes(like) == MOST_LANES
+
+
+@inner
+def places_of(batch, at, i, r):
+    """Return where the exponentials of the class indices of a group are in its tile."""
+    like = load(batch.m, r)
+    y = shortened(load_beside(at.index, i + r, like), like)
+    return place_in_tile(y, at.n_classes, at.n_columns, like)
+
+
+@inner
+def take_at_indices(batch, at, i, width):
+    """Find ``e_y``; put zeros there if need be."""
     n = lanes(batch.tile)
+    stays = is_left_out(at, load(batch.m, 0))
     for r in range(0, width, n):
         tile = advance(batch.tile, r * at.n_classes)
-        for j in range(n):
-            y = at.index[i + r + j]
-            place = j * at.n_classes + y if at.n_columns == 1 else y * n + j
-            e = tile[place]
-            tile[place] = batch.e_y[r + j]
-            batch.e_y[r + j] = e
+        places = places_of(batch, at, i, r)
+        store(gather(tile, places) if stays else leave_out(tile, places), batch.e_y, r)
 
 
-def _sums_32(like, tile, n_classes, n_columns):
-    if n_columns == 1:
-        rest = sums_of_rows(tile, n_classes)
-    else:
-        rest = sums_of_columns(tile, n_classes, scratch(tile, PARTS_SIZE))
-    return rest, rest * 0.0
+@inner
+def put_back(batch, at, i, width):
+    """Undo that."""
+    if not is_left_out(at, load(batch.m, 0)):
+        for r in range(0, width, lanes(batch.tile)):
+            tile = advance(batch.tile, r * at.n_classes)
+            scatter(load(batch.e_y, r), tile, places_of(batch, at, i, r))
 
 
-def _sums_64(like, tile, n_classes, n_columns):
-    if n_columns == 1:
-        return parts_of_rows(tile, n_classes)
-    parts, lost = scratch(tile, PARTS_SIZE), scratch(tile, PARTS_SIZE)
-    return parts_of_columns(tile, n_classes, parts, lost)
+def _add_up_32(like, batch, at, i, width):
+    for r in range(0, width, lanes(like)):
+        tile = advance(batch.tile, r * at.n_classes)
+        if is_left_out(at, like):
+            rest = sums_of_others(tile, at.n_classes, advance(at.index, i + r))
+        elif at.n_columns == 1:
+            rest = sums_of_rows(tile, at.n_classes)
+        else:
+            parts = scratch(tile, PARTS_SIZE)
+            rest = sums_of_columns(tile, at.n_classes, parts)
+        store(rest, batch.d, r)
 
 
-# The sums of the rows of a tile in two parts, as :func:`keeps_parts` wants them.
-sums_of_group = by_dtype(_sums_32, _sums_64)
+def _add_up_64(like, batch, at, i, width):
+    parts, lost = scratch(like, PARTS_SIZE), scratch(like, PARTS_SIZE)
+    for r in range(0, width, lanes(like)):
+        tile = advance(batch.tile, r * at.n_classes)
+        if at.n_columns == 1:
+            rest, low = parts_of_rows(tile, at.n_classes)
+        else:
+            rest, low = parts_of_columns(tile, at.n_classes, parts, lost)
+        store(rest, batch.d, r)
+        store(low, batch.d_low, r)
+
+
+# Write the sums of all exponentials but the index's to ``d`` and ``d_low``, in two
+# parts where :func:`keeps_parts` says so.
+add_up = by_dtype(_add_up_32, _add_up_64)
 
 
 @inner
 def take_plain_sums(batch, at, width):
-    """Find ``d``, ``rest`` and ``others``; return whether all rows suit.
+    """Find what follows from these; return whether all rows suit.
 
     Asked of numbers rounded to the logits' dtype, which no row passes by that.
     """
     n = lanes(batch.tile)
-    like = spread(0.0, batch.tile)
-    least_rest, least_d, _, _ = limits_of(like)  # no sum here is too large
+    like = load(batch.m, 0)
+    least_rest, least_d, _, _ = limits_of(like)  # no sum of a block is too large
     is_good = numbers(like) >= 0
     for r in range(0, width, n):
-        tile = advance(batch.tile, r * at.n_classes)
-        wide, wide_low = sums_of_group(like, tile, at.n_classes, at.n_columns)
-        e_y = load(batch.e_y, r)
+        wide, e_y = load_beside(batch.d, r, like), load(batch.e_y, r)
         rest = narrowed(wide, like)
         is_good = is_good & (rest > least_rest) & (e_y + rest > least_d)
         is_good = is_good & (rest < e_y * MOST_RATIO)
@@ -123,7 +158,7 @@ def take_plain_sums(batch, at, width):
             d, d_low = sum_of(e_y, wide, widened(e_y))
             store(rest, batch.rest, r)
             store(d, batch.d, r)
-            store(d_low + wide_low, batch.d_low, r)
+            store(d_low + load_beside(batch.d_low, r, like), batch.d_low, r)
     return all_lanes(is_good)
 
 
@@ -132,13 +167,11 @@ def take_plain_rows(batch, at, i, width):
     """Find what losses and gradient come of, and return True; False if none suits."""
     if not are_classes(at, i, width):
         return False
-    nothing = spread(0.0, batch.tile)
-    for r in range(0, width, lanes(nothing)):
-        store(nothing, batch.e_y, r)
-    swap_at_indices(batch, at, i, width)
+    take_at_indices(batch, at, i, width)
+    add_up(load(batch.m, 0), batch, at, i, width)
     if take_plain_sums(batch, at, width):
         return True
-    swap_at_indices(batch, at, i, width)
+    put_back(batch, at, i, width)
     return False
 
 

@@ -30,6 +30,7 @@ from skxent.kernels._batches import (
     leave_out,
     low_of_class,
     mass_of_class,
+    place_in_tile,
     rows_per_batch,
     take_low_sum,
     take_soft_sums,
@@ -68,7 +69,6 @@ from skxent.kernels._simd import (
     largest,
     load,
     maximum,
-    numbers,
     prefetch,
     scratch,
     slots,
@@ -78,14 +78,6 @@ from skxent.kernels._simd import (
 )
 from skxent.kernels._tile_rows import add_tile_rows
 from skxent.kernels._vector import exp_shifted, is_far, level_of, shift_of
-
-
-@inner
-def place_in_tile(y, n_classes, n_columns, like):
-    """Return where the entries of the classes ``y`` of a group are."""
-    if n_columns == 1:
-        return numbers(like) * n_classes + y
-    return y * lanes(like) + numbers(like)
 
 
 @inner
@@ -219,6 +211,7 @@ def open_flat_batch(batch, at, on, off):
     for r in range(0, MOST_GROUPS * lanes(batch.tile), lanes(batch.tile)):
         store(nothing, batch.linear, r)
         store(nothing, batch.mass_low, r)
+        store(nothing, batch.d_low, r)
     if at.has_q or at.options[1]:
         narrow_values(at.on_value, at.n_classes, on)
         narrow_values(at.off_value, at.n_classes, off)

@@ -53,6 +53,17 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
     return lanes_of(parts[:, 0].astype(np.float64))
 
 
+def sums_of_others(p: Any, n_classes: int, index: Any) -> Any:
+    """Return what ``sums_of_rows`` does, without the entry that each index numbers.
+
+    Of rows no longer than a vector, all of whose indices are theirs.
+    """
+    n = lanes(p)
+    rows = np.array(p[: n * n_classes]).reshape(n, n_classes)
+    rows[np.arange(n), index[:n]] = 0
+    return sums_of_rows(rows.reshape(-1), n_classes)
+
+
 def parts_of_rows(p: Any, n_classes: int) -> tuple[Any, Any]:
     """Return the same sums in two parts, the second of which is 0 of float32 rows."""
     sums = _sums_of_lanes(p, n_classes, TWO)
@@ -109,6 +120,29 @@ def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
             sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
             s.b.store(_tree(s, sums, wide), out)
     return s.b.load(out)
+
+
+@compiled(
+    sums_of_others,
+    lambda p, n_classes, index: vector_of(p.dtype).with_scalar(types.float64),
+)
+def _sums_of_others(s: Builder, p: Any, n_classes: Any, index: Any) -> Any:
+    wide = llvm_type(s.sig.return_type)
+    vector = vector_of(s.sig.args[0].dtype)
+    n, narrow = vector.lanes, llvm_type(vector)
+    lane = ir.IntType(vector.scalar.bitwidth)
+    numbers = ir.Constant(ir.VectorType(lane, n), list(range(n)))
+    n_classes = s.cast(n_classes, 1, types.intp)
+    below = s.lanes_below(n_classes, n)
+    nothing = ir.Constant(narrow, [0.0] * n)
+    rows = []
+    for r in range(n):
+        y = s.b.load(s.b.gep(index, [INDEX(r)]))
+        y = s.b.trunc(y, lane) if lane != y.type else y
+        mask = s.b.and_(below, s.b.icmp_signed("!=", numbers, s.spread(y, n)))
+        at = s.b.mul(n_classes, INDEX(r))
+        rows.append(s.load_where(p, at, mask, vector, nothing))
+    return _tree(s, rows, wide)
 
 
 def _type_parts(p: Any, n_classes: Any) -> Any:
