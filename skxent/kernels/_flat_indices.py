@@ -109,6 +109,7 @@ def put_back(batch, at, i, width):
 
 
 def _add_up_32(like, batch, at, i, width):
+    nothing = widened(spread(0.0, like))
     for r in range(0, width, lanes(like)):
         tile = advance(batch.tile, r * at.n_classes)
         if is_left_out(at, like):
@@ -119,6 +120,7 @@ def _add_up_32(like, batch, at, i, width):
             parts = scratch(tile, PARTS_SIZE)
             rest = sums_of_columns(tile, at.n_classes, parts)
         store(rest, batch.d, r)
+        store(nothing, batch.d_low, r)
 
 
 def _add_up_64(like, batch, at, i, width):

@@ -211,7 +211,6 @@ def open_flat_batch(batch, at, on, off):
     for r in range(0, MOST_GROUPS * lanes(batch.tile), lanes(batch.tile)):
         store(nothing, batch.linear, r)
         store(nothing, batch.mass_low, r)
-        store(nothing, batch.d_low, r)
     if at.has_q or at.options[1]:
         narrow_values(at.on_value, at.n_classes, on)
         narrow_values(at.off_value, at.n_classes, off)
