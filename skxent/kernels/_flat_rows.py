@@ -36,7 +36,7 @@ from skxent.kernels._batches import (
     take_soft_sums,
     take_sums,
 )
-from skxent.kernels._flat_gradients import find_shares, write_gradient
+from skxent.kernels._flat_gradients import FEW, OWNERS_SIZE, find_owners, find_shares, write_gradient
 from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
 from skxent.kernels._flat_targets import (
     VALUES_SIZE,
@@ -245,6 +245,9 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
     open_flat_batch(batch, at, on, off)
     may_be_plain = is_plain(at)
+    owners = scratch(p, OWNERS_SIZE)
+    if at.n_gradients and n_classes < FEW * n:
+        find_owners(n_classes, owners, load(p, 0))
     guess = a_near_logit(advance(p, begin * n_classes))
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
@@ -267,7 +270,7 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
             )
         if at.n_gradients:
             find_shares(batch, at, width, plain)
-            write_gradient(batch, at, on, off, i, width, starts)
+            write_gradient(batch, owners, at, on, off, i, width, starts)
     if is_streamed(p, at.n_gradients):
         fence()
     return sums, lost
