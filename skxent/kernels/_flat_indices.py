@@ -117,8 +117,7 @@ def _add_up_32(like, batch, at, i, width):
         elif at.n_columns == 1:
             rest = sums_of_rows(tile, at.n_classes)
         else:
-            parts = scratch(tile, PARTS_SIZE)
-            rest = sums_of_columns(tile, at.n_classes, parts)
+            rest = sums_of_columns(tile, at.n_classes)
         store(rest, batch.d, r)
         store(nothing, batch.d_low, r)
 

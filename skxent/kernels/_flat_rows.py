@@ -158,7 +158,7 @@ def add_up_rows(batch, at, off, i, width, starts):
         elif at.n_columns == 1:
             rest = sums_of_rows(tile, at.n_classes)
         else:
-            rest = sums_of_columns(tile, at.n_classes, parts)
+            rest = sums_of_columns(tile, at.n_classes)
         e_y = load(batch.e_y, r)
         is_good = take_sums(batch, r, rest, e_y, at.scale, is_weighted)
         if in_parts:

@@ -280,7 +280,7 @@ def exponentiate_around_target(batch, p, q, wide, smooth, n_classes, n_columns, 
                 tile, n_classes, wide_parts[0], wide_parts[1]
             )
         else:
-            rest, rest_low = sums_of_columns(tile, n_classes, parts), nothing
+            rest, rest_low = sums_of_columns(tile, n_classes), nothing
         rest = rest + undefined(m)
         is_near = is_likely(rest, e_y)
         if smooth:
