@@ -40,17 +40,13 @@ from skxent.kernels._groups import MOST_LANES, write
 from skxent.kernels._jit import by_dtype, inlined, inner
 from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
-    first,
     fma,
     gather,
     lanes,
-    largest,
     load,
     load_beside,
     magnitude,
     narrowed,
-    numbers,
-    scatter,
     scratch,
     select,
     spread,
@@ -60,7 +56,6 @@ from skxent.kernels._simd import (
 from skxent.kernels._vector import (
     add_to_total,
     divided,
-    is_far,
     log1p,
     two_sum,
 )
@@ -147,14 +142,6 @@ def batch_around(p, wide):
 
 
 @inner
-def a_near_logit(p):
-    """Return the largest of some logits, 0 if that is too large for ``shift_of``."""
-    some = load(p, 0)
-    guess = spread(largest(some), some)
-    return first(select(is_far(guess) | (guess != guess), 0.0, guess))
-
-
-@inner
 def rows_per_batch(n_classes, n):
     """Return how many rows have tiles that fit, whole groups."""
     return n * max(1, min(MOST_GROUPS, MOST_CLASSES // n_classes))
@@ -180,22 +167,6 @@ def low_of_class(on_low, n_low, uniform, y, like):
 def place_of(y, n_classes):
     """Return the class, 0 for one that does not exist."""
     return select((y < 0) | (y >= n_classes), 0, y)
-
-
-@inner
-def place_in_tile(y, n_classes, n_columns, like):
-    """Return where the entries of the classes ``y`` of a group are."""
-    if n_columns == 1:
-        return numbers(like) * n_classes + y
-    return y * lanes(like) + numbers(like)
-
-
-@inner
-def leave_out(tile, at):
-    """Return the exponentials of the class indices, and put zeros in their place."""
-    e_y = gather(tile, at)
-    scatter(e_y * 0.0, tile, at)
-    return e_y
 
 
 @inner
@@ -408,9 +379,7 @@ def index_shares(batch, r, factor, mass, mass_low):
 
 @inner
 def share_of_indices(batch, r, scale):
-    """Return :func:`index_shares` of rows that may be ignored, whatever sums they have.
-
-    """
+    """Return :func:`index_shares`; 0 of ignored rows, whatever their sums are."""
     like = load(batch.m, r)
     factor = factor_of(batch, r, scale, like)
     mass = load_beside(batch.mass, r, like)

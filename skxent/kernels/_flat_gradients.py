@@ -17,7 +17,7 @@ from skxent.kernels._batches import (
 )
 from skxent.kernels._flat_indices import find_plain_shares
 from skxent.kernels._flat_targets import residuals_of_group
-from skxent.kernels._groups import AHEAD, is_streamed
+from skxent.kernels._groups import AHEAD, MOST_LANES, is_streamed
 from skxent.kernels._jit import inner
 from skxent.kernels._simd import (
     advance,
@@ -38,8 +38,9 @@ from skxent.kernels._simd import (
     to_next_line,
 )
 
-FEW = 4
-OWNERS_SIZE = (FEW*16+1)*16
+# In rows of less than so many vectors, parts of one at their ends would cost too much.
+FEW_VECTORS = 4
+OWNERS_SIZE = FEW_VECTORS * MOST_LANES * MOST_LANES
 
 
 @inner
@@ -60,24 +61,32 @@ def find_shares(batch, at, width, plain):
 
 
 @inner
-def find_owners(n_classes, owners, like):
-    """Write which row of a group each of its numbers is of."""
-    n = lanes(like)
-    for j in range(n):
-        for k in range(j * n_classes, (j + 1) * n_classes, n):
-            store(float_of(numbers(like) * 0 + j), owners, k)
+def find_owners(n_classes, owners):
+    """Write which row of a group each of its numbers is of, the bits of an integer.
+
+    Of short rows; vectors overlap, and the last to be written stays.
+    """
+    n = lanes(owners)
+    if n_classes < FEW_VECTORS * n:
+        for j in range(n):
+            row = float_of(numbers(load(owners, 0)) * 0 + j)
+            for k in range(j * n_classes, (j + 1) * n_classes, n):
+                store_part(row, owners, k, n * n_classes - k)
 
 
 @inner
 def scale_group(batch, owners, n_classes, r, out):
-    """Write the gradient of a group of rows, but at their indices."""
+    """Write the gradient of a group of rows, but at their indices.
+
+    Short rows vector by vector, wherever they end.
+    """
     n = lanes(out)
     tile = advance(batch.tile, r * n_classes)
-    share = load(batch.share, r)
-    if n_classes < FEW * n:
+    if n_classes < FEW_VECTORS * n:
+        share = load(batch.share, r)
         for k in range(0, n * n_classes, n):
-            owner = bits(load(owners, k))
-            store(load(tile, k) * permuted(share, owner), out, k)
+            of_each = permuted(share, bits(load(owners, k)))
+            store(load(tile, k) * of_each, out, k)
     else:
         for j in range(n):
             share = spread(batch.share[r + j], out)

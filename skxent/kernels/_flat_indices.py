@@ -15,12 +15,10 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 from skxent.kernels._batches import (
     MOST_RATIO,
     index_shares,
-    leave_out,
     limits_of,
-    place_in_tile,
     sum_of,
 )
-from skxent.kernels._groups import MOST_LANES, write
+from skxent.kernels._groups import MOST_LANES, leave_out, place_in_tile, write
 from skxent.kernels._jit import by_dtype, inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,

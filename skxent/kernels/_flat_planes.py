@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from skxent.kernels._batches import MOST_OFF, a_near_logit, batch_around, rows_per_batch
+from skxent.kernels._batches import MOST_OFF, batch_around, rows_per_batch
 from skxent.kernels._flat_gradients import find_shares, write_at_indices
 from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
 from skxent.kernels._flat_rows import (
@@ -23,7 +23,7 @@ from skxent.kernels._flat_rows import (
     open_flat_batch,
     take_indices,
 )
-from skxent.kernels._groups import lines_of_group
+from skxent.kernels._groups import a_near_logit, lines_of_group
 from skxent.kernels._jit import inner
 from skxent.kernels._rows import pointers_of
 from skxent.kernels._simd import (

@@ -21,22 +21,24 @@ import math
 from skxent.kernels._batches import (
     MOST_GROUPS,
     MOST_OFF,
-    a_near_logit,
     add_group,
     add_smoothing,
     batch_like,
     is_measured,
     keeps_parts,
-    leave_out,
     low_of_class,
     mass_of_class,
-    place_in_tile,
     rows_per_batch,
     take_low_sum,
     take_soft_sums,
     take_sums,
 )
-from skxent.kernels._flat_gradients import FEW, OWNERS_SIZE, find_owners, find_shares, write_gradient
+from skxent.kernels._flat_gradients import (
+    OWNERS_SIZE,
+    find_owners,
+    find_shares,
+    write_gradient,
+)
 from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
 from skxent.kernels._flat_targets import (
     VALUES_SIZE,
@@ -46,7 +48,10 @@ from skxent.kernels._flat_targets import (
 )
 from skxent.kernels._groups import (
     AHEAD,
+    a_near_logit,
     is_streamed,
+    leave_out,
+    place_in_tile,
     read_classes,
     read_weights,
 )
@@ -246,8 +251,8 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     open_flat_batch(batch, at, on, off)
     may_be_plain = is_plain(at)
     owners = scratch(p, OWNERS_SIZE)
-    if at.n_gradients and n_classes < FEW * n:
-        find_owners(n_classes, owners, load(p, 0))
+    if at.n_gradients:
+        find_owners(n_classes, owners)
     guess = a_near_logit(advance(p, begin * n_classes))
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):

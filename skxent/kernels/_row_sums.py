@@ -254,7 +254,7 @@ def lane_of_few_columns(tile, n_classes, j):
     return part
 
 
-@inner
+@rule
 def sum_of_four(tile, n_classes, j):
     """Return what lanes ``j`` to ``j + 3`` add up to, float64."""
     if n_classes < FOUR * lanes(tile):
@@ -392,26 +392,3 @@ def _tree_in_parts(s: Builder, sums: list[Any], losses: list[Any]) -> tuple[Any,
         sums, losses = more, rest
         h *= 2
     return sums[0], losses[0]
-
-
-def scale_rows(factors: Any, p: Any, n_classes: int, out: Any) -> None:
-    """Write as many rows as there are factors, each times its own, in their order.
-
-    Rows no longer than a vector.
-    """
-    for r in range(factors.size):
-        row = slice(r * n_classes, (r + 1) * n_classes)
-        out[row] = factors[r] * p[row]
-
-
-@compiled(scale_rows, lambda factors, p, n_classes, out: types.void)
-def _scale_rows(s: Builder, factors: Any, p: Any, n_classes: Any, out: Any) -> None:
-    vector = s.sig.args[0]
-    n = vector.lanes
-    n_classes = s.cast(n_classes, 2, types.intp)
-    nothing = ir.Constant(llvm_type(vector), [0.0] * n)
-    for r in range(n):
-        at = s.b.mul(n_classes, INDEX(r))
-        row = s.load_below(p, at, n_classes, vector, nothing)
-        scaled = s.b.fmul(row, s.shuffle(factors, factors, [r] * n))
-        s.store_below(scaled, out, at, n_classes, vector)
