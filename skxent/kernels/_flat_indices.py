@@ -51,10 +51,11 @@ from skxent.kernels._vector import add_to_total, grown, log1p
 
 @inner
 def is_plain(at):
-    """Return whether rows differ in nothing but their logits and indices."""
+    """Return whether rows differ in nothing but their logits and class indices."""
     uniform, smooth, _, ignore_index = at.options
     ignores = 0 <= ignore_index < at.n_classes
-    return uniform and not (smooth or ignores or at.n_weights) and at.scale != 0.0
+    has_others = at.has_q or smooth or ignores or at.n_weights > 0
+    return uniform and not has_others and at.scale != 0.0
 
 
 @inner
