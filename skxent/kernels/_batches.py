@@ -40,16 +40,13 @@ from skxent.kernels._groups import MOST_LANES, write
 from skxent.kernels._jit import by_dtype, inlined, inner
 from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
-    first,
     fma,
     gather,
     lanes,
-    largest,
     load,
     load_beside,
     magnitude,
     narrowed,
-    scatter,
     scratch,
     select,
     spread,
@@ -59,7 +56,6 @@ from skxent.kernels._simd import (
 from skxent.kernels._vector import (
     add_to_total,
     divided,
-    is_far,
     log1p,
     two_sum,
 )
@@ -146,14 +142,6 @@ def batch_around(p, wide):
 
 
 @inner
-def a_near_logit(p):
-    """Return the largest of some logits, 0 if that is too large for ``shift_of``."""
-    some = load(p, 0)
-    guess = spread(largest(some), some)
-    return first(select(is_far(guess) | (guess != guess), 0.0, guess))
-
-
-@inner
 def rows_per_batch(n_classes, n):
     """Return how many rows have tiles that fit, whole groups."""
     return n * max(1, min(MOST_GROUPS, MOST_CLASSES // n_classes))
@@ -179,14 +167,6 @@ def low_of_class(on_low, n_low, uniform, y, like):
 def place_of(y, n_classes):
     """Return the class, 0 for one that does not exist."""
     return select((y < 0) | (y >= n_classes), 0, y)
-
-
-@inner
-def leave_out(tile, at):
-    """Return the exponentials of the class indices, and put zeros in their place."""
-    e_y = gather(tile, at)
-    scatter(e_y * 0.0, tile, at)
-    return e_y
 
 
 @inner
@@ -383,17 +363,27 @@ def find_smoothed_shares(batch, r, scale):
 
 
 @inner
-def share_of_indices(batch, r, scale):
+def index_shares(batch, r, factor, mass, mass_low):
     """Return what exponentials are multiplied with for plain class indices.
 
     And the gradient at the index. There ``a p - t`` is the sum of the other entries
     with the opposite sign, which does not cancel where ``p`` is near 1.
     """
     e_y, rest = load(batch.e_y, r), load(batch.rest, r)
-    factor = factor_of(batch, r, scale, rest)
-    high, low = shares_of_rows(batch, r, factor, rest)
+    d, d_low = load_beside(batch.d, r, rest), load_beside(batch.d_low, r, rest)
+    high, low = share_of(factor, mass, mass_low, d, d_low, rest)
+    share = high + low
+    t_y = narrowed(factor * mass, rest)
+    return share, select(rest > e_y, share * e_y - t_y, -(share * rest))
+
+
+@inner
+def share_of_indices(batch, r, scale):
+    """Return :func:`index_shares`; 0 of ignored rows, whatever their sums are."""
+    like = load(batch.m, r)
+    factor = factor_of(batch, r, scale, like)
+    mass = load_beside(batch.mass, r, like)
+    mass_low = load_beside(batch.mass_low, r, like)
+    share, at_y = index_shares(batch, r, factor, mass, mass_low)
     is_ignored = factor == 0.0
-    share = select(is_ignored, 0.0, high + low)  # whatever the sums are
-    t_y = narrowed(factor * load_beside(batch.mass, r, rest), rest)
-    at_y = select(rest > e_y, share * e_y - t_y, -(share * rest))
-    return share, select(is_ignored, 0.0, at_y)
+    return select(is_ignored, 0.0, share), select(is_ignored, 0.0, at_y)

@@ -15,17 +15,20 @@ from skxent.kernels._batches import (
     place_of,
     share_of_indices,
 )
+from skxent.kernels._flat_indices import find_plain_shares
 from skxent.kernels._flat_targets import residuals_of_group
-from skxent.kernels._groups import AHEAD, is_streamed
+from skxent.kernels._groups import AHEAD, MOST_LANES, is_streamed
 from skxent.kernels._jit import inner
-from skxent.kernels._row_sums import scale_rows
 from skxent.kernels._simd import (
     advance,
+    bits,
+    float_of,
     lanes,
     load,
     load_beside,
     load_part,
     numbers,
+    permuted,
     prefetch_to_write,
     scatter,
     spread,
@@ -35,10 +38,17 @@ from skxent.kernels._simd import (
     to_next_line,
 )
 
+# In rows of less than so many vectors, parts of one at their ends would cost too much.
+FEW_VECTORS = 4
+OWNERS_SIZE = FEW_VECTORS * MOST_LANES * MOST_LANES
+
 
 @inner
-def find_shares(batch, at, width):
+def find_shares(batch, at, width, plain):
     """Find what the exponentials of each row are multiplied with."""
+    if plain:
+        find_plain_shares(batch, at, width)
+        return
     for r in range(0, width, lanes(batch.tile)):
         if at.has_q:
             find_soft_shares(batch, r, at.scale)
@@ -51,12 +61,32 @@ def find_shares(batch, at, width):
 
 
 @inner
-def scale_group(batch, n_classes, r, out):
-    """Write the gradient of a group of rows, but at their indices."""
+def find_owners(n_classes, owners):
+    """Write which row of a group each of its numbers is of, the bits of an integer.
+
+    Of short rows; vectors overlap, and the last to be written stays.
+    """
+    n = lanes(owners)
+    if n_classes < FEW_VECTORS * n:
+        for j in range(n):
+            row = float_of(numbers(load(owners, 0)) * 0 + j)
+            for k in range(j * n_classes, (j + 1) * n_classes, n):
+                store_part(row, owners, k, n * n_classes - k)
+
+
+@inner
+def scale_group(batch, owners, n_classes, r, out):
+    """Write the gradient of a group of rows, but at their indices.
+
+    Short rows vector by vector, wherever they end.
+    """
     n = lanes(out)
     tile = advance(batch.tile, r * n_classes)
-    if n_classes <= n:
-        scale_rows(load(batch.share, r), tile, n_classes, out)
+    if n_classes < FEW_VECTORS * n:
+        share = load(batch.share, r)
+        for k in range(0, n * n_classes, n):
+            of_each = permuted(share, bits(load(owners, k)))
+            store(load(tile, k) * of_each, out, k)
     else:
         for j in range(n):
             share = spread(batch.share[r + j], out)
@@ -75,19 +105,19 @@ def write_at_indices(at_y, at, i, row, step, out):
 
 
 @inner
-def write_group(batch, at, on, off, i, r, out):
+def write_group(batch, owners, at, on, off, i, r, out):
     """Write the gradient of a group of rows side by side."""
     if at.has_q or at.options[1]:
         q = advance(at.q, (i + r) * at.n_classes)
         residuals_of_group(batch, r, q, on, off, at.n_classes, at.has_q, out)
     else:
-        scale_group(batch, at.n_classes, r, out)
+        scale_group(batch, owners, at.n_classes, r, out)
     if not at.has_q:
         write_at_indices(load(batch.at_y, r), at, i + r, at.n_classes, 1, out)
 
 
 @inner
-def write_through(batch, at, on, off, i, width, starts):
+def write_through(batch, owners, at, on, off, i, width, starts):
     """Write the gradient of groups side by side through the caches."""
     n = lanes(batch.tile)
     for r in range(0, width, n):
@@ -95,11 +125,11 @@ def write_through(batch, at, on, off, i, width, starts):
             out = advance(at.gradient_out, starts[r // n])
             for k in range(at.n_classes):
                 prefetch_to_write(out, (AHEAD // 2 + k) * n)
-            write_group(batch, at, on, off, i, r, out)
+            write_group(batch, owners, at, on, off, i, r, out)
 
 
 @inner
-def write_past(batch, at, on, off, i, width, starts):
+def write_past(batch, owners, at, on, off, i, width, starts):
     """Do so past the caches.
 
     Into the other tile first, whose lines are then written whole, as many at once as
@@ -111,7 +141,7 @@ def write_past(batch, at, on, off, i, width, starts):
     for r in range(0, width, n):
         if starts[r // n] >= 0:
             near = advance(batch.target_tile, r * at.n_classes)
-            write_group(batch, at, on, off, i, r, near)
+            write_group(batch, owners, at, on, off, i, r, near)
         if r + n == width or starts[r // n] < 0 or starts[r // n + 1] < 0:
             end = r if starts[r // n] < 0 else r + n
             if end > begin:
@@ -148,11 +178,10 @@ def scale_row(share, e, n_classes, out):
 
 
 @inner
-def write_gradient(batch, at, on, off, i, width, starts):
+def write_gradient(batch, owners, at, on, off, i, width, starts):
     """Write the gradient of a block, but of groups that have gone elsewhere."""
     n = lanes(batch.tile)
-    find_shares(batch, at, width)
     if at.n_classes > 2 * n and is_streamed(at.gradient_out, at.n_gradients):
-        write_past(batch, at, on, off, i, width, starts)
+        write_past(batch, owners, at, on, off, i, width, starts)
     else:
-        write_through(batch, at, on, off, i, width, starts)
+        write_through(batch, owners, at, on, off, i, width, starts)

@@ -14,15 +14,16 @@ import math
 
 import numpy as np
 
-from skxent.kernels._batches import MOST_OFF, a_near_logit, batch_around, rows_per_batch
+from skxent.kernels._batches import MOST_OFF, batch_around, rows_per_batch
 from skxent.kernels._flat_gradients import find_shares, write_at_indices
+from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
 from skxent.kernels._flat_rows import (
     add_groups,
     add_up_rows,
     open_flat_batch,
     take_indices,
 )
-from skxent.kernels._groups import lines_of_group
+from skxent.kernels._groups import a_near_logit, lines_of_group
 from skxent.kernels._jit import inner
 from skxent.kernels._rows import pointers_of
 from skxent.kernels._simd import (
@@ -53,6 +54,15 @@ def find_groups(starts, n_classes, n_columns, begin, end, n):
         j = i - o * n_columns
         is_whole = j + n <= n_columns
         starts[(i - begin) // n] = o * n_classes * n_columns + j if is_whole else -1
+
+
+@inner
+def are_whole(starts, n_groups):
+    """Return whether all groups have been exponentiated."""
+    whole = True
+    for g in range(n_groups):
+        whole &= starts[g] >= 0
+    return whole
 
 
 @inner
@@ -136,17 +146,25 @@ def add_flat_planes(rows, target, begin, end, sums, lost):
     guess = a_near_logit(nearby)
     exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess)
     step = rows_per_batch(n_classes, n)
+    may_be_plain = is_plain(at)
     for i in range(begin, end, step):
         width = min(step, end - i)
         done = i - begin
         groups = advance(starts, done // n)
         batch = batch_around(advance(tiles, done * n_classes), at.on_value)
         open_flat_batch(batch, at, p, p)
-        take_indices(batch, at, i, width)
-        add_up_rows(batch, at, p, i, width, groups)
-        sums, lost = add_groups(batch, at, rows, target, i, width, groups, sums, lost)
+        plain = may_be_plain and are_whole(groups, width // n)
+        plain = plain and take_plain_rows(batch, at, i, width)
+        if plain:
+            sums, lost = add_plain_rows(batch, at, i, width, sums, lost)
+        else:
+            take_indices(batch, at, i, width)
+            add_up_rows(batch, at, p, i, width, groups)
+            sums, lost = add_groups(
+                batch, at, rows, target, i, width, groups, sums, lost
+            )
         if at.n_gradients:
-            find_shares(batch, at, width)
+            find_shares(batch, at, width, plain)
             for r in range(0, width, n):
                 store(load(batch.share, r), shares, done + r)
                 store(load(batch.at_y, r), at_ys, done + r)

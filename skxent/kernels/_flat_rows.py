@@ -21,13 +21,11 @@ import math
 from skxent.kernels._batches import (
     MOST_GROUPS,
     MOST_OFF,
-    a_near_logit,
     add_group,
     add_smoothing,
     batch_like,
     is_measured,
     keeps_parts,
-    leave_out,
     low_of_class,
     mass_of_class,
     rows_per_batch,
@@ -35,7 +33,13 @@ from skxent.kernels._batches import (
     take_soft_sums,
     take_sums,
 )
-from skxent.kernels._flat_gradients import write_gradient
+from skxent.kernels._flat_gradients import (
+    OWNERS_SIZE,
+    find_owners,
+    find_shares,
+    write_gradient,
+)
+from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
 from skxent.kernels._flat_targets import (
     VALUES_SIZE,
     narrow_values,
@@ -44,7 +48,10 @@ from skxent.kernels._flat_targets import (
 )
 from skxent.kernels._groups import (
     AHEAD,
+    a_near_logit,
     is_streamed,
+    leave_out,
+    place_in_tile,
     read_classes,
     read_weights,
 )
@@ -67,7 +74,6 @@ from skxent.kernels._simd import (
     largest,
     load,
     maximum,
-    numbers,
     prefetch,
     scratch,
     slots,
@@ -77,14 +83,6 @@ from skxent.kernels._simd import (
 )
 from skxent.kernels._tile_rows import add_tile_rows
 from skxent.kernels._vector import exp_shifted, is_far, level_of, shift_of
-
-
-@inner
-def place_in_tile(y, n_classes, n_columns, like):
-    """Return where the entries of the classes ``y`` of a group are."""
-    if n_columns == 1:
-        return numbers(like) * n_classes + y
-    return y * lanes(like) + numbers(like)
 
 
 @inner
@@ -165,7 +163,7 @@ def add_up_rows(batch, at, off, i, width, starts):
         elif at.n_columns == 1:
             rest = sums_of_rows(tile, at.n_classes)
         else:
-            rest = sums_of_columns(tile, at.n_classes, parts)
+            rest = sums_of_columns(tile, at.n_classes)
         e_y = load(batch.e_y, r)
         is_good = take_sums(batch, r, rest, e_y, at.scale, is_weighted)
         if in_parts:
@@ -251,6 +249,10 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     n = lanes(p)
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
     open_flat_batch(batch, at, on, off)
+    may_be_plain = is_plain(at)
+    owners = scratch(p, OWNERS_SIZE)
+    if at.n_gradients:
+        find_owners(n_classes, owners)
     guess = a_near_logit(advance(p, begin * n_classes))
     step = rows_per_batch(n_classes, n)
     for i in range(begin, end, step):
@@ -259,14 +261,21 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
         guess, is_near = exponentiate_near(block, batch.tile, width * n_classes, guess)
         for g in range(width // n):
             starts[g] = (i + g * n) * n_classes if is_near else -1
-        if at.has_q:
-            add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
+        plain = may_be_plain and is_near and take_plain_rows(batch, at, i, width)
+        if plain:
+            sums, lost = add_plain_rows(batch, at, i, width, sums, lost)
         else:
-            take_indices(batch, at, i, width)
-            add_up_rows(batch, at, off, i, width, starts)
-        sums, lost = add_groups(batch, at, rows, target, i, width, starts, sums, lost)
+            if at.has_q:
+                add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
+            else:
+                take_indices(batch, at, i, width)
+                add_up_rows(batch, at, off, i, width, starts)
+            sums, lost = add_groups(
+                batch, at, rows, target, i, width, starts, sums, lost
+            )
         if at.n_gradients:
-            write_gradient(batch, at, on, off, i, width, starts)
+            find_shares(batch, at, width, plain)
+            write_gradient(batch, owners, at, on, off, i, width, starts)
     if is_streamed(p, at.n_gradients):
         fence()
     return sums, lost

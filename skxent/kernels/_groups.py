@@ -16,12 +16,16 @@ from skxent.kernels._jit import inner
 from skxent.kernels._simd import (
     advance,
     any_lane,
+    first,
+    gather,
     lanes,
+    largest,
     load,
     load_beside,
     load_part,
     load_part_beside,
     numbers,
+    scatter,
     select,
     shortened,
     spread,
@@ -31,6 +35,7 @@ from skxent.kernels._simd import (
 )
 from skxent.kernels._targets import class_and_weight
 from skxent.kernels._transpose import transpose, transpose_back, widest_block
+from skxent.kernels._vector import is_far
 
 MOST_LANES = 16
 AHEAD = 128  # cache lines that memory is asked for in advance
@@ -100,6 +105,14 @@ def write_group(tile, n_classes, n_columns, i, width, p):
 
 
 @inner
+def a_near_logit(p):
+    """Return the largest of some logits, 0 if that is too large for ``shift_of``."""
+    some = load(p, 0)
+    guess = spread(largest(some), some)
+    return first(select(is_far(guess) | (guess != guess), 0.0, guess))
+
+
+@inner
 def lines_of_group(p, n_classes, n_columns, i):
     """Return where the memory of a group begins, and the step between its lines.
 
@@ -109,6 +122,22 @@ def lines_of_group(p, n_classes, n_columns, i):
         return advance(p, i * n_classes), lanes(p)
     o = i // n_columns
     return advance(p, o * n_classes * n_columns + i - o * n_columns), n_columns
+
+
+@inner
+def place_in_tile(y, n_classes, n_columns, like):
+    """Return where the entries of the classes ``y`` of a group are."""
+    if n_columns == 1:
+        return numbers(like) * n_classes + y
+    return y * lanes(like) + numbers(like)
+
+
+@inner
+def leave_out(tile, at):
+    """Return the exponentials of the class indices, and put zeros in their place."""
+    e_y = gather(tile, at)
+    scatter(e_y * 0.0, tile, at)
+    return e_y
 
 
 @inner

@@ -17,14 +17,13 @@ import math
 from typing import Any, NamedTuple
 
 from skxent.kernels._batches import (
-    a_near_logit,
     add_losses,
     batch_like,
     place_of,
     share_of,
     sum_with_largest,
 )
-from skxent.kernels._groups import MOST_LANES, read, write
+from skxent.kernels._groups import MOST_LANES, a_near_logit, read, write
 from skxent.kernels._jit import inner
 from skxent.kernels._long_indices import add_index_rows, rows_at_once
 from skxent.kernels._long_targets import (

@@ -34,6 +34,7 @@ from skxent.kernels._simd import (
 from skxent.kernels._targets import class_and_weight
 from skxent.kernels._vector import (
     add_to_total,
+    grown,
     is_finite,
     joined,
     log1p,

@@ -53,6 +53,17 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
     return lanes_of(parts[:, 0].astype(np.float64))
 
 
+def sums_of_others(p: Any, n_classes: int, index: Any) -> Any:
+    """Return what ``sums_of_rows`` does, without the entry that each index numbers.
+
+    Of rows no longer than a vector, all of whose indices are theirs.
+    """
+    n = lanes(p)
+    rows = np.array(p[: n * n_classes]).reshape(n, n_classes)
+    rows[np.arange(n), index[:n]] = 0
+    return sums_of_rows(rows.reshape(-1), n_classes)
+
+
 def parts_of_rows(p: Any, n_classes: int) -> tuple[Any, Any]:
     """Return the same sums in two parts, the second of which is 0 of float32 rows."""
     sums = _sums_of_lanes(p, n_classes, TWO)
@@ -95,9 +106,43 @@ def _sums_of_lanes(p: Any, n_classes: int, at_once: int) -> tuple[Any, Any]:
     sums_of_rows, lambda p, n_classes: vector_of(p.dtype).with_scalar(types.float64)
 )
 def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
-    sums, losses = _lanes_of_rows(s, p, n_classes, FOUR)
-    sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
-    return _tree(s, sums, llvm_type(s.sig.return_type))
+    wide = llvm_type(s.sig.return_type)
+    n = wide.count
+    out = cgutils.alloca_once(s.b, wide)
+    # without what rounding takes, partial sums of short rows fit the registers
+    is_short = s.b.icmp_signed("<", s.cast(n_classes, 1, types.intp), INDEX(FOUR * n))
+    with s.b.if_else(is_short, likely=True) as (short, long):
+        with short:
+            sums, _ = _lanes_of_rows(s, p, n_classes, None)
+            s.b.store(_tree(s, sums, wide), out)
+        with long:
+            sums, losses = _lanes_of_rows(s, p, n_classes, FOUR)
+            sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
+            s.b.store(_tree(s, sums, wide), out)
+    return s.b.load(out)
+
+
+@compiled(
+    sums_of_others,
+    lambda p, n_classes, index: vector_of(p.dtype).with_scalar(types.float64),
+)
+def _sums_of_others(s: Builder, p: Any, n_classes: Any, index: Any) -> Any:
+    wide = llvm_type(s.sig.return_type)
+    vector = vector_of(s.sig.args[0].dtype)
+    n, narrow = vector.lanes, llvm_type(vector)
+    lane = ir.IntType(vector.scalar.bitwidth)
+    numbers = ir.Constant(ir.VectorType(lane, n), list(range(n)))
+    n_classes = s.cast(n_classes, 1, types.intp)
+    below = s.lanes_below(n_classes, n)
+    nothing = ir.Constant(narrow, [0.0] * n)
+    rows = []
+    for r in range(n):
+        y = s.b.load(s.b.gep(index, [INDEX(r)]))
+        y = s.b.trunc(y, lane) if lane != y.type else y
+        mask = s.b.and_(below, s.b.icmp_signed("!=", numbers, s.spread(y, n)))
+        at = s.b.mul(n_classes, INDEX(r))
+        rows.append(s.load_where(p, at, mask, vector, nothing))
+    return _tree(s, rows, wide)
 
 
 def _type_parts(p: Any, n_classes: Any) -> Any:
@@ -120,9 +165,9 @@ def _parts_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
 
 
 def _lanes_of_rows(
-    s: Builder, p: Any, n_classes: Any, at_once: int
+    s: Builder, p: Any, n_classes: Any, at_once: int | None
 ) -> tuple[list[Any], list[Any]]:
-    """Compile :func:`_sums_of_lanes`."""
+    """Compile :func:`_sums_of_lanes`; of rows of less than four vectors for None."""
     vector = vector_of(s.sig.args[0].dtype)
     wide, n = llvm_type(vector), vector.lanes
     n_classes = s.cast(n_classes, 1, types.intp)
@@ -135,15 +180,17 @@ def _lanes_of_rows(
         cgutils.alloca_once_value(s.b, s.load_below(row, whole, tail, vector, nothing))
         for row in rows
     ]
-    losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
-    for lost in losses:  # once for each call, not for the function's first
-        s.b.store(nothing, lost)
-    few = s.b.srem(whole, INDEX(FOUR * n))
+    few = whole if at_once is None else s.b.srem(whole, INDEX(FOUR * n))
     align = align_of(vector)
     with cgutils.for_range_slice(s.b, INDEX(0), few, INDEX(n), INDEX) as (k, _):
         for row, part in zip(rows, sums, strict=True):
             more = s.load(row, k, wide, align)
             s.b.store(s.b.fadd(s.b.load(part), more), part)
+    if at_once is None:
+        return [s.b.load(part) for part in sums], []
+    losses = [cgutils.alloca_once_value(s.b, nothing) for _ in rows]
+    for lost in losses:  # once for each call, not for the function's first
+        s.b.store(nothing, lost)
     with s.b.if_then(s.b.icmp_signed("<", few, whole)):
         step = INDEX(FOUR * n)
         with cgutils.for_range_slice(s.b, few, whole, step, INDEX) as (k, _):
@@ -194,17 +241,44 @@ def lane_of_columns(tile, n_classes, j, at_once):
     return part, lost
 
 
-@inner
-def sums_of_columns(tile, n_classes, parts):
-    """Return what ``sums_of_rows`` does of rows side by side.
-
-    ``parts`` is memory for ``PARTS_SIZE`` numbers.
-    """
+@rule
+def lane_of_few_columns(tile, n_classes, j):
+    """Do so for rows of less than four vectors, of which rounding takes nothing."""
     n = lanes(tile)
-    for j in range(n):
-        part, lost = lane_of_columns(tile, n_classes, j, FOUR)
-        store(part + lost, parts, j * n)
-    return sum_of_parts(parts)
+    whole = n_classes - n_classes % n
+    part = spread(0.0, tile)
+    if whole + j < n_classes:
+        part = load(tile, (whole + j) * n)
+    for k in range(j, whole, n):
+        part = part + load(tile, k * n)
+    return part
+
+
+@rule
+def sum_of_four(tile, n_classes, j):
+    """Return what lanes ``j`` to ``j + 3`` add up to, float64."""
+    if n_classes < FOUR * lanes(tile):
+        a = lane_of_few_columns(tile, n_classes, j)
+        b = lane_of_few_columns(tile, n_classes, j + 1)
+        c = lane_of_few_columns(tile, n_classes, j + 2)
+        d = lane_of_few_columns(tile, n_classes, j + 3)
+        return widened((a + b) + (c + d))
+    a, a_low = lane_of_columns(tile, n_classes, j, FOUR)
+    b, b_low = lane_of_columns(tile, n_classes, j + 1, FOUR)
+    c, c_low = lane_of_columns(tile, n_classes, j + 2, FOUR)
+    d, d_low = lane_of_columns(tile, n_classes, j + 3, FOUR)
+    first, second = (a + a_low) + (b + b_low), (c + c_low) + (d + d_low)
+    return widened(first + second)
+
+
+@inner
+def sums_of_columns(tile, n_classes):
+    """Return what ``sums_of_rows`` does of rows side by side."""
+    sums = sum_of_four(tile, n_classes, 0) + sum_of_four(tile, n_classes, 4)
+    if lanes(tile) > 2 * FOUR:
+        more = sum_of_four(tile, n_classes, 8) + sum_of_four(tile, n_classes, 12)
+        sums = sums + more
+    return sums
 
 
 @inner
@@ -318,26 +392,3 @@ def _tree_in_parts(s: Builder, sums: list[Any], losses: list[Any]) -> tuple[Any,
         sums, losses = more, rest
         h *= 2
     return sums[0], losses[0]
-
-
-def scale_rows(factors: Any, p: Any, n_classes: int, out: Any) -> None:
-    """Write as many rows as there are factors, each times its own, in their order.
-
-    Rows no longer than a vector.
-    """
-    for r in range(factors.size):
-        row = slice(r * n_classes, (r + 1) * n_classes)
-        out[row] = factors[r] * p[row]
-
-
-@compiled(scale_rows, lambda factors, p, n_classes, out: types.void)
-def _scale_rows(s: Builder, factors: Any, p: Any, n_classes: Any, out: Any) -> None:
-    vector = s.sig.args[0]
-    n = vector.lanes
-    n_classes = s.cast(n_classes, 2, types.intp)
-    nothing = ir.Constant(llvm_type(vector), [0.0] * n)
-    for r in range(n):
-        at = s.b.mul(n_classes, INDEX(r))
-        row = s.load_below(p, at, n_classes, vector, nothing)
-        scaled = s.b.fmul(row, s.shuffle(factors, factors, [r] * n))
-        s.store_below(scaled, out, at, n_classes, vector)

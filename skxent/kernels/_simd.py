@@ -73,6 +73,7 @@ __all__ = [
     "muladd",
     "narrowed",
     "numbers",
+    "permuted",
     "pointer",
     "prefetch",
     "prefetch_to_write",
@@ -515,6 +516,21 @@ def _type_exchanged(v: Any, distance: Any) -> Any:
 def _exchanged(s: Builder, v: Any, distance: Any) -> Any:
     bit = s.sig.args[1].literal_value
     return s.shuffle(v, v, [lane ^ bit for lane in range(v.type.count)])
+
+
+def permuted(v: Any, index: Any) -> Any:
+    """Return the lanes of ``v`` that the lanes of ``index`` number."""
+    return lanes_of(v[index])
+
+
+@compiled(permuted, lambda v, index: v)
+def _permuted(s: Builder, v: Any, index: Any) -> Any:
+    # what LLVM makes one instruction of where there is one
+    result = ir.Constant(v.type, ir.Undefined)
+    for lane in range(v.type.count):
+        number = s.b.extract_element(index, I32(lane))
+        result = s.b.insert_element(result, s.b.extract_element(v, number), I32(lane))
+    return result
 
 
 def largest(v: Any) -> Any:

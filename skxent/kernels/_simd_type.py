@@ -182,8 +182,11 @@ class Builder:
 
     def load_below(self, p: Any, i: Any, n: Any, vector: Vector, fill: Any) -> Any:
         """Return the vector from element ``i`` on, ``fill`` from lane ``n`` on."""
+        return self.load_where(p, i, self.lanes_below(n, vector.lanes), vector, fill)
+
+    def load_where(self, p: Any, i: Any, mask: Any, vector: Vector, fill: Any) -> Any:
+        """Return the vector from element ``i`` on, ``fill`` where the mask is false."""
         wide = llvm_type(vector)
-        mask = self.lanes_below(n, vector.lanes)
         name = f"masked.load.{suffix(vector)}.p0"
         address = self.address(p, i, wide)
         return self.call(name, wide, address, I32(align_of(vector)), mask, fill)

@@ -32,7 +32,6 @@ from skxent.kernels._batches import (
     is_likely,
     is_measured,
     keeps_parts,
-    leave_out,
     low_of_class,
     mass_of_class,
     place_of,
@@ -45,6 +44,7 @@ from skxent.kernels._batches import (
 from skxent.kernels._groups import (
     AHEAD,
     NEAR_AHEAD,
+    leave_out,
     lines_of_group,
     read_classes,
     read_group,
@@ -265,7 +265,6 @@ def exponentiate_around_target(batch, p, q, wide, smooth, n_classes, n_columns, 
     others, or smoothing outweighs it, it is measured from the largest logit.
     """
     n = lanes(p)
-    parts = scratch(p, PARTS_SIZE)
     wide_parts = scratch(wide, PARTS_SIZE), scratch(wide, PARTS_SIZE)
     nothing = widened(spread(0.0, p))
     for r in range(0, end - i, n):
@@ -280,7 +279,7 @@ def exponentiate_around_target(batch, p, q, wide, smooth, n_classes, n_columns, 
                 tile, n_classes, wide_parts[0], wide_parts[1]
             )
         else:
-            rest, rest_low = sums_of_columns(tile, n_classes, parts), nothing
+            rest, rest_low = sums_of_columns(tile, n_classes), nothing
         rest = rest + undefined(m)
         is_near = is_likely(rest, e_y)
         if smooth:

@@ -66,6 +66,7 @@ __all__ = [
     "divided",
     "exp_nonpositive",
     "exp_shifted",
+    "grown",
     "is_far",
     "is_finite",
     "joined",
@@ -272,6 +273,12 @@ def _log1p_64(x):
 
 # ``log(1 + x)`` for ``x >= 0`` that is not huge; nan for nan.
 log1p = by_dtype(_log1p_32, _log1p_64)
+
+
+@rule
+def grown(product, x):
+    """Return ``(1 + product) (1 + x) - 1``, whose ``log1p`` is the sum of theirs."""
+    return muladd(product, x + 1.0, x)
 
 
 def _log1p_of_fraction_32(x):

@@ -35,6 +35,7 @@ from skxent.kernels._simd import (
     muladd,
     narrowed,
     numbers,
+    permuted,
     pointer,
     prefetch,
     prefetch_to_write,
@@ -125,6 +126,7 @@ def pairs(p, q, out):
     store(low, out, 32)
     store(high, out, 48)
     store(exchanged(low, 2), out, 64)
+    store(permuted(low, (numbers(low) * 5 + 3) & (n - 1)), out, 80)
 
 
 def reductions(p, q, out):

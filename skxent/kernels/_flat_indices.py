@@ -1,0 +1,204 @@
+"""Plain class indices of rows as they lie: no weights, no smoothing, none ignored.
+
+Then rows differ in their logits and indices alone, and a block of rows needs to be
+asked only once whether it suits. What does not is left as it was.
+
+Where only the sum of losses is wanted, the logarithms of the rows of a lane are one:
+``sum log(1 + others) = log(1 + s)`` for ``1 + s``, the product of all ``1 + others``.
+Kept less 1 it loses no digit of rows whose ``others`` is tiny. Of a block it is at most
+``MOST_RATIO ** MOST_GROUPS``, about 2**480.
+
+Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
+:mod:`skxent.kernels._batches`.
+"""
+
+from skxent.kernels._batches import (
+    MOST_RATIO,
+    index_shares,
+    limits_of,
+    sum_of,
+)
+from skxent.kernels._groups import MOST_LANES, leave_out, place_in_tile, write
+from skxent.kernels._jit import by_dtype, inner
+from skxent.kernels._row_sums import (
+    PARTS_SIZE,
+    parts_of_columns,
+    parts_of_rows,
+    sums_of_columns,
+    sums_of_others,
+    sums_of_rows,
+)
+from skxent.kernels._simd import (
+    advance,
+    all_lanes,
+    any_lane,
+    bits,
+    gather,
+    lanes,
+    load,
+    load_beside,
+    narrowed,
+    numbers,
+    scatter,
+    scratch,
+    shortened,
+    spread,
+    store,
+    widened,
+)
+from skxent.kernels._vector import add_to_total, grown, log1p
+
+
+@inner
+def is_plain(at):
+    """Return whether rows differ in nothing but their logits and class indices."""
+    uniform, smooth, _, ignore_index = at.options
+    ignores = 0 <= ignore_index < at.n_classes
+    has_others = at.has_q or smooth or ignores or at.n_weights > 0
+    return uniform and not has_others and at.scale != 0.0
+
+
+@inner
+def are_classes(at, i, width):
+    """Return whether all indices of a block are classes."""
+    like = widened(spread(0.0, at.logits))
+    last = at.n_classes - 1
+    seen = bits(like)
+    for r in range(0, width, lanes(like)):
+        y = load_beside(at.index, i + r, like)
+        seen = seen | y | (last - y)
+    return not any_lane(seen < 0)
+
+
+@inner
+def is_left_out(at, like):
+    """Return whether sums leave out the entries of indices by themselves.
+
+    Else there have to be zeros in their place.
+    """
+    return at.n_columns == 1 and at.n_classes <= lanes(like) == MOST_LANES
+
+
+@inner
+def places_of(batch, at, i, r):
+    """Return where the exponentials of the class indices of a group are in its tile."""
+    like = load(batch.m, r)
+    y = shortened(load_beside(at.index, i + r, like), like)
+    return place_in_tile(y, at.n_classes, at.n_columns, like)
+
+
+@inner
+def take_at_indices(batch, at, i, width):
+    """Find ``e_y``; put zeros there if need be."""
+    n = lanes(batch.tile)
+    stays = is_left_out(at, load(batch.m, 0))
+    for r in range(0, width, n):
+        tile = advance(batch.tile, r * at.n_classes)
+        places = places_of(batch, at, i, r)
+        store(gather(tile, places) if stays else leave_out(tile, places), batch.e_y, r)
+
+
+@inner
+def put_back(batch, at, i, width):
+    """Undo that."""
+    if not is_left_out(at, load(batch.m, 0)):
+        for r in range(0, width, lanes(batch.tile)):
+            tile = advance(batch.tile, r * at.n_classes)
+            scatter(load(batch.e_y, r), tile, places_of(batch, at, i, r))
+
+
+def _add_up_32(like, batch, at, i, width):
+    nothing = widened(spread(0.0, like))
+    for r in range(0, width, lanes(like)):
+        tile = advance(batch.tile, r * at.n_classes)
+        if is_left_out(at, like):
+            rest = sums_of_others(tile, at.n_classes, advance(at.index, i + r))
+        elif at.n_columns == 1:
+            rest = sums_of_rows(tile, at.n_classes)
+        else:
+            rest = sums_of_columns(tile, at.n_classes)
+        store(rest, batch.d, r)
+        store(nothing, batch.d_low, r)
+
+
+def _add_up_64(like, batch, at, i, width):
+    parts, lost = scratch(like, PARTS_SIZE), scratch(like, PARTS_SIZE)
+    for r in range(0, width, lanes(like)):
+        tile = advance(batch.tile, r * at.n_classes)
+        if at.n_columns == 1:
+            rest, low = parts_of_rows(tile, at.n_classes)
+        else:
+            rest, low = parts_of_columns(tile, at.n_classes, parts, lost)
+        store(rest, batch.d, r)
+        store(low, batch.d_low, r)
+
+
+# Write the sums of all exponentials but the index's to ``d`` and ``d_low``, in two
+# parts where :func:`keeps_parts` says so.
+add_up = by_dtype(_add_up_32, _add_up_64)
+
+
+@inner
+def take_plain_sums(batch, at, width):
+    """Find what follows from these; return whether all rows suit.
+
+    Asked of numbers rounded to the logits' dtype, which no row passes by that.
+    """
+    n = lanes(batch.tile)
+    like = load(batch.m, 0)
+    least_rest, least_d, _, _ = limits_of(like)  # no sum of a block is too large
+    is_good = numbers(like) >= 0
+    for r in range(0, width, n):
+        wide, e_y = load_beside(batch.d, r, like), load(batch.e_y, r)
+        rest = narrowed(wide, like)
+        is_good = is_good & (rest > least_rest) & (e_y + rest > least_d)
+        is_good = is_good & (rest < e_y * MOST_RATIO)
+        store(rest / e_y, batch.others, r)
+        if at.n_gradients:
+            d, d_low = sum_of(e_y, wide, widened(e_y))
+            store(rest, batch.rest, r)
+            store(d, batch.d, r)
+            store(d_low + load_beside(batch.d_low, r, like), batch.d_low, r)
+    return all_lanes(is_good)
+
+
+@inner
+def take_plain_rows(batch, at, i, width):
+    """Find what losses and gradient come of, and return True; False if none suits."""
+    if not are_classes(at, i, width):
+        return False
+    take_at_indices(batch, at, i, width)
+    add_up(load(batch.m, 0), batch, at, i, width)
+    if take_plain_sums(batch, at, width):
+        return True
+    put_back(batch, at, i, width)
+    return False
+
+
+@inner
+def add_plain_rows(batch, at, i, width, sums, lost):
+    """Return the sums over lanes with the losses of a block; write each if asked."""
+    n = lanes(batch.tile)
+    like = spread(0.0, batch.tile)
+    mass = at.on_value[0]
+    if at.n_losses:
+        for r in range(0, width, n):
+            loss = mass * widened(log1p(load(batch.others, r)))
+            write(narrowed(loss, like), at.loss_out, i + r, n)
+            sums, lost = add_to_total(like, loss, sums, lost)
+        return sums, lost
+    product = widened(like)
+    for r in range(0, width, n):
+        product = grown(product, widened(load(batch.others, r)))
+    return add_to_total(like, mass * log1p(product), sums, lost)
+
+
+@inner
+def find_plain_shares(batch, at, width):
+    """Find what exponentials are multiplied with, and the gradient at the indices."""
+    nothing = widened(spread(0.0, batch.tile))
+    factor, mass = nothing + at.scale, nothing + at.on_value[0]
+    for r in range(0, width, lanes(nothing)):
+        share, at_y = index_shares(batch, r, factor, mass, nothing)
+        store(share, batch.share, r)
+        store(at_y, batch.at_y, r)
