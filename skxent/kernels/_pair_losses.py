@@ -12,7 +12,6 @@ from skxent.kernels._groups import AHEAD, read_weights, write
 from skxent.kernels._jit import inner
 from skxent.kernels._pairs import WIDE_LANES, opposed, read_pairs
 from skxent.kernels._rules import blend, sigmoid_loss, weighted
-from skxent.kernels._sigmoid_sums import grown
 from skxent.kernels._simd import (
     all_lanes,
     any_lane,

@@ -11,7 +11,7 @@ left to who looks at each: a target of 0 has no loss beside an infinite logit.
 
 from skxent.kernels._groups import AHEAD
 from skxent.kernels._half import read_floats, write_floats
-from skxent.kernels._jit import inner, rule
+from skxent.kernels._jit import inner
 from skxent.kernels._rules import binary_targets, blend, sigmoid_residual
 from skxent.kernels._simd import (
     all_lanes,
@@ -27,15 +27,15 @@ from skxent.kernels._simd import (
     store,
     widened,
 )
-from skxent.kernels._vector import add_to_total, exp_nonpositive, is_finite, log1p
+from skxent.kernels._vector import (
+    add_to_total,
+    exp_nonpositive,
+    grown,
+    is_finite,
+    log1p,
+)
 
-__all__ = ["add_evenly", "grown"]
-
-
-@rule
-def grown(product, e):
-    """Return ``(1 + product) (1 + e) - 1``."""
-    return muladd(product, e + 1.0, e)
+__all__ = ["add_evenly"]
 
 
 @inner
