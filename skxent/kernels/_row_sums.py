@@ -21,7 +21,15 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from skxent.kernels._jit import by_dtype, inner, rule
-from skxent.kernels._simd import lanes, load, load_beside, spread, store, widened
+from skxent.kernels._simd import (
+    lanes,
+    load,
+    load_beside,
+    scratch,
+    spread,
+    store,
+    widened,
+)
 from skxent.kernels._simd_type import (
     INDEX,
     Builder,
@@ -241,44 +249,15 @@ def lane_of_columns(tile, n_classes, j, at_once):
     return part, lost
 
 
-@rule
-def lane_of_few_columns(tile, n_classes, j):
-    """Do so for rows of less than four vectors, of which rounding takes nothing."""
-    n = lanes(tile)
-    whole = n_classes - n_classes % n
-    part = spread(0.0, tile)
-    if whole + j < n_classes:
-        part = load(tile, (whole + j) * n)
-    for k in range(j, whole, n):
-        part = part + load(tile, k * n)
-    return part
-
-
-@rule
-def sum_of_four(tile, n_classes, j):
-    """Return what lanes ``j`` to ``j + 3`` add up to, float64."""
-    if n_classes < FOUR * lanes(tile):
-        a = lane_of_few_columns(tile, n_classes, j)
-        b = lane_of_few_columns(tile, n_classes, j + 1)
-        c = lane_of_few_columns(tile, n_classes, j + 2)
-        d = lane_of_few_columns(tile, n_classes, j + 3)
-        return widened((a + b) + (c + d))
-    a, a_low = lane_of_columns(tile, n_classes, j, FOUR)
-    b, b_low = lane_of_columns(tile, n_classes, j + 1, FOUR)
-    c, c_low = lane_of_columns(tile, n_classes, j + 2, FOUR)
-    d, d_low = lane_of_columns(tile, n_classes, j + 3, FOUR)
-    first, second = (a + a_low) + (b + b_low), (c + c_low) + (d + d_low)
-    return widened(first + second)
-
-
 @inner
 def sums_of_columns(tile, n_classes):
     """Return what ``sums_of_rows`` does of rows side by side."""
-    sums = sum_of_four(tile, n_classes, 0) + sum_of_four(tile, n_classes, 4)
-    if lanes(tile) > 2 * FOUR:
-        more = sum_of_four(tile, n_classes, 8) + sum_of_four(tile, n_classes, 12)
-        sums = sums + more
-    return sums
+    n = lanes(tile)
+    parts = scratch(tile, PARTS_SIZE)
+    for j in range(n):  # in registers, images of 21 classes took 8 % longer
+        part, lost = lane_of_columns(tile, n_classes, j, FOUR)
+        store(part + lost, parts, j * n)
+    return sum_of_parts(parts)
 
 
 @inner
