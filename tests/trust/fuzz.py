@@ -134,11 +134,11 @@ def flaw(surface, drawn):
         return None if surface.word_for_word else traceback.format_exc()
     except Exception:
         return traceback.format_exc()
-    for alike, least in (("ragged", 1), ("joined", 2)):
+    for alike, least in (("ragged", 1), ("joined", 2), ("flat", 2)):
         others = [v for v in drawn.values() if v.name != alike]
         is_alike = len(drawn) - len(others) >= least
         if is_alike and not any(v.means is NOTHING for v in others):
-            return None  # input and target are both lists, or both are none
+            return None  # input and target fit one another
     if drawn.keys() >= {"target", "ignore_index"}:
         if drawn["target"].name == drawn["ignore_index"].name:
             return None  # no class, but one that is ignored
