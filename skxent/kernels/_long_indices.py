@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 from skxent.kernels._batches import (
     add_smoothing,
     find_smoothed_shares,
-    keeps_parts,
     place_of,
     share_of_indices,
     take_low_sum,
@@ -93,7 +92,7 @@ def exp_and_top(z, k, offset, lowest, top):
 def add_exponentials(z, width, in_pairs, offset, lowest, top, rest, lost):
     """Return ``top``, ``rest`` and what it lost, with ``width`` logits added.
 
-    ``in_pairs`` for the same reason as :mod:`skxent.kernels._row_sums`.
+    ``in_pairs`` with smoothing, for the reason of :mod:`skxent.kernels._row_sums`.
     """
     n = lanes(z)
     full = width - width % n
@@ -155,7 +154,7 @@ def sum_others(z, n_classes, y, guess, off, options):
     uniform, smooth, _, _ = options
     linear = linear_lost = 0.0
     n = lanes(z)
-    in_pairs = keeps_parts(smooth, z)
+    in_pairs = smooth
     top = spread(-math.inf, z)
     rest = widened(spread(0.0, z))
     lost = rest

@@ -158,7 +158,7 @@ def mass_and_weight(
     if target.ndim > 1:
         # planes are copied, so that both layouts add up in the same order
         rows = np.moveaxis(target, 1, -1).reshape(-1, len(on_value))
-        with one_blas_thread():
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             mass = np.ascontiguousarray(rows) @ on_value
     elif row_weight.size:
         mass = np.zeros(len(target))
@@ -166,4 +166,6 @@ def mass_and_weight(
         mass[kept] = on_value[target[kept]]
     else:
         mass = on_value[target]
-    return np.asarray(mass + off_value.sum(), dtype=np.float64), row_weight
+    with np.errstate(over="ignore", invalid="ignore"):
+        mass = mass + off_value.sum()
+    return np.asarray(mass, dtype=np.float64), row_weight
