@@ -13,8 +13,8 @@ the Elementary Functions, 1980, chapter 6): ``x = n log 2 + r`` with integer ``n
 - ``n log 2`` is subtracted in two parts by fused multiply-adds, so that nothing of a
   large ``x`` is lost.
 - ``exp r`` is a polynomial of degree 6 (11) whose first two coefficients are 1, a
-  minimax fit on the interval: off by 0.05 (0.03) ulp. That of float64 is added up in
-  pairs: 12 steps one after another take 6 % more in rows of two classes.
+  minimax fit on the interval: off by 0.05 (0.03) ulp. Added up in pairs, that of
+  float64 took 6 % less in rows of two classes, but 11 % more in rows of 1000.
 - ``2**(n - k)`` is made by writing ``n - k`` into the exponent field.
 
 A softmax needs ``exp(z - m)`` for the largest logit ``m``. Here it is ``exp(z) 2**-k``
@@ -150,15 +150,15 @@ def _exp_64(z, offset, lowest):
     t = muladd(x, LOG2_E, ROUND)
     n = t - ROUND
     r = fma(n, -LOG_2_LOW, fma(n, -LOG_2, x))
-    r2 = r * r
-    r4 = r2 * r2
-    a = muladd(r, 1.6666666666666412e-01, 0.5000000000000011)
-    b = muladd(r, 8.3333333334949773e-03, 4.1666666666529728e-02)
-    c = muladd(r, 1.9841269505773775e-04, 1.3888888943759965e-03)
-    d = muladd(r, 2.7557586803895324e-06, 2.4801492949633869e-05)
-    e = muladd(r, 2.5000018833187373e-08, 2.7630306250293600e-07)
-    high = muladd(muladd(e, r2, d), r4, muladd(c, r2, b))
-    p = muladd(high, r2, a)
+    p = muladd(r, 2.5000018833187373e-08, 2.7630306250293600e-07)
+    p = muladd(p, r, 2.7557586803895324e-06)
+    p = muladd(p, r, 2.4801492949633869e-05)
+    p = muladd(p, r, 1.9841269505773775e-04)
+    p = muladd(p, r, 1.3888888943759965e-03)
+    p = muladd(p, r, 8.3333333334949773e-03)
+    p = muladd(p, r, 4.1666666666529728e-02)
+    p = muladd(p, r, 1.6666666666666412e-01)
+    p = muladd(p, r, 0.5000000000000011)
     p = muladd(p, r, 1.0)
     p = muladd(p, r, 1.0)
     return p * float_of((bits(t) << MANTISSA) + offset)
