@@ -89,6 +89,12 @@ def fill_periodic(values, first, size, block):
 
 
 @inner
+def weights_of_block(n, begin, end):
+    """Return how many weights the blocks of a chunk need, whole vectors."""
+    return min(GROUPS, (end - begin + n - 1) // n) * n
+
+
+@inner
 def are_ones(values):
     """Return whether the entry of all elements is 1."""
     return values.size == 1 and values[0] == 1.0
@@ -126,14 +132,15 @@ def sigmoid_chunk(
     w, w1, exps = scratch(like, MOST), scratch(like, MOST), scratch(like, MOST)
     n = lanes(like)
     block = GROUPS * n
+    size = weights_of_block(n, begin, end)
     sums = widened(like)
     lost = sums
     is_even = are_ones(weight) and are_ones(pos_weight) and not n_losses
     for first in range(begin, end, block):
         if weight.size > 1 or first == begin:
-            fill_periodic(weight, first, block, w)
+            fill_periodic(weight, first, size, w)
         if pos_weight.size > 1 or first == begin:
-            fill_periodic(pos_weight, first, block, w1)
+            fill_periodic(pos_weight, first, size, w1)
         last = min(first + block, end)
         rest = first
         if is_even:
@@ -230,11 +237,12 @@ def curvature_chunk(
     w, w1 = scratch(p, MOST), scratch(p, MOST)
     n = lanes(p)
     block = GROUPS * n
+    size = weights_of_block(n, begin, end)
     for first in range(begin, end, block):
         if weight.size > 1 or first == begin:
-            fill_periodic(weight, first, block, w)
+            fill_periodic(weight, first, size, w)
         if pos_weight.size > 1 or first == begin:
-            fill_periodic(pos_weight, first, block, w1)
+            fill_periodic(pos_weight, first, size, w1)
         for r in range(0, min(block, end - first), n):
             i = first + r
             width = min(n, end - i)
@@ -307,11 +315,12 @@ def bernoulli_chunk(
     w = scratch(p, MOST)
     n = lanes(p)
     block = GROUPS * n
+    size = weights_of_block(n, begin, end)
     sums = widened(spread(0.0, p))
     lost = sums
     for first in range(begin, end, block):
         if weight.size > 1 or first == begin:
-            fill_periodic(weight, first, block, w)
+            fill_periodic(weight, first, size, w)
         for r in range(0, min(block, end - first), n):
             i = first + r
             width = min(n, end - i)
