@@ -164,6 +164,12 @@ def low_of_class(on_low, n_low, uniform, y, like):
 
 
 @inner
+def low_at_index(at, y):
+    """Return ``on_low`` of a class, 0 if there is none."""
+    return at.on_low[y] if at.n_low else 0.0
+
+
+@inner
 def place_of(y, n_classes):
     """Return the class, 0 for one that does not exist."""
     return select((y < 0) | (y >= n_classes), 0, y)

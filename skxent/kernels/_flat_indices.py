@@ -46,6 +46,7 @@ from skxent.kernels._simd import (
     store,
     widened,
 )
+from skxent.kernels._targets import sign_outside
 from skxent.kernels._vector import add_to_total, grown, log1p
 
 
@@ -62,11 +63,9 @@ def is_plain(at):
 def are_classes(at, i, width):
     """Return whether all indices of a block are classes."""
     like = widened(spread(0.0, at.logits))
-    last = at.n_classes - 1
     seen = bits(like)
     for r in range(0, width, lanes(like)):
-        y = load_beside(at.index, i + r, like)
-        seen = seen | y | (last - y)
+        seen = seen | sign_outside(load_beside(at.index, i + r, like), at.n_classes)
     return not any_lane(seen < 0)
 
 

@@ -150,12 +150,17 @@ def read_weights(row_weight, n_weights, i, width, like):
 
 
 @inner
+def read_wide(p, i, width, like):
+    """Return numbers of 8 bytes, 0 behind the last row."""
+    if width == lanes(like):
+        return load_beside(p, i, like)
+    return load_part_beside(p, i, width, 0, like)
+
+
+@inner
 def read_wide_classes(target, n_classes, ignore_index, weight, i, width, like):
     """Return a class of each row that can be read, int64, and the weight of the row."""
-    if width == lanes(like):
-        y = load_beside(target, i, like)
-    else:
-        y = load_part_beside(target, i, width, 0, like)
+    y = read_wide(target, i, width, like)
     if any_lane((y < 0) | (y >= n_classes) | (y == ignore_index)):
         y, weight = class_and_weight(y, weight, n_classes, ignore_index)
     return y, weight

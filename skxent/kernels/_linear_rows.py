@@ -40,6 +40,7 @@ from numba import prange
 from skxent.kernels._jit import inlined, inner, twins
 from skxent.kernels._products import FOUR, TWO, add_dots, add_multiples
 from skxent.kernels._residuals import Targets, turn_into_residuals
+from skxent.kernels._row_sums import PARTS_SIZE
 from skxent.kernels._simd import (
     advance,
     keep,
@@ -64,9 +65,6 @@ from skxent.kernels._vector import joined
 # vectors of each.
 REACH = 20 << 10  # bytes
 LINES = 64
-
-# Elements of as many vectors as one has lanes.
-TILE = (LINE // 4) ** 2
 
 
 class Data(NamedTuple):
@@ -120,7 +118,7 @@ def turn_into_rows(data, begin, n_rows):
     """Write rows ``begin`` and after, whose numbers lie in columns, as whole groups."""
     n = lanes(data.p)
     whole = n_rows // n * n
-    tile = scratch(data.p, TILE)
+    tile = scratch(data.p, PARTS_SIZE)
     j = 0
     while j < data.n_features:
         count = widest_block(data.n_features - j, data.p)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from skxent.kernels._batches import (
     add_smoothing,
     find_smoothed_shares,
+    low_at_index,
     place_of,
     share_of_indices,
     take_low_sum,
@@ -154,7 +155,6 @@ def sum_others(z, n_classes, y, guess, off, options):
     uniform, smooth, _, _ = options
     linear = linear_lost = 0.0
     n = lanes(z)
-    in_pairs = smooth
     top = spread(-math.inf, z)
     rest = widened(spread(0.0, z))
     lost = rest
@@ -163,7 +163,7 @@ def sum_others(z, n_classes, y, guess, off, options):
         width = min(LINES * n, n_classes - begin)
         offset, lowest = shift_of(spread(guess, z))
         new_top, new_rest, new_lost = add_others(
-            block, width, y - begin, in_pairs, offset, lowest, top, rest, lost
+            block, width, y - begin, smooth, offset, lowest, top, rest, lost
         )
         highest = largest(new_top)
         if not abs(highest - guess) < MOST_OFF and highest > -math.inf:
@@ -180,7 +180,7 @@ def sum_others(z, n_classes, y, guess, off, options):
                 block,
                 width,
                 y - begin,
-                in_pairs,
+                smooth,
                 offset,
                 lowest,
                 top,
@@ -221,7 +221,7 @@ def sum_rows(batch, at, i, end, guess):
             continue
         y = place_of(at.index[i + r], n_classes)
         batch.mass[r] = at.on_value[y]
-        batch.mass_low[r] = at.on_low[y] if at.n_low else 0.0
+        batch.mass_low[r] = low_at_index(at, y)
         z = advance(p, (i + r) * n_classes)
         sums = sum_others(z, n_classes, y, guess, off, at.options)
         batch.d[r], batch.d_low[r], batch.linear[r], guess = sums

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from skxent.kernels._batches import (
     add_losses,
     batch_like,
+    low_at_index,
     place_of,
     share_of,
     sum_with_largest,
@@ -221,8 +222,7 @@ def add_row(batch, r, at, i, near):
         if at.options[1]:
             linear += smoothing_terms(z, n_classes, off, at.options[0], m)
         mass, mass_low = two_sum(mass, at.options[2])
-        if at.n_low:
-            mass_low += at.on_low[y]
+        mass_low += low_at_index(at, y)
     else:
         y = -1
         q = advance(target_p, i * n_classes)

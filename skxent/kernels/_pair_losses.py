@@ -8,7 +8,8 @@ lane.
 from typing import Any, NamedTuple
 
 from skxent.kernels import NO_INDEX
-from skxent.kernels._groups import AHEAD, read_weights, write
+from skxent.kernels._batches import low_at_index
+from skxent.kernels._groups import AHEAD, read_weights, read_wide, write
 from skxent.kernels._jit import inner
 from skxent.kernels._pairs import WIDE_LANES, opposed, read_pairs
 from skxent.kernels._rules import blend, sigmoid_loss, weighted
@@ -18,8 +19,6 @@ from skxent.kernels._simd import (
     bits,
     lanes,
     load,
-    load_beside,
-    load_part_beside,
     magnitude,
     maximum,
     narrowed,
@@ -50,19 +49,10 @@ __all__ = [
     "masses_of",
     "read_classes_and_weights",
     "read_probabilities",
-    "read_wide",
     "sum_by_class",
     "sum_plainly",
     "targets_of_index",
 ]
-
-
-@inner
-def read_wide(p, i, width, like):
-    """Return numbers of 8 bytes, 0 behind the last row."""
-    if width == lanes(like):
-        return load_beside(p, i, like)
-    return load_part_beside(p, i, width, 0, like)
 
 
 @inner
@@ -123,9 +113,7 @@ class Masses(NamedTuple):
 def mass_at_index(at, y):
     """Return ``t_y`` of a class index, rounded once."""
     mass, lost = two_sum(at.on_value[y], at.off_value[y])
-    if at.n_low:
-        lost += at.on_low[y]
-    return joined(mass, lost)
+    return joined(mass, lost + low_at_index(at, y))
 
 
 @inner

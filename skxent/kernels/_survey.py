@@ -12,6 +12,7 @@ from skxent.kernels._groups import AHEAD, read_weights
 from skxent.kernels._jit import inner, twins
 from skxent.kernels._simd import (
     any_lane,
+    bits,
     floats,
     gather,
     lanes,
@@ -23,9 +24,10 @@ from skxent.kernels._simd import (
     spread,
     total,
 )
+from skxent.kernels._targets import sign_outside
 
 N_COUNTS = 3
-SIGN = -(2**63)
+BLOCK = 512  # rows that are looked at before one that is no class is noticed
 
 
 @inner
@@ -40,20 +42,22 @@ def class_weights_of(y, outside, class_weight, like):
 def sum_of_classes(p, n_classes, begin, end, like):
     """Return the sum of class indices, nan if one of them is no class."""
     n = lanes(like)
-    whole = end - (end - begin) % n
-    last = load_part(p, end, 0, n_classes - 1)
-    sums = last - last
-    negative = sums
-    for i in range(begin, whole, n):
-        prefetch(p, i + AHEAD * n)
-        y = load(p, i)
-        negative = negative | y | (last - y)
+    sums = bits(like) - bits(like)
+    seen = sums
+    for first in range(begin, end, BLOCK):
+        last = min(first + BLOCK, end)
+        whole = last - (last - first) % n
+        for i in range(first, whole, n):
+            prefetch(p, i + AHEAD * n)
+            y = load(p, i)
+            seen = seen | sign_outside(y, n_classes)
+            sums = sums + y
+        y = load_part(p, whole, last - whole, 0)
+        seen = seen | sign_outside(y, n_classes)
         sums = sums + y
-    y = load_part(p, whole, end - whole, 0)
-    negative = negative | y | (last - y)
-    if any_lane(negative < 0):
-        return math.nan
-    return total(floats(sums + y))
+        if any_lane(seen < 0):
+            return math.nan
+    return total(floats(sums))
 
 
 @inner
@@ -91,7 +95,7 @@ def survey_chunk(target, n_classes, ignore_index, class_weight, row_weight, begi
         prefetch(p, i + AHEAD * n)
         y = load(p, i) if width == n else load_part(p, i, width, ignore_index)
         is_ignored = y == ignore_index
-        outside = (y ^ SIGN) >= (n_classes ^ SIGN)  # as numbers without a sign
+        outside = sign_outside(y, n_classes) < 0
         ignored = ignored + select(is_ignored, nothing + 1.0, 0.0)
         if any_lane(outside & (y != ignore_index)):
             wrong = wrong + select(is_ignored, 0.0, select(outside, nothing + 1.0, 0.0))

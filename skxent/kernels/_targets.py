@@ -45,6 +45,15 @@ def options_of(on_value, off_value, ignore_index):
 
 
 @rule
+def sign_outside(y, n_classes):
+    """Return integers that are negative where ``y`` is no class, else not.
+
+    Those of many rows are joined by ``|``, which takes less than two comparisons.
+    """
+    return y | (n_classes - 1 - y)
+
+
+@rule
 def class_and_weight(y, weight, n_classes, ignore_index):
     """Return a class that can be read, ``y`` if it is one, and the weight of the row.
 

@@ -9,7 +9,7 @@ the place of its logits.
 """
 
 from skxent.kernels import NO_INDEX
-from skxent.kernels._groups import read_weights
+from skxent.kernels._groups import read_weights, read_wide
 from skxent.kernels._jit import inner
 from skxent.kernels._pair_losses import (
     add_index_losses,
@@ -18,7 +18,6 @@ from skxent.kernels._pair_losses import (
     masses_of,
     read_classes_and_weights,
     read_probabilities,
-    read_wide,
     sum_by_class,
     sum_plainly,
     targets_of_index,
