@@ -67,12 +67,20 @@ def _encode(
     t = np.multiply(w, mass, out=np.zeros_like(q), where=mass != 0)
     if reduction == "mean":
         # A total weight of 0 is 0/0 whatever stands above it.
-        divisor = math.fsum(share) or math.nan
+        divisor = _sum(share) or math.nan
     elif reduction in ("sum", "none"):
         divisor = 1.0
     else:
         raise ValueError(f"reduction: {reduction!r}")
     return _Problem(z, t, s, divisor, unbatched, reduction)
+
+
+def _sum(terms):
+    """The sum, rounded once; numpy's where that is not finite."""
+    try:
+        return math.fsum(terms)
+    except (ValueError, OverflowError):  # inf - inf, or too large on the way
+        return float(np.sum(terms))
 
 
 def _is_undefined(z):
@@ -99,7 +107,7 @@ def _row_loss(z, t, from_logits):
         return math.nan
     terms = _minus_log_softmax(z) if from_logits else -np.log(z)
     # A target of 0 takes no part: 0 * inf is 0 here.
-    return math.fsum((t * terms)[t != 0])
+    return _sum((t * terms)[t != 0])
 
 
 def _row_gradient(z, t, from_logits):
@@ -108,7 +116,7 @@ def _row_gradient(z, t, from_logits):
     if np.isnan(z).any() or (from_logits and _is_undefined(z)):
         return np.full_like(z, math.nan)
     if from_logits:
-        return math.fsum(t) * _softmax(z) - t
+        return _sum(t) * _softmax(z) - t
     return np.where(t == 0, 0.0, -t / z)
 
 
@@ -118,15 +126,18 @@ def _row_curvature_product(z, t, v):
     if _is_undefined(z):
         return np.full_like(z, math.nan)
     p = _softmax(z)
-    return math.fsum(t) * (p * v - p * math.fsum(p * v))
+    return _sum(t) * (p * v - p * _sum(p * v))
 
 
 def _per_row(problem, rule, grad_output=None):
-    """`rule` on the kept rows, scaled: the gradient or the curvature product."""
+    """`rule` on the kept rows, scaled: the gradient or the curvature product.
+
+    What nobody asks for, a row with a grad_output of 0, is 0 as in an ignored row.
+    """
     result = np.zeros_like(problem.z)
     g = np.ones(len(result)) if grad_output is None else np.asarray(grad_output)
     g = np.broadcast_to(g, len(result))
-    for row in problem.kept_rows():
+    for row in np.flatnonzero(problem.s * (g != 0)):
         scale = g[row] * problem.s[row] / problem.divisor
         result[row] = scale * rule(row)
     return result[0] if problem.unbatched else result
@@ -154,7 +165,7 @@ def cross_entropy(
             losses[row] = problem.s[row] * loss
     if problem.reduction == "none":
         return losses[0] if problem.unbatched else losses
-    return np.float64(math.fsum(losses) / problem.divisor)
+    return np.float64(_sum(losses) / problem.divisor)
 
 
 def cross_entropy_grad(

@@ -279,7 +279,8 @@ def cross_entropy_grad(
         As for :func:`cross_entropy`.
     grad_output : array-like of the shape of the loss, default=None
         Gradient of something else with respect to the loss, which the result is
-        multiplied with (the chain rule); None stands for ones.
+        multiplied with (the chain rule); None stands for ones. A row with 0 counts as
+        ignored.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself. Not for a list of arrays.
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tests.trust import more_surfaces, surfaces
 from tests.trust.hostile import NOTHING
 from tests.trust.roles import ROLES
-from tests.trust.test_bad_input import disagreement, flat
+from tests.trust.test_bad_input import disagreement
 
 SURFACES = {
     s.name: s
@@ -143,6 +143,8 @@ def flaw(surface, drawn):
         if drawn["target"].name == drawn["ignore_index"].name:
             return None  # no class, but one that is ignored
     if any(v.means is NOTHING for v in drawn.values()):
+        if surface.word_for_word and _is_theirs(surface, arguments, got):
+            return None
         return f"a result: {got}"
     plain = surface.arguments | {name: v.means for name, v in drawn.items()}
     try:
@@ -150,8 +152,6 @@ def flaw(surface, drawn):
             warnings.simplefilter("ignore")
             expected = surface.oracle(**plain)
     except Exception as error:
-        if np.isnan(np.asarray(flat(got)[0], float)).all():
-            return None  # what a sum of infinities is to the oracle
         if plain.get("class_axis") == 0 or np.ndim(plain.get("input")) > 2:
             return None  # which suits two hostile values, and no oracle here
         return f"a result, where the oracle has none ({error!r}): {got}"
@@ -178,6 +178,16 @@ def flaw(surface, drawn):
     if any("1e300" in drawn[name].name for name in scaled):
         atol = max(atol, 1e285)  # a p - t cancels to its rounding, which it multiplies
     return disagreement(got, expected, rtol, odd, atol)
+
+
+def _is_theirs(surface, arguments, got):
+    """Whether the function that ours takes the place of reads the value no more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return disagreement(got, surface.oracle(**arguments)) is None
+        except Exception:
+            return False
 
 
 def _is_finite(value):
