@@ -144,7 +144,7 @@ class DeviceLinearCrossEntropy(LinearCrossEntropy):
                     yield rows, out
 
             result = self._pulled_back(blocks())
-            self._weights(result)[...] += self._ridge(vector)
+            self._weights(result)[...] += self.ridge(self._weights(vector))
             return result
 
         return product

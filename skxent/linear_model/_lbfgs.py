@@ -64,7 +64,7 @@ class Preconditioner(Protocol):
     scaled: bool  # whether its scale is right, which the last step tells otherwise
 
     def solve(self, gradient: Coef) -> Coef:
-        """Return the inverse times a gradient."""
+        """Return the inverse times a gradient, or times each of a stack of them."""
 
 
 # What makes one when it is called.
@@ -107,10 +107,13 @@ class _Memory:
             share = np.vdot(step, q) / product
             q -= share * change
             shares.append(share)
-        z = preconditioner.solve(q)
+        z: Coef
         if self.pairs and not preconditioner.scaled:
             _, change, product = self.pairs[-1]
-            z *= product / np.vdot(change, preconditioner.solve(change))
+            z, of_change = preconditioner.solve(np.array([q, change]))
+            z *= product / np.vdot(change, of_change)
+        else:
+            z = preconditioner.solve(q)
         for (step, change, product), share in zip(
             self.pairs, reversed(shares), strict=True
         ):

@@ -81,6 +81,18 @@ class LinearModelLoss:
         n_rows = self.n_classes - 1
         return np.eye(n_rows) - (1.0 / self.n_classes if n_rows > 1 else 0.0)
 
+    def ridge(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``l2 M`` times the weights of classes (R, any number)."""
+        if len(weights) > 1:
+            weights = weights - weights.sum(axis=0) / self.n_classes
+        return self.l2 * weights
+
+    def without_ridge(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weights of which the ridge has this gradient."""
+        if len(gradient) > 1:
+            gradient = gradient + gradient.sum(axis=0)
+        return gradient / self.l2
+
 
 class _RowsInPlace:
     """Some rows of an array, of which slices are copied when they are asked for."""
@@ -176,13 +188,6 @@ class LinearCrossEntropy(LinearModelLoss):
         if self.fit_intercept:
             gradient[:, -1] += residual.sum(axis=0, dtype=np.float64)
 
-    def _ridge(self, coef: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the gradient of the ridge with respect to ``D``."""
-        weights = self._weights(coef)
-        if len(weights) > 1:
-            weights = weights - weights.sum(axis=0) / self.n_classes
-        return self.l2 * weights
-
     def value_and_gradient(
         self, coef: NDArray[np.float64]
     ) -> tuple[float, NDArray[np.float64]]:
@@ -195,7 +200,7 @@ class LinearCrossEntropy(LinearModelLoss):
             )
         else:
             total, gradient = self._loss_of_blocks(coef, scale)
-        ridge = self._ridge(coef)
+        ridge = self.ridge(self._weights(coef))
         self._weights(gradient)[...] += ridge
         penalty = 0.5 * float(np.vdot(self._weights(coef), ridge))
         return total * scale + penalty, gradient
@@ -239,7 +244,7 @@ class LinearCrossEntropy(LinearModelLoss):
                 of_rows = weight[rows] if weight.size else weight
                 self.backend.softmax_curvature(z, mass[rows], of_rows, v, scale, out)
                 self._pull_back(X, out, result)
-            self._weights(result)[...] += self._ridge(vector)
+            self._weights(result)[...] += self.ridge(self._weights(vector))
             return result
 
         return product

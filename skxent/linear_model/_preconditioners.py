@@ -19,9 +19,10 @@ import scipy.linalg
 import scipy.sparse
 from numpy.typing import NDArray
 
+from skxent.linear_model._factor import Factor
 from skxent.linear_model._linear_loss import LinearCrossEntropy, LinearModelLoss
 from skxent.linear_model._probabilities import softmax
-from skxent.linear_model._products import add_gram, cho_factor, multiply
+from skxent.linear_model._products import add_gram, multiply
 from skxent.linear_model._row_masses import pulls
 
 __all__ = [
@@ -29,14 +30,14 @@ __all__ = [
     "DiagonalCurvature",
     "FullCurvature",
     "KroneckerCurvature",
+    "class_moments",
+    "eigenvectors",
 ]
 
 Matrix = NDArray[np.float64]
 
 # Elements of the rows that are worked on at a time.
 BLOCK_SIZE = 1 << 19
-# Added to a unit diagonal, one after the other where that was too little.
-ADDED = (1e-12, 1e-9, 1e-6, 1e-3, 1.0)
 # Shares below this are rounding.
 LEAST_SHARE = 1e-12
 # Curvatures of classes that differ by less share a factor.
@@ -47,38 +48,6 @@ MOST_CORRECTED = 450
 FEWEST_CORRECTED = 10
 ROWS_PER_CORRECTED = 10
 SUBSPACE_ITERATIONS = 3
-
-
-class _Factor:
-    """Cholesky factor of a positive semidefinite matrix, which it overwrites.
-
-    Where numbers have overflown it is that of the identity.
-    """
-
-    def __init__(self, matrix: Matrix) -> None:
-        diagonal = matrix.diagonal().copy()
-        diagonal[~(diagonal > 0)] = 1.0
-        self.scale = 1.0 / np.sqrt(diagonal)
-        matrix *= self.scale
-        matrix *= self.scale[:, np.newaxis]
-        for added in ADDED:
-            np.fill_diagonal(matrix, matrix.diagonal() + added)
-            try:
-                self.factor = cho_factor(matrix)
-            except np.linalg.LinAlgError:
-                continue
-            return
-        self.scale = np.ones_like(diagonal)
-        self.factor = np.eye(len(matrix)), True
-
-    def solve(self, columns: Matrix) -> Matrix:
-        """Return the inverse times vectors (d,) or (d, c)."""
-        scale = self.scale.reshape(-1, *[1] * (columns.ndim - 1))
-        scaled = columns * scale
-        solved = scipy.linalg.cho_solve(
-            self.factor, scaled, overwrite_b=True, check_finite=False
-        )
-        return np.asarray(solved * scale)
 
 
 def _blocks(
@@ -141,11 +110,12 @@ class FullCurvature:
         features = np.arange(sample.X.shape[1])
         blocks = hessian.reshape(n_rows, q, n_rows, q)
         blocks[:, features, :, features] += sample.l2 * sample.metric
-        self.factor = _Factor(hessian)
+        self.factor = Factor(hessian)
 
     def solve(self, gradient: Matrix) -> Matrix:
-        """Return the inverse times a gradient."""
-        return self.factor.solve(gradient.ravel()).reshape(gradient.shape)
+        """Return the inverse times a gradient, or times each of a stack of them."""
+        columns = gradient.reshape(-1, len(self.factor.scale)).T
+        return self.factor.solve(columns).T.reshape(gradient.shape)
 
 
 class KroneckerCurvature:
@@ -164,35 +134,33 @@ class KroneckerCurvature:
         moments = np.zeros((q, q))
         total = 0.0
         for X, proba, weight in _blocks(sample, coef, max(q, n_rows)):
-            weighted = proba * weight[:, np.newaxis]
-            others = np.maximum(0.0, 1.0 - proba.sum(axis=1))
-            trace = 1.0 - np.einsum("ik,ik->i", proba, proba) - others**2
-            share = weight * np.maximum(trace, LEAST_SHARE)
+            of_block, share = class_moments(proba, weight)
+            classes += of_block
             total += float(share.sum())
             X *= np.sqrt(share)[:, np.newaxis]
-            classes += np.diag(weighted.sum(axis=0)) - multiply(proba.T, weighted)
             add_gram(X, moments)
         moments /= total
         self.ridge = np.full(q, sample.l2)
         self.ridge[sample.X.shape[1] :] = 0.0
         self.moments = moments
-        eigenvalues, self.basis = _eigenvectors(classes, sample.metric)
-        eigenvalues = np.maximum(eigenvalues, LEAST_SHARE * eigenvalues.max())
-        self.groups: list[tuple[slice, _Factor]] = []
+        eigenvalues, self.basis = eigenvectors(classes, sample.metric)
+        self.groups: list[tuple[slice, Factor]] = []
         for group in _groups(eigenvalues):
             middle = np.sqrt(eigenvalues[group][0] * eigenvalues[group][-1])
             eigenvalues[group] = middle
             matrix = middle * moments
             matrix[np.diag_indices_from(matrix)] += self.ridge
-            self.groups.append((group, _Factor(matrix)))
+            self.groups.append((group, Factor(matrix)))
         back = sample.metric @ self.basis  # the inverse, transposed
         self.classes = (back * eigenvalues) @ back.T
 
     def solve(self, gradient: Matrix) -> Matrix:
-        """Return the inverse times a gradient."""
+        """Return the inverse times a gradient, or times each of a stack of them."""
         rotated = self.basis.T @ gradient
         for group, factor in self.groups:
-            rotated[group] = factor.solve(rotated[group].T).T
+            lines = rotated[..., group, :]
+            columns = lines.reshape(-1, lines.shape[-1]).T
+            lines[...] = factor.solve(columns).T.reshape(lines.shape)
         return np.asarray(self.basis @ rotated)
 
 
@@ -230,17 +198,18 @@ class CorrectedCurvature:
             (X @ U, proba, weight)
             for X, proba, weight in _blocks(sample, coef, max(q, n_rows * count))
         )
-        self.known = _Factor(_data_hessian(blocks, n_rows, count) + ridge)
-        self.replaced = _Factor(kronecker + ridge)
+        self.known = Factor(_data_hessian(blocks, n_rows, count) + ridge)
+        self.replaced = Factor(kronecker + ridge)
 
     def solve(self, gradient: Matrix) -> Matrix:
-        """Return the inverse times a gradient."""
+        """Return the inverse times a gradient, or times each of a stack of them."""
         solved = self.base.solve(gradient)
         U = self.directions
         if U.size:
-            along = (gradient @ U).ravel()
-            change = self.known.solve(along) - self.replaced.solve(along)
-            solved += change.reshape(len(gradient), -1) @ U.T
+            along = gradient @ U
+            columns = along.reshape(-1, len(self.known.scale)).T
+            change = self.known.solve(columns) - self.replaced.solve(columns)
+            solved += change.T.reshape(along.shape) @ U.T
         return solved
 
 
@@ -259,16 +228,31 @@ class DiagonalCurvature:
         self.diagonal[self.diagonal == 0] = 1.0
 
     def solve(self, gradient: Matrix) -> Matrix:
-        """Return the inverse times a gradient."""
+        """Return the inverse times a gradient, or times each of a stack of them."""
         return gradient / self.diagonal
 
 
-def _eigenvectors(matrix: Matrix, metric: Matrix) -> tuple[Matrix, Matrix]:
-    """Return what makes both diagonal; the metric's own where numbers overflowed."""
-    if not np.isfinite(matrix).all():
-        matrix = metric
-    values, vectors = scipy.linalg.eigh(matrix, metric)
-    return values, vectors
+def class_moments(proba: Matrix, weight: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the sum of ``w_i (diag(P_i) - P_i P_i^T)``, and the traces, all K classes.
+
+    The traces (rows,) are the weights of rows in the second moments.
+    """
+    weighted = proba * weight[:, np.newaxis]
+    others = np.maximum(0.0, 1.0 - proba.sum(axis=1))
+    trace = 1.0 - np.einsum("ik,ik->i", proba, proba) - others**2
+    classes = np.diag(weighted.sum(axis=0)) - multiply(proba.T, weighted)
+    return classes, weight * np.maximum(trace, LEAST_SHARE)
+
+
+def eigenvectors(classes: Matrix, metric: Matrix) -> tuple[Matrix, Matrix]:
+    """Return eigenvalues and what makes both diagonal, the metric to ones.
+
+    Where numbers have overflown they are those of the metric alone.
+    """
+    if not np.isfinite(classes).all():
+        classes = metric
+    values, vectors = scipy.linalg.eigh(classes, metric)
+    return np.maximum(values, LEAST_SHARE * values.max()), vectors
 
 
 def _groups(eigenvalues: Matrix) -> Iterator[slice]:

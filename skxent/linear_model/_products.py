@@ -22,8 +22,12 @@ __all__ = [
     "add_gram",
     "beside",
     "cho_factor",
+    "cho_solve",
     "gram_of_rows",
+    "mirror",
     "multiply",
+    "multiply_by_gram",
+    "norms_of_rows",
     "product_of_columns",
     "product_of_rows",
 ]
@@ -40,7 +44,9 @@ LEAST_LINES = 64
 BLOCK_SIZE = 1 << 20
 BLOCK_ROWS = 256
 # Columns of a block of wide data, whose products with one another are added up.
-BLOCK_COLUMNS = 1024
+BLOCK_COLUMNS = 256
+# Numbers of a block of columns that a cache holds while they are read twice.
+GRAM_BLOCK_SIZE = 1 << 17
 # Columns of the factor that are made together.
 PANEL = 256
 
@@ -100,25 +106,64 @@ def product_of_columns(left: NDArray[Any], X: NDArray[Any]) -> Matrix:
     return out
 
 
-def gram_of_rows(X: NDArray[Any]) -> NDArray[Any]:
-    """Return ``X @ X.T``, the same bits for X in any memory layout."""
+def norms_of_rows(X: NDArray[Any]) -> Matrix:
+    """Return the Euclidean norms, the same bits for X in any memory layout."""
+    n, p = X.shape
+    out = np.empty(n)
+    step = max(1, BLOCK_SIZE // max(1, p))
+    for begin in range(0, n, step):
+        rows = slice(begin, begin + step)
+        block = in_rows(X[rows], X.dtype)
+        np.einsum("ij,ij->i", block, block, out=out[rows], dtype=np.float64)
+    return np.sqrt(out, out=out)
+
+
+def gram_of_rows(X: NDArray[Any], scale: Matrix, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the products with one another of the rows of X, each times its scale.
+
+    The same bits for X in any memory layout. Below the diagonal there is anything.
+    """
     n, p = X.shape
     work = 0.5 * n * n * p
-    out = np.zeros((n, n), X.dtype)
+    out = np.zeros((n, n), dtype)
+    block = np.empty((n, min(p, BLOCK_COLUMNS)), dtype)
 
-    def add(block: NDArray[Any], lines: slice) -> None:
-        out[lines, : lines.stop] += block[lines] @ block[: lines.stop].T
+    def fill(columns: slice, lines: slice) -> None:
+        scaled = X[lines, columns] * scale[lines, np.newaxis]
+        block[lines, : scaled.shape[1]] = scaled
 
-    def mirror(lines: slice) -> None:
-        out[: lines.start, lines] = out[lines, : lines.start].T
+    def add(n_columns: int, lines: slice) -> None:
+        some = block[:, :n_columns]
+        out[lines, lines.start :] += some[lines] @ some[lines.start :].T
 
     parts = _parts(n, work) if work >= WORTH_THREADS else [slice(0, n)]
     with team(int(work)) as run:
         for begin in range(0, p, BLOCK_COLUMNS):
-            block = in_rows(X[:, begin : begin + BLOCK_COLUMNS], X.dtype)
-            run(functools.partial(add, block), parts)
-        run(mirror, parts)
+            columns = slice(begin, min(begin + BLOCK_COLUMNS, p))
+            run(functools.partial(fill, columns), parts)
+            run(functools.partial(add, columns.stop - begin), parts)
     return out
+
+
+def multiply_by_gram(X: NDArray[Any], columns: NDArray[Any]) -> Matrix:
+    """Return ``X @ (X.T @ columns)``; X is read once, in blocks of columns.
+
+    The same bits for X in any memory layout.
+    """
+    n, p = X.shape
+    step = max(LEAST_LINES, GRAM_BLOCK_SIZE // max(1, n))
+    parts = [slice(i, i + -(-p // N_PARTS)) for i in range(0, p, -(-p // N_PARTS))]
+
+    def add(part: slice) -> Matrix:
+        out = np.zeros(columns.shape)
+        for begin in range(part.start, min(part.stop, p), step):
+            some = slice(begin, min(begin + step, part.stop))
+            block = in_rows(X[:, some], columns.dtype)
+            out += block @ (block.T @ columns)
+        return out
+
+    with team(2 * X.size * columns.shape[1]) as run:
+        return sum(run(add, parts), np.zeros(columns.shape))
 
 
 def add_gram(X: NDArray[Any], out: NDArray[Any], sign: float = 1.0) -> None:
@@ -155,8 +200,26 @@ def beside(function: Callable[[], Any]) -> Any:
     return future.result()
 
 
-def cho_factor(matrix: Matrix) -> tuple[Matrix, bool]:
-    """Return what :func:`scipy.linalg.cho_factor` returns: a factor, whether lower.
+def mirror(matrix: NDArray[Any], scale: Matrix) -> None:
+    """Put what is above the diagonal below, row and column times a scale."""
+    n = len(matrix)
+    scale = scale.astype(matrix.dtype, copy=False)
+
+    def part(lines: slice) -> None:
+        scaled = matrix[: lines.stop, lines].T * scale[: lines.stop]
+        scaled *= scale[lines, np.newaxis]
+        matrix[lines, : lines.start] = scaled[:, : lines.start]
+        own = scaled[:, lines.start :]
+        np.copyto(matrix[lines, lines], own, where=np.tri(len(own), k=-1, dtype=bool))
+
+    with team(LEAST_WORK if n * n > LEAST_WORK // 8 else 0) as run:
+        run(part, _parts(n, 0.0))
+
+
+def cho_factor(matrix: NDArray[Any]) -> None:
+    """Put the Cholesky factor of a matrix in its place on and below the diagonal.
+
+    What is above the diagonal stays as it is.
 
     Raises
     ------
@@ -164,21 +227,24 @@ def cho_factor(matrix: Matrix) -> tuple[Matrix, bool]:
         If the matrix is not positive definite.
     """
     n = len(matrix)
-    if n**3 / 6 < WORTH_THREADS:
-        small: tuple[Matrix, bool]
-        small = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-        return small
-    factor = np.array(matrix, order="C")
+    panel = n if n**3 / 6 < WORTH_THREADS else PANEL
     with team(LEAST_WORK) as run:
-        for begin in range(0, n, PANEL):
-            end = min(begin + PANEL, n)
-            corner = factor[begin:end, begin:end]
-            corner[...] = scipy.linalg.cholesky(corner, lower=True, check_finite=False)
-            parts = _parts(n - end, 0.5 * PANEL * (n - end) ** 2)
-            below = factor[end:, begin:end]
-            run(functools.partial(_solve_lines, corner, below), parts)
-            run(functools.partial(_subtract_gram, below, factor[end:, end:]), parts)
-    return factor.T, False  # in the order of Fortran, as LAPACK takes it
+        for begin in range(0, n, panel):
+            end = min(begin + panel, n)
+            corner = matrix[begin:end, begin:end]
+            factor = scipy.linalg.cholesky(corner, lower=True, check_finite=False)
+            np.copyto(corner, factor, where=np.tri(end - begin, dtype=bool))
+            parts = _parts(n - end, 0.5 * panel * (n - end) ** 2)
+            below = matrix[end:, begin:end]
+            run(functools.partial(_solve_lines, factor, below), parts)
+            run(functools.partial(_subtract_gram, below, matrix[end:, end:]), parts)
+
+
+def cho_solve(matrix: NDArray[Any], columns: Matrix) -> Matrix:
+    """Solve for vectors (d,) or (d, c) by what :func:`cho_factor` left in a matrix."""
+    columns = columns.astype(matrix.dtype, copy=False)
+    solved = scipy.linalg.cho_solve((matrix.T, False), columns, check_finite=False)
+    return np.asarray(solved, np.float64)
 
 
 def _solve_lines(corner: Matrix, lines_out: Matrix, part: slice) -> None:
@@ -190,4 +256,7 @@ def _solve_lines(corner: Matrix, lines_out: Matrix, part: slice) -> None:
 
 def _subtract_gram(lines: Matrix, rest_out: Matrix, part: slice) -> None:
     """Take the products of the lines from some of the rows below."""
-    rest_out[part, : part.stop] -= lines[part] @ lines[: part.stop].T
+    product = lines[part] @ lines[: part.stop].T
+    rest_out[part, : part.start] -= product[:, : part.start]
+    corner, own = rest_out[part, part], product[:, part.start :]
+    np.subtract(corner, own, out=corner, where=np.tri(len(own), dtype=bool))

@@ -10,6 +10,7 @@ from skxent.linear_model._conjugate_gradient import TruncatedNewton
 from skxent.linear_model._lbfgs import Identity, Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._preconditioners import FullCurvature
+from skxent.linear_model._representer import minimize_over_rows
 from skxent.linear_model._row_space import in_row_space
 from skxent.linear_model._sampled import minimize_sampled
 from skxent.linear_model._solvers import Settings, SolverResult
@@ -27,8 +28,12 @@ def _minimize_auto(
 ) -> SolverResult:
     """Minimise in the space of the rows where they are few, else by samples of them."""
     n, p = objective.X.shape
-    is_wide = n < p and n <= MOST_ROWS_OF_WIDE
-    found = in_row_space(objective) if is_wide else None
+    if not n < p or n > MOST_ROWS_OF_WIDE:
+        return minimize_sampled(objective, coef, settings)
+    result = minimize_over_rows(objective, coef, settings)
+    if result is not None:
+        return result
+    found = in_row_space(objective)
     if found is None:
         return minimize_sampled(objective, coef, settings)
     reduced, there, back = found

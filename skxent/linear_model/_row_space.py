@@ -31,8 +31,8 @@ class _OnDevice:
     """The products of :mod:`._products`, with X on a device and results on the host."""
 
     @staticmethod
-    def gram_of_rows(X: DeviceMatrix) -> NDArray[Any]:
-        return X @ X.T
+    def gram_of_rows(X: DeviceMatrix, _: Coef, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return (X @ X.T).astype(dtype, copy=False)
 
     @staticmethod
     def product_of_rows(X: DeviceMatrix, columns: NDArray[Any]) -> NDArray[Any]:
@@ -56,7 +56,7 @@ def in_row_space(
         kept = np.flatnonzero(weight)
         X, targets = X[kept], targets.rows(kept)
     by: Any = _OnDevice if isinstance(X, DeviceMatrix) else _products
-    products = by.gram_of_rows(X).astype(np.float64, copy=False)
+    products = by.gram_of_rows(X, np.ones(len(X)), np.dtype(np.float64))
     largest = float(products.diagonal().max(initial=0.0))
     if not largest > 0:
         return None
@@ -66,19 +66,13 @@ def in_row_space(
             products.T, tol=least, lower=1, overwrite_a=True
         )
     )
-    chosen = pivots[:rank] - 1
-    L = np.tril(factor)[:, :rank]  # rows in the order of the pivots
-    features = np.empty((len(X), rank), dtype=X.dtype)
-    features[pivots - 1] = L
-    # in float64 the features are L, which need not be kept beside them
-    precise = None if features.dtype == L.dtype else L[:rank]
-
-    def triangle() -> NDArray[np.float64]:
-        return np.asarray(features[chosen] if precise is None else precise)
-
+    factor[~np.tri(len(X), dtype=bool)] = 0.0
+    L = factor[:, :rank]  # rows in the order of the pivots
+    order = pivots - 1
+    chosen = order[:rank]
     reduced = LinearCrossEntropy(
-        features,
-        targets,
+        L.astype(X.dtype, copy=False),
+        targets.rows(order),
         n_classes=objective.n_classes,
         fit_intercept=objective.fit_intercept,
         l2=objective.l2,
@@ -90,13 +84,13 @@ def in_row_space(
             return np.zeros(reduced.shape)
         logits = by.product_of_rows(X, coef[:, :p].T)[chosen]
         shares = scipy.linalg.solve_triangular(
-            triangle(), logits, lower=True, check_finite=False
+            L[:rank], logits, lower=True, check_finite=False
         )
         return np.hstack([shares.T, coef[:, p:]])
 
     def back(coef: Coef) -> Coef:
         shares = scipy.linalg.solve_triangular(
-            triangle(), coef[:, :rank].T, trans=1, lower=True, check_finite=False
+            L[:rank], coef[:, :rank].T, trans=1, lower=True, check_finite=False
         )
         weights = np.zeros((len(X), len(coef)))
         weights[chosen] = shares

@@ -22,7 +22,7 @@ from skxent.linear_model._preconditioners import (
 )
 from skxent.linear_model._solvers import Settings, SolverResult
 
-__all__ = ["minimize_sampled"]
+__all__ = ["minimize_sampled", "renewal"]
 
 Coef = NDArray[np.float64]
 Curvature = Callable[[LinearCrossEntropy, Coef], Preconditioner]
@@ -187,17 +187,24 @@ class _Sampler:
     def renewal(
         self, objective: LinearCrossEntropy
     ) -> Callable[[Coef, list[float]], Estimate | None]:
-        """Return what takes the curvature anew where progress is slow."""
-        since, patience = 0, self.patience
+        """Return what takes the curvature of a sample anew."""
+        return renewal(partial(self.curvature, objective), self.patience)
 
-        def renew(coef: Coef, decreases: list[float]) -> Estimate | None:
-            nonlocal since, patience
-            since += 1
-            if since < patience or decreases[-1] < SLOW * decreases[-patience]:
-                return None
-            since = 0
-            if patience > 1:
-                patience *= 2
-            return partial(self.curvature, objective, coef)
 
-        return renew
+def renewal(
+    curvature_at: Callable[[Coef], Preconditioner], patience: int = PATIENCE
+) -> Callable[[Coef, list[float]], Estimate | None]:
+    """Return what takes the curvature anew where progress is slow."""
+    since = 0
+
+    def renew(coef: Coef, decreases: list[float]) -> Estimate | None:
+        nonlocal since, patience
+        since += 1
+        if since < patience or decreases[-1] < SLOW * decreases[-patience]:
+            return None
+        since = 0
+        if patience > 1:
+            patience *= 2
+        return partial(curvature_at, coef)
+
+    return renew

@@ -134,13 +134,17 @@ def flaw(surface, drawn):
         return None if surface.word_for_word else traceback.format_exc()
     except Exception:
         return traceback.format_exc()
-    for alike, least in (("ragged", 1), ("joined", 2), ("flat", 2)):
-        others = [v for v in drawn.values() if v.name != alike]
+    for alike, least in (
+        (("ragged",), 1),
+        (("joined",), 2),
+        (("flat", "a number"), 2),
+    ):
+        others = [v for v in drawn.values() if v.name not in alike]
         is_alike = len(drawn) - len(others) >= least
         if is_alike and not any(v.means is NOTHING for v in others):
             return None  # input and target fit one another
     if drawn.keys() >= {"target", "ignore_index"}:
-        if drawn["target"].name == drawn["ignore_index"].name:
+        if _holds(drawn["target"].value, drawn["ignore_index"].value):
             return None  # no class, but one that is ignored
     if any(v.means is NOTHING for v in drawn.values()):
         if surface.word_for_word and _is_theirs(surface, arguments, got):
@@ -178,6 +182,14 @@ def flaw(surface, drawn):
     if any("1e300" in drawn[name].name for name in scaled):
         atol = max(atol, 1e285)  # a p - t cancels to its rounding, which it multiplies
     return disagreement(got, expected, rtol, odd, atol)
+
+
+def _holds(target, index):
+    """Whether an index is among those of a target, of whatever kind they are."""
+    try:
+        return bool((np.asarray(target, object) == index).any())
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_theirs(surface, arguments, got):

@@ -163,21 +163,38 @@ def test_large_products_are_cut_by_their_shapes_alone(n_threads, monkeypatch):
     gram = np.eye(150)
     _products.add_gram(X, gram)
     np.testing.assert_allclose(gram, X.T @ X + np.eye(150), rtol=1e-12, atol=1e-12)
-    factor, lower = _products.cho_factor(gram)
-    L = np.tril(factor.T)
-    assert not lower
+    factor = gram.copy()
+    _products.cho_factor(factor)
+    L = np.tril(factor)
     np.testing.assert_allclose(L @ L.T, gram, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(np.triu(factor, 1), np.triu(gram, 1))
+    scale = np.arange(1.0, 151.0)
+    _products.mirror(factor, scale)
+    above = np.triu(gram * np.outer(scale, scale), 1)
+    np.testing.assert_allclose(np.tril(factor, -1), above.T, rtol=1e-14)
     products = _products.multiply(X, W.T), _products.multiply(W, X.T)
     np.testing.assert_allclose(products[0], X @ W.T, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(products[1], W @ X.T, rtol=1e-12, atol=1e-12)
-    found = gram, factor, *products
+    of_rows = _products.gram_of_rows(X, np.ones(200), X.dtype)
+    np.testing.assert_allclose(np.triu(of_rows), np.triu(X @ X.T), atol=1e-12)
+    images = _products.multiply_by_gram(X, X[:, :3])
+    np.testing.assert_allclose(images, X @ (X.T @ X[:, :3]), rtol=1e-12)
+    found = gram, L, np.triu(of_rows), images, *products
     monkeypatch.setattr("skxent.backends._team._threads_to_use", lambda: 2)
     again = np.eye(150)
     _products.add_gram(X, again)
-    again_factor = _products.cho_factor(again)[0]
+    again_factor = again.copy()
+    _products.cho_factor(again_factor)
     assert agree(
         found,
-        (again, again_factor, _products.multiply(X, W.T), _products.multiply(W, X.T)),
+        (
+            again,
+            np.tril(again_factor),
+            np.triu(_products.gram_of_rows(X, np.ones(200), X.dtype)),
+            _products.multiply_by_gram(X, X[:, :3]),
+            _products.multiply(X, W.T),
+            _products.multiply(W, X.T),
+        ),
     )
     gram[3, 3] = -1.0
     with pytest.raises(np.linalg.LinAlgError):
