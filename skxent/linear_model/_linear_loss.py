@@ -101,6 +101,7 @@ class _RowsInPlace:
         self.X = X
         self.rows = rows
         self.shape = len(rows), X.shape[1]
+        self.dtype = X.dtype
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -36,8 +36,9 @@ __all__ = [
 
 Matrix = NDArray[np.float64]
 
-# Elements of the rows that are worked on at a time.
-BLOCK_SIZE = 1 << 19
+# Elements of the rows that are worked on at a time, and rows at least.
+BLOCK_SIZE = 1 << 16
+LEAST_ROWS = 256
 # Shares below this are rounding.
 LEAST_SHARE = 1e-12
 # Curvatures of classes that differ by less share a factor.
@@ -51,22 +52,28 @@ SUBSPACE_ITERATIONS = 3
 
 
 def _blocks(
-    sample: LinearModelLoss, coef: Matrix, numbers_per_row: int
+    sample: LinearModelLoss,
+    coef: Matrix,
+    numbers_per_row: int,
+    centre: Matrix | None = None,
 ) -> Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]]:
     """Yield blocks of rows with ones for the intercept, their P and their weights.
 
-    The memory of the rows is used again for the next block.
+    They are float64, or minus a centre and in the dtype of X; `coef` is for what is
+    yielded. The memory of the rows is used again for the next block.
     """
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
     sparse = scipy.sparse.issparse(sample.X)
     lines = sample.X.tocsr() if sparse else sample.X
-    block = max(1, BLOCK_SIZE // numbers_per_row)
-    room = np.empty((min(block, n), coef.shape[1]))
+    block = max(LEAST_ROWS, BLOCK_SIZE // numbers_per_row)
+    dtype = np.float64 if centre is None else sample.X.dtype
+    room = np.empty((min(block, n), coef.shape[1]), dtype)
     for begin in range(0, n, block):
         rows = slice(begin, min(begin + block, n))
         X = room[: rows.stop - begin]
-        X[:, :p] = lines[rows].toarray() if sparse else lines[rows]
+        some = lines[rows].toarray() if sparse else lines[rows]
+        X[:, :p] = some if centre is None else some - centre
         X[:, p:] = 1.0
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
@@ -82,7 +89,7 @@ def _data_hessian(
     room = np.empty((0, n_rows, q))
     for X, proba, weight in blocks:
         if len(X) > len(room):
-            room = np.empty((len(X), n_rows, q))
+            room = np.empty((len(X), n_rows, q), X.dtype)
         parts = room[: len(X)]
         if n_rows > 1:
             shares = np.sqrt(weight)[:, np.newaxis] * proba
@@ -100,22 +107,48 @@ def _data_hessian(
 
 
 class FullCurvature:
-    """The Hessian of a sample, with all R q unknowns in one matrix."""
+    """The Hessian of a sample, with all R q unknowns in one matrix.
+
+    With an intercept it is that of centred columns, whose products can be in float32 if
+    X is, however far from 0 the columns are: the coefficients of ``x - m`` are those of
+    x, and its intercept is ``b + <m, w>``.
+    """
 
     scaled = True
 
     def __init__(self, sample: LinearModelLoss, coef: Matrix) -> None:
         n_rows, q = coef.shape
-        hessian = _data_hessian(_blocks(sample, coef, n_rows * q), n_rows, q)
-        features = np.arange(sample.X.shape[1])
+        p = sample.X.shape[1]
+        self.centre = centre = _centre(sample) if sample.fit_intercept else None
+        if centre is not None:
+            coef = np.hstack([coef[:, :p], coef[:, p:] + coef[:, :p] @ centre[:, None]])
+        blocks_of_rows = _blocks(sample, coef, n_rows * q, centre)
+        hessian = _data_hessian(blocks_of_rows, n_rows, q)
+        features = np.arange(p)
         blocks = hessian.reshape(n_rows, q, n_rows, q)
         blocks[:, features, :, features] += sample.l2 * sample.metric
         self.factor = Factor(hessian)
 
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient, or times each of a stack of them."""
+        if self.centre is not None:
+            gradient = gradient.copy()
+            gradient[..., :-1] -= gradient[..., -1:] * self.centre
         columns = gradient.reshape(-1, len(self.factor.scale)).T
-        return self.factor.solve(columns).T.reshape(gradient.shape)
+        solved = self.factor.solve(columns).T.reshape(gradient.shape)
+        if self.centre is not None:
+            solved[..., -1] -= solved[..., :-1] @ self.centre
+        return solved
+
+
+def _centre(sample: LinearModelLoss) -> Matrix:
+    """Return about the means of the columns."""
+    step = max(1, sample.X.shape[0] // LEAST_ROWS)
+    some = sample.X[::step]
+    some = some.toarray() if scipy.sparse.issparse(some) else some
+    # in one order of addition, whatever the layout
+    some = np.ascontiguousarray(some, np.float64)
+    return np.asarray(some.mean(axis=0))
 
 
 class KroneckerCurvature:

@@ -48,7 +48,7 @@ MOST_SHARE = 0.05
 # evaluations, all rows with stronger penalties: 150 classes that a hyperplane nearly
 # separates took 36 evaluations with these three and 131 without.
 ROWS_OF_STAGES = (10, 100)
-SHARE_OF_STAGE = 0.1
+SHARE_OF_STAGE = 0.05
 PENALTIES = (1000.0, 100.0, 10.0)
 CHEAP_CURVATURE = 2
 # How much larger the next stage must be to be worth it.

@@ -139,6 +139,29 @@ def least_value(objective):
     return value
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_full_curvature_of_float32_far_from_zero(fit_intercept):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(3000, 6)) + 1000).astype(np.float32)
+    options = {"n_classes": 4, "fit_intercept": fit_intercept, "l2": 1e-3}
+    y = rng.integers(4, size=3000)
+    single, double = (
+        LinearCrossEntropy(x, encode_targets(y, 4, dtype=x.dtype), **options)
+        for x in (X, X.astype(np.float64))
+    )
+    coef = np.zeros(single.shape)
+    coef[:, :2] = [[0.5, 0], [0, 0.5], [-0.3, 0.2]]
+    coef[:, -1] -= 1000 * coef[:, :2].sum(axis=1) * fit_intercept
+    gradient = rng.normal(size=coef.shape)
+    solved = FullCurvature(single, coef).solve(np.array([gradient, -gradient]))
+    product = double.curvature_at(coef)
+    units = np.eye(coef.size).reshape(-1, *coef.shape)
+    hessian = np.array([product(unit).ravel() for unit in units])
+    exact = np.linalg.solve(hessian, gradient.ravel()).reshape(coef.shape)
+    np.testing.assert_allclose(solved[0], exact, atol=5e-3 * np.abs(exact).max())
+    np.testing.assert_array_equal(solved[1], -solved[0])
+
+
 def test_corrected_curvature_is_the_inverse_where_it_corrects(blocks, monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 8))
@@ -195,6 +218,7 @@ def relative_error(objective, curvature):
 def blocks(request, monkeypatch):
     if request.param == "many blocks":
         monkeypatch.setattr(_preconditioners, "BLOCK_SIZE", 1 << 10)
+        monkeypatch.setattr(_preconditioners, "LEAST_ROWS", 1)
 
 
 def test_full_curvature_is_the_inverse_of_the_hessian(objective, blocks):
