@@ -133,11 +133,12 @@ class SumsOfRows:
         """
         p = self.objective.X.shape[1]
         zero = np.zeros((len(coef), self.n))
+        without_weights = np.hstack([zero, coef[:, p:]])
         if not coef[:, :p].any():
-            return self.point(zero, coef[:, p:])
+            return np.array([without_weights, without_weights])
         weights = coef[:, :p].T.astype(self.objective.X.dtype)
         images = product_of_rows(self.objective.X, weights).T.astype(np.float64)
-        there = np.stack([np.hstack([part, coef[:, p:]]) for part in (zero, images)])
+        there = np.array([without_weights, np.hstack([images, coef[:, p:]])])
         _, gradient = self.value_and_gradient(there)
         ridge = LEAST_RIDGE * self.sizes**2
         factor = Factor(self.shares, self.sizes**2 + ridge, self.sizes)
