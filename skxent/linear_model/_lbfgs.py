@@ -30,8 +30,10 @@ Coef = NDArray[np.float64]
 
 # Armijo's condition, and by how much rounding of the values may hide it.
 SUFFICIENT = 1e-4
-# A slope that has fallen to this share proves progress where the values cannot.
+# A slope that has fallen to this share proves progress where the values cannot: where
+# they change, and were to change, by no more than so many times their usual rounding.
 FLAT_SLOPE = 0.9
+MOST_ROUNDING = 10.0
 LONGEST_SEARCH = 30
 # Rates are those between the means of so many decreases, and this at most.
 WINDOW = 3
@@ -45,8 +47,9 @@ PATIENCE = 10
 LEAST_VALUE = 1e-6
 # Relative suboptimality from which on the rounding of float32 products may matter.
 ROUGH = 1e-7
-# Relative rounding errors of a value: float64 sums of the losses of either dtype.
-NOISE = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-11}
+# Relative rounding errors of a value. Float32 logits of columns 1000 deviations from 0
+# shift it by 3e-7, where the gradient still tells 1e-9 from the minimum.
+NOISE = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-11}
 
 
 class Objective(Protocol):
@@ -244,7 +247,8 @@ def _search(
         new_value, gradient = objective.value_and_gradient(point)
         new_slope = float(np.vdot(gradient, direction))
         lower = new_value <= value + SUFFICIENT * step * slope
-        flat = abs(new_value - value) <= noise * abs(value)
+        rounding = MOST_ROUNDING * noise * abs(value)
+        flat = abs(new_value - value) <= rounding and -step * slope <= rounding
         if lower or (flat and abs(new_slope) <= FLAT_SLOPE * abs(slope)):
             return point, new_value, gradient
         factor = 0.1

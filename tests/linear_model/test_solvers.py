@@ -139,6 +139,31 @@ def least_value(objective):
     return value
 
 
+@pytest.mark.parametrize("offset", [300, 1000])
+def test_float32_columns_far_from_zero_are_solved(offset):
+    rng = np.random.default_rng(1)
+    X = (rng.normal(size=(20_000, 30)) + offset).astype(np.float32)
+    weights = 0.5 * rng.normal(size=(30, 3))
+    scores = (X - offset) @ weights + rng.gumbel(size=(20_000, 3))
+    single, double = (
+        LinearCrossEntropy(
+            x,
+            encode_targets(scores.argmax(axis=1), 3, dtype=x.dtype),
+            n_classes=3,
+            fit_intercept=True,
+            l2=1e-5,
+        )
+        for x in (X, X.astype(np.float64))
+    )
+    zero = np.zeros(single.shape)
+    result = SOLVERS["auto"](single, zero, settings(1e-4))
+    assert result.status is SolverStatus.CONVERGED
+    assert result.n_iter < 10
+    value, _ = double.value_and_gradient(result.coef)
+    least = SOLVERS["auto"](double, zero, settings(1e-7)).value
+    assert value / least - 1 < 3e-8
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_full_curvature_of_float32_far_from_zero(fit_intercept):
     rng = np.random.default_rng(0)
