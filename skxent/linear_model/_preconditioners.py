@@ -72,7 +72,7 @@ def _blocks(
     for begin in range(0, n, block):
         rows = slice(begin, min(begin + block, n))
         X = room[: rows.stop - begin]
-        some = lines[rows].toarray() if sparse else lines[rows]
+        some = lines[rows].toarray() if sparse else np.asarray(lines[rows])
         X[:, :p] = some if centre is None else some - centre
         X[:, p:] = 1.0
         logits = np.zeros((len(X), sample.n_classes))
