@@ -13,6 +13,7 @@ are treated alike; what is added to that diagonal keeps singular ones definite.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -64,20 +65,24 @@ def _blocks(
     """
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
-    sparse = scipy.sparse.issparse(sample.X)
-    lines = sample.X.tocsr() if sparse else sample.X
+    lines = sample.X.tocsr() if scipy.sparse.issparse(sample.X) else sample.X
     block = max(LEAST_ROWS, BLOCK_SIZE // numbers_per_row)
     dtype = np.float64 if centre is None else sample.X.dtype
     room = np.empty((min(block, n), coef.shape[1]), dtype)
     for begin in range(0, n, block):
         rows = slice(begin, min(begin + block, n))
         X = room[: rows.stop - begin]
-        some = lines[rows].toarray() if sparse else np.asarray(lines[rows])
+        some = _dense(lines[rows])
         X[:, :p] = some if centre is None else some - centre
         X[:, p:] = 1.0
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
         yield X, softmax(logits)[:, 1:], mass[rows]
+
+
+def _dense(rows: Any) -> NDArray[Any]:
+    """Return rows of an array, of a sparse matrix or of one on a device."""
+    return np.asarray(rows.toarray() if scipy.sparse.issparse(rows) else rows)
 
 
 def _data_hessian(
@@ -144,10 +149,8 @@ class FullCurvature:
 def _centre(sample: LinearModelLoss) -> Matrix:
     """Return about the means of the columns."""
     step = max(1, sample.X.shape[0] // LEAST_ROWS)
-    some = sample.X[::step]
-    some = some.toarray() if scipy.sparse.issparse(some) else some
     # in one order of addition, whatever the layout
-    some = np.ascontiguousarray(some, np.float64)
+    some = np.ascontiguousarray(_dense(sample.X[::step]), np.float64)
     return np.asarray(some.mean(axis=0))
 
 

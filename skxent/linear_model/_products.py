@@ -152,18 +152,19 @@ def multiply_by_gram(X: NDArray[Any], columns: NDArray[Any]) -> Matrix:
     """
     n, p = X.shape
     step = max(LEAST_LINES, GRAM_BLOCK_SIZE // max(1, n))
-    parts = [slice(i, i + -(-p // N_PARTS)) for i in range(0, p, -(-p // N_PARTS))]
+    width = -(-p // N_PARTS)
 
-    def add(part: slice) -> Matrix:
+    def add(first: int) -> Matrix:
         out = np.zeros(columns.shape)
-        for begin in range(part.start, min(part.stop, p), step):
-            some = slice(begin, min(begin + step, part.stop))
+        last = min(first + width, p)
+        for begin in range(first, last, step):
+            some = slice(begin, min(begin + step, last))
             block = in_rows(X[:, some], columns.dtype)
             out += block @ (block.T @ columns)
         return out
 
     with team(2 * X.size * columns.shape[1]) as run:
-        return sum(run(add, parts), np.zeros(columns.shape))
+        return sum(run(add, range(0, p, width)), np.zeros(columns.shape))
 
 
 def add_gram(X: NDArray[Any], out: NDArray[Any], sign: float = 1.0) -> None:

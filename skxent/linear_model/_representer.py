@@ -222,15 +222,12 @@ def minimize_over_rows(
     if not objective.l2 >= LEAST_RIDGE * largest > 0:
         return None
     space = SumsOfRows(objective, sizes)
-    stop = settings.stop
-    if stop is not None:
-        settings = settings._replace(stop=lambda point: stop(space.coef(point)))
     start = space.start(coef)
     result = minimize(
         space,
         start,
         partial(CurvatureOfRows, space, start),
-        settings,
+        settings.seen_through(space.coef),
         renew=renewal(partial(CurvatureOfRows, space)),
     )
     return result._replace(coef=space.coef(result.coef))

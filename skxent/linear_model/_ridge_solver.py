@@ -37,10 +37,7 @@ def _minimize_auto(
     if found is None:
         return minimize_sampled(objective, coef, settings)
     reduced, there, back = found
-    stop = settings.stop
-    if stop is not None:
-        settings = settings._replace(stop=lambda coef: stop(back(coef)))
-    result = minimize_sampled(reduced, there(coef), settings)
+    result = minimize_sampled(reduced, there(coef), settings.seen_through(back))
     return result._replace(coef=back(result.coef))
 
 

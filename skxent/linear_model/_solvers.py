@@ -31,6 +31,15 @@ class Settings(NamedTuple):
     # told each iterate's number, objective and relative suboptimality
     report: Callable[[int, float, float], None] | None = None
 
+    def seen_through(
+        self, back: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> "Settings":
+        """Return those of a problem whose points ``back`` turns into coefficients."""
+        stop = self.stop
+        if stop is None:
+            return self
+        return self._replace(stop=lambda point: stop(back(point)))
+
 
 class SolverResult(NamedTuple):
     """Where a solver ended."""
