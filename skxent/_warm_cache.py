@@ -169,7 +169,11 @@ CALLS = [
         "linear_rows_loss",
         partial(_fit, "dense", 2),
     ),
-    Call("SoftmaxRegression", "linear_rows_loss", partial(_fit, "dense", 3)),
+    Call(
+        "SoftmaxRegression",
+        "linear_rows_loss softmax_rows",
+        partial(_fit, "dense", 3),
+    ),
     Call(
         "SoftmaxRegression, elastic net",
         "shift_features descend_moments",

@@ -1,6 +1,7 @@
 """Probabilities of classes from logits on a CUDA device, by the kernel of the loss.
 
-As :mod:`skxent.linear_model._probabilities` says.
+As :mod:`skxent.linear_model._probabilities` says of their logarithms. The gradient of
+the loss of the likeliest class is the probability of every other one.
 """
 
 from typing import Any

@@ -26,6 +26,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends._sparse import dual_epoch, dual_values, squared_norms
+from skxent.linear_model._probabilities import softmax
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
@@ -87,7 +88,7 @@ class _Dual:
         """Return the softmax of logits, of the second class for two."""
         if self.objective.n_outputs == 1:
             return np.asarray(scipy.special.expit(outputs))
-        return np.asarray(scipy.special.softmax(outputs, axis=1))
+        return softmax(outputs)
 
     def _target(self) -> Coef:
         """Return the targets as distributions, of the second class for two."""

@@ -23,12 +23,12 @@ from collections import deque
 from typing import Any
 
 import numpy as np
-import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets
 from skxent.linear_model._linear_loss import LinearCrossEntropy, relative
 from skxent.linear_model._penalty import ElasticNet, descend, scratch
+from skxent.linear_model._probabilities import softmax
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
@@ -125,7 +125,7 @@ class _Loss:
             logits[:, -n_outputs:] = X @ coef[:, :p].T.astype(X.dtype)
             if self.fit_intercept:
                 logits[:, -n_outputs:] += coef[:, p]
-            proba = scipy.special.softmax(logits, axis=1)[:, -n_outputs:]
+            proba = softmax(logits, out=logits)[:, -n_outputs:]
             weighted = proba * self.row_share[rows, np.newaxis]
             classes += np.diag(weighted.sum(axis=0)) - proba.T @ weighted
             trace = np.einsum("ik,ik->i", weighted, 1.0 - proba)

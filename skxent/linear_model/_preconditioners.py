@@ -77,7 +77,7 @@ def _blocks(
         X[:, p:] = 1.0
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
-        yield X, softmax(logits)[:, 1:], mass[rows]
+        yield X, softmax(logits, out=logits)[:, 1:], mass[rows]
 
 
 def _dense(rows: Any) -> NDArray[Any]:

@@ -1,8 +1,7 @@
-"""Probabilities of classes from logits, by the kernel of the loss.
+"""Probabilities of classes from logits, exact to the last digits, and their logarithms.
 
-With the likeliest class y of a row as its target, the loss is ``-log p_y`` and the
-gradient of every other logit is its probability. Both are exact to the last digits
-however far the logits lie apart, and so is ``log p_k = (z_k - z_y) + log p_y``.
+With the likeliest class y of a row as its target, the loss is ``-log p_y``, and so
+``log p_k = (z_k - z_y) + log p_y`` is exact however far the logits lie apart.
 """
 
 from typing import Any
@@ -16,14 +15,14 @@ from skxent.losses._targets import encode_targets
 __all__ = ["log_softmax", "softmax"]
 
 
-def softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Return the probabilities of logits (n, K)."""
-    likeliest, targets = _likeliest(logits)
-    losses = np.empty(len(logits), dtype=logits.dtype)
-    proba = np.empty_like(logits, order="C")
-    backend_for(logits).softmax_loss(logits, targets, losses, proba, 1.0)
-    proba[np.arange(len(proba)), likeliest] = np.exp(-losses)
-    return proba
+def softmax(logits: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return the probabilities of logits (n, K), float32 or float64.
+
+    ``out`` is what to write them to, C-contiguous, maybe the logits themselves.
+    """
+    from skxent.backends import _softmax
+
+    return _softmax.softmax(logits, out)
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:

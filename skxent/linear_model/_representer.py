@@ -168,7 +168,8 @@ class CurvatureOfRows:
 
     def __init__(self, space: SumsOfRows, point: Point) -> None:
         objective = space.objective
-        proba = softmax(space.logits(point))[:, 1:]
+        logits = space.logits(point)
+        proba = softmax(logits, out=logits)[:, 1:]
         weight = pulls(objective.targets) / objective.targets.denominator
         classes, share = class_moments(proba, weight)
         eigenvalues, self.basis = eigenvectors(classes, objective.metric)
