@@ -1,6 +1,6 @@
 """The minibatch training of SoftmaxRegression."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +11,14 @@ from skxent._array_api import Home, home_of, to_host
 from skxent.linear_model._checks import check_known_targets
 from skxent.linear_model._guard import guarded
 from skxent.linear_model._homes import as_numpy, read_samples, refuse_on_device
-from skxent.linear_model._minibatch import MinibatchState, learn, start
 from skxent.losses._validation import (
     check_weights_of_samples,
     naming,
     refuse_masked,
 )
+
+if TYPE_CHECKING:
+    from skxent.linear_model._minibatch import MinibatchState
 
 __all__ = ["PartialFitMixin"]
 
@@ -199,6 +201,8 @@ class PartialFitMixin:
 
     def _learn(self, data: Any, targets: Any, first: bool, home: Home) -> None:
         """Move the coefficients, and remember what the next call needs."""
+        from skxent.linear_model._minibatch import learn, start
+
         n_outputs = 1 if len(targets.on_value) == 2 else len(targets.on_value)
         p = data.shape[1]
         coef = np.zeros((n_outputs, p + bool(self.fit_intercept)))

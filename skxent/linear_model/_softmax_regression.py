@@ -37,7 +37,6 @@ from skxent.linear_model._homes import (
 from skxent.linear_model._partial_fit import PartialFitMixin
 from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import PredictionMixin
-from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.linear_model._training import Problem, train, train_with_early_stopping
@@ -338,6 +337,8 @@ class SoftmaxRegression(
 
     def _check_parameters(self) -> None:
         """Raise unless every parameter is in its range."""
+        from skxent.linear_model._ridge_solver import SOLVERS
+
         check_number("C", self.C, Real, "positive", lambda C: C > 0)
         check_number(
             "l1_ratio", self.l1_ratio, Real, "in [0, 1]", lambda r: 0 <= r <= 1

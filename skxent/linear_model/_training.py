@@ -4,6 +4,9 @@ Conventions
 -----------
 ``coef`` is (R, p) or, with an intercept in the last column, (R, p + 1), float64: one
 row for each of K classes, or for the second of two. X is dense, CSR or CSC.
+
+Solvers are imported when they are first used: they are half of what the import of the
+estimator would take.
 """
 
 from collections.abc import Callable
@@ -17,13 +20,11 @@ from skxent.backends import EncodedTargets
 from skxent.backends._dense import in_lines
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._early_stopping import Monitor, hold_out
-from skxent.linear_model._elastic_net import minimize_elastic_net
 from skxent.linear_model._linear_loss import (
     LinearCrossEntropy,
     absolute,
     relative,
 )
-from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._solvers import Settings, SolverResult
 
 __all__ = ["Problem", "train", "train_with_early_stopping"]
@@ -102,6 +103,8 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
         problem = problem._replace(X=problem.X.toarray())
     penalty = problem.penalty
     if problem.l1_ratio > 0 and penalty > 0:
+        from skxent.linear_model._elastic_net import minimize_elastic_net
+
         return minimize_elastic_net(
             problem.X,
             problem.targets,
@@ -119,6 +122,8 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     stop = settings.stop
     if stop is not None:
         settings = settings._replace(stop=lambda coef: stop(absolute(coef)))
+    from skxent.linear_model._ridge_solver import SOLVERS
+
     solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
     result = solve(problem.objective(), relative(coef), settings)
     return result._replace(coef=absolute(result.coef))
