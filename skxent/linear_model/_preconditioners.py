@@ -40,6 +40,8 @@ Matrix = NDArray[np.float64]
 # Elements of the rows that are worked on at a time, and rows at least.
 BLOCK_SIZE = 1 << 16
 LEAST_ROWS = 256
+# Rows that tell the means of columns well, and their squares.
+ROWS_OF_MEANS, ROWS_OF_SQUARES = 5000, 500
 # Shares below this are rounding.
 LEAST_SHARE = 1e-12
 # Curvatures of classes that differ by less share a factor.
@@ -111,12 +113,50 @@ def _data_hessian(
     return hessian
 
 
+class _Centring:
+    """Columns minus their means over some rows, where there is an intercept.
+
+    The coefficients of ``x - m`` are those of x, and its intercept is ``b + <m, w>``.
+    """
+
+    def __init__(self, sample: LinearModelLoss, n_rows: int) -> None:
+        self.centre: Matrix | None = None
+        if sample.fit_intercept:
+            n, p = sample.X.shape
+            step = max(1, n // n_rows)
+            total = np.zeros(p)
+            for begin in range(0, n, LEAST_ROWS * step):
+                some = _dense(sample.X[begin : begin + LEAST_ROWS * step : step])
+                # in one order of addition, whatever the layout
+                total += np.ascontiguousarray(some, np.float64).sum(axis=0)
+            self.centre = total / -(-n // step)
+
+    def coef(self, coef: Matrix) -> Matrix:
+        """Return the coefficients of centred columns."""
+        if self.centre is None:
+            return coef
+        weights, intercepts = coef[:, :-1], coef[:, -1:]
+        return np.hstack([weights, intercepts + weights @ self.centre[:, None]])
+
+    def gradient(self, gradient: Matrix) -> Matrix:
+        """Return a gradient, or a stack of them, with respect to those."""
+        if self.centre is not None:
+            gradient = gradient.copy()
+            gradient[..., :-1] -= gradient[..., -1:] * self.centre
+        return gradient
+
+    def back(self, coef: Matrix) -> Matrix:
+        """Undo :meth:`coef`, of one or of a stack, in its memory."""
+        if self.centre is not None:
+            coef[..., -1] -= coef[..., :-1] @ self.centre
+        return coef
+
+
 class FullCurvature:
     """The Hessian of a sample, with all R q unknowns in one matrix.
 
-    With an intercept it is that of centred columns, whose products can be in float32 if
-    X is, however far from 0 the columns are: the coefficients of ``x - m`` are those of
-    x, and its intercept is ``b + <m, w>``.
+    Of centred columns, whose products can be in float32 if X is, however far from 0 the
+    columns are.
     """
 
     scaled = True
@@ -124,10 +164,10 @@ class FullCurvature:
     def __init__(self, sample: LinearModelLoss, coef: Matrix) -> None:
         n_rows, q = coef.shape
         p = sample.X.shape[1]
-        self.centre = centre = _centre(sample) if sample.fit_intercept else None
-        if centre is not None:
-            coef = np.hstack([coef[:, :p], coef[:, p:] + coef[:, :p] @ centre[:, None]])
-        blocks_of_rows = _blocks(sample, coef, n_rows * q, centre)
+        self.centring = _Centring(sample, LEAST_ROWS)
+        blocks_of_rows = _blocks(
+            sample, self.centring.coef(coef), n_rows * q, self.centring.centre
+        )
         hessian = _data_hessian(blocks_of_rows, n_rows, q)
         features = np.arange(p)
         blocks = hessian.reshape(n_rows, q, n_rows, q)
@@ -136,22 +176,9 @@ class FullCurvature:
 
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient, or times each of a stack of them."""
-        if self.centre is not None:
-            gradient = gradient.copy()
-            gradient[..., :-1] -= gradient[..., -1:] * self.centre
-        columns = gradient.reshape(-1, len(self.factor.scale)).T
+        columns = self.centring.gradient(gradient).reshape(-1, len(self.factor.scale)).T
         solved = self.factor.solve(columns).T.reshape(gradient.shape)
-        if self.centre is not None:
-            solved[..., -1] -= solved[..., :-1] @ self.centre
-        return solved
-
-
-def _centre(sample: LinearModelLoss) -> Matrix:
-    """Return about the means of the columns."""
-    step = max(1, sample.X.shape[0] // LEAST_ROWS)
-    # in one order of addition, whatever the layout
-    some = np.ascontiguousarray(_dense(sample.X[::step]), np.float64)
-    return np.asarray(some.mean(axis=0))
+        return self.centring.back(solved)
 
 
 class KroneckerCurvature:
@@ -250,22 +277,29 @@ class CorrectedCurvature:
 
 
 class DiagonalCurvature:
-    """The diagonal of the Hessian of a sample."""
+    """About the diagonal of the Hessian, with respect to centred columns."""
 
     scaled = False
 
-    def __init__(self, sample: LinearCrossEntropy, coef: Matrix) -> None:
+    def __init__(self, objective: LinearCrossEntropy, coef: Matrix) -> None:
+        # a mean that is off would couple all weights by the intercept
+        self.centring = _Centring(objective, ROWS_OF_MEANS)
+        n = len(objective.X)
+        sample = objective.in_place(np.arange(0, n, max(1, n // ROWS_OF_SQUARES)))
         self.diagonal = np.zeros(coef.shape)
-        for X, proba, weight in _blocks(sample, coef, coef.shape[1]):
+        for X, proba, weight in _blocks(
+            sample, self.centring.coef(coef), coef.shape[1], self.centring.centre
+        ):
             share = weight[:, np.newaxis] * proba * (1.0 - proba)
-            self.diagonal += share.T @ (X * X)
+            np.square(X, out=X)
+            self.diagonal += share.T.astype(X.dtype) @ X
         ridge = sample.l2 * sample.metric.diagonal()
         self.diagonal[:, : sample.X.shape[1]] += ridge[:, np.newaxis]
         self.diagonal[self.diagonal == 0] = 1.0
 
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient, or times each of a stack of them."""
-        return gradient / self.diagonal
+        return self.centring.back(self.centring.gradient(gradient) / self.diagonal)
 
 
 def class_moments(proba: Matrix, weight: Matrix) -> tuple[Matrix, Matrix]:

@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 from skxent.linear_model._conjugate_gradient import TruncatedNewton
 from skxent.linear_model._lbfgs import Identity, Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._patient import (
+    WORTH_WAITING,
+    cost_of_products,
+    minimize_patiently,
+)
 from skxent.linear_model._preconditioners import FullCurvature
 from skxent.linear_model._representer import minimize_over_rows
 from skxent.linear_model._row_space import in_row_space
-from skxent.linear_model._sampled import minimize_sampled
+from skxent.linear_model._sampled import cost_of_curvature, minimize_sampled
 from skxent.linear_model._solvers import Settings, SolverResult
 
 __all__ = ["SOLVERS"]
@@ -26,10 +31,28 @@ MOST_ROWS_OF_WIDE = 5000
 def _minimize_auto(
     objective: LinearCrossEntropy, coef: Coef, settings: Settings
 ) -> SolverResult:
-    """Minimise in the space of the rows where they are few, else by samples of them."""
+    """Minimise in the space of the rows where they are few, else by samples of them.
+
+    Or by cheap steps where those are dear.
+    """
     n, p = objective.X.shape
-    if not n < p or n > MOST_ROWS_OF_WIDE:
-        return minimize_sampled(objective, coef, settings)
+    is_wide = n < p and n <= MOST_ROWS_OF_WIDE
+    if is_wide:
+        # products of all rows in float32, and a factor of them
+        cost = cost_of_products(objective, n**2 * p / 4 + n**3 / 12)
+        solve = _minimize_wide
+    else:
+        cost = cost_of_curvature(objective)
+        solve = minimize_sampled
+    if cost <= WORTH_WAITING:
+        return solve(objective, coef, settings)
+    return minimize_patiently(objective, coef, settings, cost, solve, is_wide=is_wide)
+
+
+def _minimize_wide(
+    objective: LinearCrossEntropy, coef: Coef, settings: Settings
+) -> SolverResult:
+    """Minimise in the space of the rows."""
     result = minimize_over_rows(objective, coef, settings)
     if result is not None:
         return result
@@ -45,7 +68,7 @@ def _minimize_lbfgs(
     objective: LinearCrossEntropy, coef: Coef, settings: Settings
 ) -> SolverResult:
     """Minimise without any knowledge of the curvature."""
-    return minimize(objective, coef, Identity, settings)
+    return minimize(objective, coef, Identity, settings, checked=True)
 
 
 def _minimize_newton(

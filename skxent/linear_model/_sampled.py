@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._lbfgs import Estimate, Preconditioner, minimize
+from skxent.linear_model._lbfgs import Estimate, Preconditioner, Renewal, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._patient import WORTH_WAITING, cost_of_products
 from skxent.linear_model._preconditioners import (
     CorrectedCurvature,
     DiagonalCurvature,
@@ -22,7 +23,7 @@ from skxent.linear_model._preconditioners import (
 )
 from skxent.linear_model._solvers import Settings, SolverResult
 
-__all__ = ["minimize_sampled", "renewal"]
+__all__ = ["cost_of_curvature", "minimize_sampled", "renewal"]
 
 Coef = NDArray[np.float64]
 Curvature = Callable[[LinearCrossEntropy, Coef], Preconditioner]
@@ -67,14 +68,12 @@ def minimize_sampled(
     objective: LinearCrossEntropy, coef: Coef, settings: Settings
 ) -> SolverResult:
     """Minimise samples, then the whole, by L-BFGS with their curvature."""
-    full = _has_full_curvature(objective)
-    curvature_of: Curvature = FullCurvature if full else CorrectedCurvature
-    if objective.shape[1] > MOST_COLUMNS:
-        curvature_of = DiagonalCurvature
-    take = _Sampler(curvature_of, objective)
+    curvature_of = _curvature_of(objective)
+    cost = cost_of_curvature(objective)
+    take = _Sampler(curvature_of, objective, cost)
     rough = objective.in_float32()
     if not coef.any():
-        for stage in _stages(objective, full):
+        for stage in _stages(objective, cost):
             sample = take.rows(rough or objective, stage.n_rows)
             sample = sample.with_l2(objective.l2 * stage.penalty)
             coef = minimize(
@@ -93,7 +92,17 @@ def minimize_sampled(
         settings,
         renew=take.renewal(objective),
         rough=rough,
+        # where that costs little beside a curvature, or there is none
+        checked=cost > WORTH_WAITING or curvature_of is DiagonalCurvature,
     )
+
+
+def _curvature_of(objective: LinearCrossEntropy) -> Curvature:
+    """Return which curvature of a sample is taken."""
+    if _has_full_curvature(objective):
+        return FullCurvature
+    few = objective.shape[1] <= MOST_COLUMNS
+    return CorrectedCurvature if few else DiagonalCurvature
 
 
 def _has_full_curvature(objective: LinearCrossEntropy) -> bool:
@@ -101,6 +110,22 @@ def _has_full_curvature(objective: LinearCrossEntropy) -> bool:
     n_rows, q = objective.shape
     cheap = n_rows == 1 or _cost_of_full(objective) <= MOST_EVALUATIONS
     return n_rows * q <= MOST_FULL and cheap
+
+
+def cost_of_curvature(objective: LinearCrossEntropy) -> float:
+    """Return about how many evaluations the curvature costs that is taken."""
+    n_rows, q = objective.shape
+    curvature_of = _curvature_of(objective)
+    if curvature_of is DiagonalCurvature:
+        return 0.0
+    full = curvature_of is FullCurvature
+    m = _rows_of_curvature(objective, full)
+    if full:
+        size = n_rows * q
+        return cost_of_products(objective, m * size**2 / 2 + size**3 / 6)
+    # about three factors; of classes the eigenvectors, too
+    moments = m * q**2 + q**3 / 2
+    return cost_of_products(objective, moments + m * n_rows**2 + 20 * n_rows**3)
 
 
 def _cost_of_full(objective: LinearCrossEntropy) -> float:
@@ -134,16 +159,16 @@ class _Stage(NamedTuple):
         return rest <= max(self.nats, self.share * value)
 
 
-def _stages(objective: LinearCrossEntropy, full: bool) -> list[_Stage]:
-    """Return what is solved before the whole."""
+def _stages(objective: LinearCrossEntropy, cost: float) -> list[_Stage]:
+    """Return what is solved before the whole, if a curvature costs so much."""
     n = len(objective.X)
     n_rows, q = objective.shape
     size = n_rows * q
-    if full:
+    if _has_full_curvature(objective):
         stages = [
             _Stage(rows * size, 1.0, PRECISION / rows, 0.0) for rows in ROWS_OF_STAGES
         ]
-    elif _rows_of_curvature(objective, full) * q <= CHEAP_CURVATURE * 2 * n * n_rows:
+    elif q <= MOST_COLUMNS and cost <= CHEAP_CURVATURE:
         return [_Stage(n, penalty, 0.0, PATH_PRECISION) for penalty in PENALTIES]
     else:
         # with the penalty of a problem that has no other rows: one that faded beside
@@ -156,12 +181,16 @@ def _stages(objective: LinearCrossEntropy, full: bool) -> list[_Stage]:
 class _Sampler:
     """Draws rows, and estimates curvature from them."""
 
-    def __init__(self, of: Curvature, objective: LinearCrossEntropy) -> None:
+    def __init__(
+        self, of: Curvature, objective: LinearCrossEntropy, cost: float
+    ) -> None:
         self.of = of
         self.n_curved = _rows_of_curvature(objective, of is FullCurvature)
+        if of is DiagonalCurvature:  # which samples on its own
+            self.n_curved = len(objective.X)
         # the minimum does not depend on it, so neither should the bits of a fit
         self.random_state = np.random.RandomState(0)
-        self.patience = PATIENCE
+        self.patience = max(PATIENCE, int(cost / 4))
         if of is FullCurvature and self.n_curved == len(objective.X):
             # Newton's method, where a Hessian costs no more than an evaluation
             self.patience = round(min(max(1, _cost_of_full(objective)), PATIENCE))
@@ -184,16 +213,14 @@ class _Sampler:
             objective = objective.in_place(self._places(n, self.n_curved))
         return self.of(objective, coef)
 
-    def renewal(
-        self, objective: LinearCrossEntropy
-    ) -> Callable[[Coef, list[float]], Estimate | None]:
+    def renewal(self, objective: LinearCrossEntropy) -> Renewal:
         """Return what takes the curvature of a sample anew."""
         return renewal(partial(self.curvature, objective), self.patience)
 
 
 def renewal(
     curvature_at: Callable[[Coef], Preconditioner], patience: int = PATIENCE
-) -> Callable[[Coef, list[float]], Estimate | None]:
+) -> Renewal:
     """Return what takes the curvature anew where progress is slow."""
     since = 0
 

@@ -40,6 +40,16 @@ class Settings(NamedTuple):
             return self
         return self._replace(stop=lambda point: stop(back(point)))
 
+    def after(self, n_iter: int) -> "Settings":
+        """Return those of a search that goes on after some iterations."""
+        told = self.report
+
+        def report(n: int, value: float, estimate: float) -> None:
+            if told is not None and n > 0:  # where it begins is known
+                told(n_iter + n, value, estimate)
+
+        return self._replace(max_iter=self.max_iter - n_iter, report=report)
+
 
 class SolverResult(NamedTuple):
     """Where a solver ended."""
@@ -51,3 +61,11 @@ class SolverResult(NamedTuple):
     # one entry per iteration, the start first: "loss", the objective, and
     # "suboptimality", the estimate of (f - f*) / f
     history: dict[str, NDArray[np.float64]]
+
+    def followed_by(self, other: "SolverResult") -> "SolverResult":
+        """Return the result of a search that went on from where this one ended."""
+        history = {
+            name: np.concatenate([values, other.history[name][1:]])
+            for name, values in self.history.items()
+        }
+        return other._replace(n_iter=self.n_iter + other.n_iter, history=history)
