@@ -59,6 +59,7 @@ def _blocks(
     coef: Matrix,
     numbers_per_row: int,
     centre: Matrix | None = None,
+    least: int = LEAST_ROWS,
 ) -> Iterator[tuple[Matrix, Matrix, NDArray[np.float64]]]:
     """Yield blocks of rows with ones for the intercept, their P and their weights.
 
@@ -68,7 +69,7 @@ def _blocks(
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
     lines = sample.X.tocsr() if scipy.sparse.issparse(sample.X) else sample.X
-    block = max(LEAST_ROWS, BLOCK_SIZE // numbers_per_row)
+    block = max(least, BLOCK_SIZE // numbers_per_row)
     dtype = np.float64 if centre is None else sample.X.dtype
     room = np.empty((min(block, n), coef.shape[1]), dtype)
     for begin in range(0, n, block):
@@ -124,9 +125,10 @@ class _Centring:
         if sample.fit_intercept:
             n, p = sample.X.shape
             step = max(1, n // n_rows)
+            block = step * max(1, BLOCK_SIZE // max(1, p))
             total = np.zeros(p)
-            for begin in range(0, n, LEAST_ROWS * step):
-                some = _dense(sample.X[begin : begin + LEAST_ROWS * step : step])
+            for begin in range(0, n, block):
+                some = _dense(sample.X[begin : begin + block : step])
                 # in one order of addition, whatever the layout
                 total += np.ascontiguousarray(some, np.float64).sum(axis=0)
             self.centre = total / -(-n // step)
@@ -288,7 +290,7 @@ class DiagonalCurvature:
         sample = objective.in_place(np.arange(0, n, max(1, n // ROWS_OF_SQUARES)))
         self.diagonal = np.zeros(coef.shape)
         for X, proba, weight in _blocks(
-            sample, self.centring.coef(coef), coef.shape[1], self.centring.centre
+            sample, self.centring.coef(coef), coef.shape[1], self.centring.centre, 1
         ):
             share = weight[:, np.newaxis] * proba * (1.0 - proba)
             np.square(X, out=X)

@@ -26,6 +26,8 @@ Coef = NDArray[np.float64]
 
 # Rows of wide data whose products with one another are worth their memory.
 MOST_ROWS_OF_WIDE = 5000
+# And for each class, beside which fifty gradients are less than a tenth of the data.
+LEAST_ROWS_OF_WIDE = 500
 
 
 def _minimize_auto(
@@ -40,6 +42,8 @@ def _minimize_auto(
     if is_wide:
         # products of all rows in float32, and a factor of them
         cost = cost_of_products(objective, n**2 * p / 4 + n**3 / 12)
+        if n < LEAST_ROWS_OF_WIDE * len(coef):
+            cost = 0.0
         solve = _minimize_wide
     else:
         cost = cost_of_curvature(objective)

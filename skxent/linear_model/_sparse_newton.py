@@ -2,7 +2,8 @@
 
 Gradients are float64 and all that conjugate gradients compute is float32, which halves
 what a product reads: their result need not be better than a percent. Columns are scaled
-by an estimate of their curvature.
+by an estimate of their curvature; a few of them, which may go together as the columns
+of categories do, by the inverse of their products.
 
 R. S. Dembo, S. C. Eisenstat, T. Steihaug, "Inexact Newton Methods", SIAM Journal on
 Numerical Analysis 19, 1982: the precision of a step.
@@ -12,14 +13,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
+from skxent.linear_model._factor import Factor
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
 from skxent.linear_model._trace import Trace
 
-__all__ = ["descend_newton"]
+__all__ = ["descend_newton", "is_narrow"]
 
 Coef = NDArray[np.float64]
 
@@ -30,6 +33,13 @@ MOST_PRODUCTS = 200
 SUFFICIENT = 1e-4
 NOISE = 1e-12
 MOST_HALVINGS = 30
+# Columns whose products are factored, and rows that are enough for them.
+MOST_FACTORED = 2000
+# Entries of X for each product of two columns, from which on coordinate ascent is slow:
+# 500000 rows of 4 categories, 85 columns, took 17 epochs and 3.0 s, now 1.1 s; but text
+# of 100000 rows and 1000 columns takes 8 epochs and 0.3 s, by Newton's method 0.6 s.
+NARROW = 16
+ROWS_PER_FEATURE, LEAST_ROWS = 50, 20_000
 
 
 class _Step(NamedTuple):
@@ -41,28 +51,57 @@ class _Step(NamedTuple):
     decrease: float
 
 
-class _Scale(NamedTuple):
-    """An approximate inverse Hessian: numbers for the features and the intercept."""
-
-    weights: NDArray[Any]  # (p, 1)
-    bias: float
+# About the inverse of the Hessian times weights and biases.
+Inverse = Callable[[NDArray[Any], Coef], tuple[NDArray[Any], Coef]]
 
 
-def _scale_of(objective: SparseLinearCrossEntropy) -> _Scale:
-    """Return the scale at equal probabilities, where curvature is largest."""
+def is_narrow(objective: SparseLinearCrossEntropy) -> bool:
+    """Return whether columns are so few that most rows have some in common."""
+    return bool(NARROW * objective.X.shape[1] ** 2 <= objective.X.nnz)
+
+
+def _inverse_of(objective: SparseLinearCrossEntropy) -> Inverse:
+    """Return an inverse at equal probabilities, where curvature is largest."""
     evenly = (objective.n_classes - 1) / objective.n_classes**2
     mass = pulls(objective.targets) * (evenly / objective.targets.denominator)
+    p = objective.X.shape[1]
+    if p <= MOST_FACTORED and p**2 <= objective.X.nnz:
+        return _inverse_of_moments(objective, mass)
     curvature = objective.design.squares(mass) + objective.l2
     curvature[curvature == 0] = 1.0  # an empty column without penalty
-    total = float(mass.sum()) if objective.fit_intercept else np.inf
-    return _Scale((1.0 / curvature).astype(np.float32)[:, None], 1.0 / total)
+    of_weights = (1.0 / curvature).astype(np.float32)[:, None]
+    of_bias = 1.0 / float(mass.sum()) if objective.fit_intercept else 0.0
+    return lambda weights, bias: (weights * of_weights, bias * of_bias)
+
+
+def _inverse_of_moments(
+    objective: SparseLinearCrossEntropy, mass: NDArray[np.float64]
+) -> Inverse:
+    """Return that of the columns' products, of some rows, and of ones."""
+    n, p = objective.X.shape
+    step = max(1, n // max(LEAST_ROWS, ROWS_PER_FEATURE * p))
+    root = np.sqrt(mass[::step] * step)
+    X = scipy.sparse.diags_array(root) @ objective.X[::step]
+    matrix = np.zeros((p + 1, p + 1))
+    matrix[:p, :p] = (X.T @ X).toarray()
+    matrix[np.arange(p), np.arange(p)] += objective.l2
+    if objective.fit_intercept:
+        matrix[:p, p] = matrix[p, :p] = X.T @ root
+        matrix[p, p] = root @ root
+    factor = Factor(matrix)
+
+    def inverse(weights: NDArray[Any], bias: Coef) -> tuple[NDArray[Any], Coef]:
+        solved = factor.solve(np.vstack([weights, bias]))
+        return solved[:p].astype(np.float32), solved[p] * objective.fit_intercept
+
+    return inverse
 
 
 def _newton_step(
     objective: SparseLinearCrossEntropy,
     curved: Callable[[NDArray[Any]], NDArray[Any]],
     gradient: tuple[NDArray[Any], Coef],
-    scale: _Scale,
+    inverse: Inverse,
     share_at: Callable[[float], float],
 ) -> _Step:
     """Solve for the Newton step until little of the decrease is left.
@@ -71,7 +110,7 @@ def _newton_step(
     """
     l2 = np.float32(objective.l2)
     r, r_bias = -gradient[0].astype(np.float32), -gradient[1]
-    v, v_bias = r * scale.weights, r_bias * scale.bias
+    v, v_bias = inverse(r, r_bias)
     square = float(np.vdot(r, v)) + float(r_bias @ v_bias)
     weights, bias = np.zeros_like(r), np.zeros_like(r_bias)
     product = np.zeros((objective.X.shape[0], len(bias)), np.float32)
@@ -96,8 +135,7 @@ def _newton_step(
         # the terms of the decrease fall: as many more as there were bound what is left
         if 0.5 * size * square * n_products <= share_at(decrease) * decrease:
             break
-        h = r * scale.weights
-        h_bias = r_bias * scale.bias
+        h, h_bias = inverse(r, r_bias)
         last, square = square, float(np.vdot(r, h)) + float(r_bias @ h_bias)
         v *= np.float32(square / last)
         v += h
@@ -139,7 +177,7 @@ def descend_newton(
 ) -> tuple[SolverStatus, Coef, Coef]:
     """Take Newton steps; return how it ended, and the weights and the bias."""
     enough = settings.tol**2
-    scale = _scale_of(objective)
+    inverse = _inverse_of(objective)
     weights = weights.astype(np.float64, copy=False)
     while True:
         product = objective.design.product(weights)
@@ -155,7 +193,7 @@ def descend_newton(
             root = (decrease / abs(value)) ** 0.5
             return float(min(max(root, LEAST_SHARE), LARGEST_SHARE))
 
-        step = _newton_step(objective, curved, gradient, scale, share_at)
+        step = _newton_step(objective, curved, gradient, inverse, share_at)
         del slope, gradient, curved
         trace.add(value, step.decrease)
         stops = settings.stop is not None and settings.stop(

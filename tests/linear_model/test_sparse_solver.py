@@ -6,7 +6,7 @@ import scipy.sparse
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
-from skxent.linear_model import _dual_ascent, _sparse_solver
+from skxent.linear_model import _dual_ascent, _sparse_newton, _sparse_solver
 from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
 from skxent.linear_model._sparse_solver import minimize_sparse
@@ -127,6 +127,38 @@ def test_every_option(shape, n_classes, fit_intercept):
     }
     for target in (y, rng.dirichlet(np.ones(n_classes), n)):
         check(*fit(X, target, n_classes, 0.01, **options))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_few_columns_that_go_together(n_classes, fit_intercept, monkeypatch):
+    # those of a category add up to 1, in every category
+    rng = np.random.default_rng(0)
+    sizes = [2, 5, 9]
+    columns = np.cumsum([0, *sizes[:-1]]) + rng.integers(0, sizes, (3000, 3))
+    X = scipy.sparse.csr_array(
+        (rng.uniform(0.9, 1.1, 9000), columns.ravel(), np.arange(0, 9001, 3))
+    )
+    truth = rng.normal(size=(X.shape[1], n_classes))
+    y = (X @ truth + rng.gumbel(size=(3000, n_classes))).argmax(axis=1)
+    weights = np.where(rng.uniform(size=3000) < 0.3, 0.0, rng.uniform(size=3000))
+
+    def fail(*args):
+        raise AssertionError("coordinate ascent is slow here")
+
+    monkeypatch.setattr(_sparse_solver, "ascend_dual", fail)
+    monkeypatch.setattr(_sparse_newton, "LEAST_ROWS", 1000)  # every third row
+    for l2 in (1e-3, 0.0):
+        result, objective = fit(
+            X,
+            y,
+            n_classes,
+            l2,
+            fit_intercept=fit_intercept,
+            sample_weight=weights,
+        )
+        check(result, objective)
+        assert result.n_iter <= 8
 
 
 def test_no_penalty():

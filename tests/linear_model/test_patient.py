@@ -1,0 +1,166 @@
+"""Cheap steps where a curvature is dear, and what checks their estimates."""
+
+import numpy as np
+import pytest
+
+from skxent.linear_model import SoftmaxRegression, _patient, _ridge_solver, _sampled
+from skxent.linear_model._conjugate_gradient import conjugate_gradients
+from skxent.linear_model._linear_loss import LinearCrossEntropy
+from skxent.linear_model._preconditioners import DiagonalCurvature
+from skxent.linear_model._ridge_solver import SOLVERS
+from skxent.linear_model._solvers import Settings, SolverStatus
+from skxent.losses._targets import encode_targets
+
+
+def draw(n, p, n_classes, *, n_factors=0, dtype=np.float64):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, p))
+    if n_factors:
+        X = 0.01 * X + rng.normal(size=(n, n_factors)) @ rng.normal(size=(n_factors, p))
+    z = X @ rng.normal(size=(p, n_classes))
+    y = (2 * z / z.std() + rng.gumbel(size=z.shape)).argmax(axis=1)
+    return LinearCrossEntropy(
+        X.astype(dtype),
+        encode_targets(y, n_classes, dtype=np.dtype(dtype)),
+        n_classes=n_classes,
+        fit_intercept=True,
+        l2=1 / n,
+    )
+
+
+def least_value(objective):
+    start = np.zeros(objective.shape)
+    settings = Settings(1e-6, 1000)
+    return _sampled.minimize_sampled(objective, start, settings).value
+
+
+@pytest.fixture
+def dear(monkeypatch):
+    """Make every curvature one that is waited for."""
+    monkeypatch.setattr(_ridge_solver, "WORTH_WAITING", 0.0)
+    monkeypatch.setattr(_ridge_solver, "LEAST_ROWS_OF_WIDE", 0)
+
+
+@pytest.mark.parametrize("shape", [(400, 400, 2), (400, 400, 3), (400, 700, 2)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_no_curvature_is_taken_of_random_square_data(shape, dtype, dear, monkeypatch):
+    objective = draw(*shape, dtype=dtype)
+    least = least_value(draw(*shape))
+
+    def fail(*args):
+        raise AssertionError("the cheap steps were enough")
+
+    for name in ("minimize_sampled", "_minimize_wide"):
+        monkeypatch.setattr(_ridge_solver, name, fail)
+    monkeypatch.setattr(_ridge_solver, "cost_of_products", lambda *_: 200.0)
+    monkeypatch.setattr(_ridge_solver, "cost_of_curvature", lambda _: 200.0)
+    told, seen = [], []
+    settings = Settings(
+        1e-3,
+        1000,
+        lambda coef: seen.append(coef) or False,
+        lambda *entry: told.append(entry),
+    )
+    result = SOLVERS["auto"](objective, np.zeros(objective.shape), settings)
+    assert result.status is SolverStatus.CONVERGED
+    assert -1e-12 < result.value / least - 1 < 2e-6
+    for record in result.history.values():
+        assert len(record) == result.n_iter + 1
+    trial = 20  # a tenth of the cost
+    assert [n for n, *_ in told] == list(range(trial + 1, result.n_iter + 1))
+    assert [value for _, value, _ in told] == result.history["loss"][21:].tolist()
+    assert len(seen) == result.n_iter - trial
+
+
+@pytest.mark.parametrize("shape", [(300, 200, 3), (300, 500, 2)])
+@pytest.mark.parametrize("cost", [12.0, 30.0])
+def test_the_curvature_is_taken_when_the_steps_have_cost_as_much(shape, cost, dear):
+    objective = draw(*shape)
+    _ridge_solver.cost_of_products = _ridge_solver.cost_of_curvature = lambda *_: cost
+    result = SOLVERS["auto"](objective, np.zeros(objective.shape), Settings(1e-5, 500))
+    assert result.status is SolverStatus.CONVERGED
+    assert -1e-12 < result.value / least_value(objective) - 1 < 2e-10
+    assert result.n_iter > cost
+    for record in result.history.values():
+        assert len(record) == result.n_iter + 1
+    few = SOLVERS["auto"](objective, np.zeros(objective.shape), Settings(1e-5, 9))
+    assert few.status is SolverStatus.MAX_ITER
+    assert few.n_iter == 9
+
+
+@pytest.fixture(autouse=True)
+def costs(monkeypatch):
+    """Put back what tests change."""
+    for name in ("cost_of_products", "cost_of_curvature"):
+        monkeypatch.setattr(_ridge_solver, name, getattr(_ridge_solver, name))
+
+
+def test_slow_steps_are_given_up():
+    assert _patient._is_slow(np.array([100.0, 99.0, 98.0, 95.0, 90.0]))
+    assert not _patient._is_slow(np.array([100.0, 20.0, 2.0, 1.5, 1.2]))
+    assert not _patient._is_slow(np.array([1.0, 0.999, 0.998, 0.997, 0.996]))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "auto"])
+def test_directions_of_little_curvature_are_found(solver, dear):
+    # 4 directions of curvature 1e4 times that of the others, which the labels need too
+    objective = draw(300, 200, 2, n_factors=4)
+    zero = np.zeros(objective.shape)
+    _ridge_solver.cost_of_curvature = lambda _: 1000.0
+    result = SOLVERS[solver](objective, zero, Settings(1e-3, 5000))
+    assert result.status is SolverStatus.CONVERGED
+    assert result.value / least_value(objective) - 1 < 3e-6
+
+
+def test_conjugate_gradients_solve():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(30, 30))
+    matrix = root @ root.T + np.eye(30)
+    right = rng.normal(size=30)
+    seen = []
+
+    def enough(n_products, latest, decrease, residual):
+        seen.append((n_products, latest, decrease))
+        return bool(np.linalg.norm(residual) < 1e-10)
+
+    scale = 1.0 / matrix.diagonal()
+    solved = conjugate_gradients(matrix.__matmul__, right, scale.__mul__, enough)
+    np.testing.assert_allclose(matrix @ solved, right, atol=1e-9)
+    assert [n for n, *_ in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1][2] == pytest.approx(0.5 * right @ solved)
+    assert seen[-1][2] == pytest.approx(sum(latest for _, latest, _ in seen))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_diagonal_curvature_is_that_of_centred_columns(dtype):
+    objective = draw(400, 5, 3, dtype=dtype)
+    rng = np.random.default_rng(1)
+    objective.X = objective.X * np.logspace(-2, 2, 5, dtype=dtype) + 100
+    coef = rng.normal(size=objective.shape) * [*np.logspace(2, -2, 5), 0]
+    coef[:, 5] = -100 * coef[:, :5].sum(axis=1)
+    curvature = DiagonalCurvature(objective, coef)
+    centre = objective.X.mean(axis=0, dtype=np.float64)
+    product = objective.curvature_at(coef)
+    gradient = rng.normal(size=coef.shape)
+    solved = curvature.solve(gradient)
+    for k in range(2):
+        for j in range(5):
+            unit = np.zeros(coef.shape)
+            unit[k, j], unit[k, 5] = 1, -centre[j]
+            expected = (gradient[k, j] - centre[j] * gradient[k, 5]) / np.vdot(
+                unit, product(unit)
+            )
+            np.testing.assert_allclose(solved[k, j], expected, rtol=1e-2)
+    np.testing.assert_array_equal(
+        curvature.solve(np.array([gradient, -gradient]))[1], -solved
+    )
+
+
+def test_a_fit_of_square_data_in_any_layout_has_the_same_bits():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(700, 800)), rng.integers(0, 2, 700)
+    expected = SoftmaxRegression().fit(X, y)
+    for other in (np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
+        found = SoftmaxRegression().fit(other, y)
+        np.testing.assert_array_equal(found.coef_, expected.coef_)
+        np.testing.assert_array_equal(found.n_iter_, expected.n_iter_)
