@@ -19,13 +19,15 @@ from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._preconditioners import DiagonalCurvature
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 
-__all__ = ["WORTH_WAITING", "cost_of_products", "minimize_patiently"]
+__all__ = ["cost_of_products", "is_dear", "minimize_patiently"]
 
 Coef = NDArray[np.float64]
 Solver = Callable[[LinearCrossEntropy, Coef, Settings], SolverResult]
 
-# What a curvature costs, in evaluations, from which on other steps come first.
+# What a curvature costs, from which on other steps come first: in evaluations, and in
+# multiplications. These are some milliseconds, less than the steps take in Python.
 WORTH_WAITING = 10.0
+LEAST = 1e8
 # Steps that show how it goes: a share of those that there may be. They go badly if the
 # later half gained more than a share of what all of them did, and of the objective.
 SHARE_OF_TRIAL, FEWEST = 0.1, 6
@@ -36,9 +38,19 @@ MEMORY = 10
 
 def cost_of_products(objective: LinearCrossEntropy, multiplications: float) -> float:
     """Return the cost of products and factors of matrices, in evaluations."""
+    return multiplications / _multiplications(objective)
+
+
+def is_dear(objective: LinearCrossEntropy, cost: float) -> bool:
+    """Return whether other steps come before a curvature of some cost."""
+    return cost > WORTH_WAITING and cost * _multiplications(objective) > LEAST
+
+
+def _multiplications(objective: LinearCrossEntropy) -> float:
+    """Return about how many multiplications take as long as an evaluation."""
     n, p = objective.X.shape
     # measured: reading a number of X takes as long as 6, and fewer columns are slower
-    return float(multiplications / max(1.0, n * p * (6 + 2.4 * objective.shape[0])))
+    return float(max(1, n * p) * (6 + 2.4 * objective.shape[0]))
 
 
 def minimize_patiently(
@@ -52,7 +64,7 @@ def minimize_patiently(
 ) -> SolverResult:
     """Minimise by cheap steps, by a solver with a curvature of that cost if need be.
 
-    To go on from any point but 0 takes time where X is wide.
+    Where X is wide, to go on from a point takes time: it begins anew if steps are slow.
     """
     curvature = DiagonalCurvature(objective, coef)
 
@@ -67,19 +79,21 @@ def minimize_patiently(
         )
 
     trial = max(FEWEST, int(SHARE_OF_TRIAL * cost))
-    # nobody is told of it, since it may be for nothing
-    result = descend(coef, settings._replace(stop=None, report=None), trial)
+    # nobody is told of what may be for nothing
+    result = descend(
+        coef, settings._replace(report=None) if is_wide else settings, trial
+    )
+    further = [partial(descend, most=int(cost) - trial), partial(solve, objective)]
     if _is_slow(result.history["loss"]):
-        return solve(objective, coef if is_wide else result.coef, settings)
-    for further in (
-        partial(descend, most=int(cost) - trial),
-        partial(solve, objective),
-    ):
+        if is_wide:
+            return solve(objective, coef, settings)
+        del further[0]
+    for search in further:
         is_over = result.status is SolverStatus.CONVERGED
         if is_over or result.n_iter >= settings.max_iter:
             break
         rest = settings.after(result.n_iter)
-        result = result.followed_by(further(result.coef, rest))
+        result = result.followed_by(search(result.coef, rest))
     return result
 
 

@@ -10,8 +10,8 @@ from skxent.linear_model._conjugate_gradient import TruncatedNewton
 from skxent.linear_model._lbfgs import Identity, Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._patient import (
-    WORTH_WAITING,
     cost_of_products,
+    is_dear,
     minimize_patiently,
 )
 from skxent.linear_model._preconditioners import FullCurvature
@@ -42,15 +42,18 @@ def _minimize_auto(
     if is_wide:
         # products of all rows in float32, and a factor of them
         cost = cost_of_products(objective, n**2 * p / 4 + n**3 / 12)
-        if n < LEAST_ROWS_OF_WIDE * len(coef):
+        # who looks at every point is not to see it begin anew
+        if n < LEAST_ROWS_OF_WIDE * len(coef) or settings.stop is not None:
             cost = 0.0
         solve = _minimize_wide
     else:
         cost = cost_of_curvature(objective)
         solve = minimize_sampled
-    if cost <= WORTH_WAITING:
-        return solve(objective, coef, settings)
-    return minimize_patiently(objective, coef, settings, cost, solve, is_wide=is_wide)
+    if is_dear(objective, cost):
+        return minimize_patiently(
+            objective, coef, settings, cost, solve, is_wide=is_wide
+        )
+    return solve(objective, coef, settings)
 
 
 def _minimize_wide(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skxent.linear_model._lbfgs import Estimate, Preconditioner, Renewal, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
-from skxent.linear_model._patient import WORTH_WAITING, cost_of_products
+from skxent.linear_model._patient import cost_of_products, is_dear
 from skxent.linear_model._preconditioners import (
     CorrectedCurvature,
     DiagonalCurvature,
@@ -93,7 +93,7 @@ def minimize_sampled(
         renew=take.renewal(objective),
         rough=rough,
         # where that costs little beside a curvature, or there is none
-        checked=cost > WORTH_WAITING or curvature_of is DiagonalCurvature,
+        checked=is_dear(objective, cost) or curvature_of is DiagonalCurvature,
     )
 
 
@@ -190,7 +190,9 @@ class _Sampler:
             self.n_curved = len(objective.X)
         # the minimum does not depend on it, so neither should the bits of a fit
         self.random_state = np.random.RandomState(0)
-        self.patience = max(PATIENCE, int(cost / 4))
+        self.patience = PATIENCE
+        if is_dear(objective, cost):
+            self.patience = max(PATIENCE, int(cost / 4))
         if of is FullCurvature and self.n_curved == len(objective.X):
             # Newton's method, where a Hessian costs no more than an evaluation
             self.patience = round(min(max(1, _cost_of_full(objective)), PATIENCE))

@@ -152,5 +152,7 @@ def train_with_early_stopping(
     result = train(
         problem._replace(targets=training), coef, settings._replace(stop=stop)
     )
+    if result.n_iter == 0:  # samples had led to where it ended
+        monitor(result.coef)
     history = result.history | {"validation_loss": np.array(monitor.losses)}
     return result._replace(coef=monitor.best_coef, history=history)
