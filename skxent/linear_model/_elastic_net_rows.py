@@ -160,9 +160,12 @@ class _WorkingSet:
     def __init__(self, point: _Point, chosen: NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(chosen.any(axis=1))
         X = point.X[:, columns]
-        largest = abs(X).max(axis=0)
         if scipy.sparse.issparse(X):
-            largest = largest.toarray()
+            X = X.tocsc()
+            sizes = (np.abs(X.data), X.indices, X.indptr)
+            largest = scipy.sparse.csc_array(sizes, X.shape).max(axis=0).toarray()
+        else:
+            largest = np.maximum(X.max(axis=0), -X.min(axis=0))
         self.entries = _entries_of(X)
         by_class, features = np.nonzero(chosen[columns].T)
         self.features = features.astype(np.int64)
@@ -228,7 +231,6 @@ class _WorkingSet:
 def _entries_of(columns: Any) -> tuple[Any, Any, Any, bool]:
     """Return what the kernels need of columns: a copy where they lie one by one."""
     if scipy.sparse.issparse(columns):
-        columns = columns.tocsc()
         return columns.data, columns.indices, columns.indptr, False
     n, q = columns.shape
     starts = np.arange(q + 1, dtype=np.int64) * n
@@ -248,9 +250,11 @@ def _choose(
     violating = ~(slope <= penalty.l1) & ~chosen  # or the slope is nan
     room = max(FEWEST_COORDINATES, (GROWTH - 1) * int(chosen.sum()))
     excess = slope[violating]
-    if len(excess) > room:
-        violating &= slope >= np.partition(excess, -room)[-room]
-    return chosen | violating, len(excess) <= room
+    complete = len(excess) <= room
+    if not complete:
+        excess.partition(-room)
+        violating &= slope >= excess[-room]
+    return chosen | violating, complete
 
 
 def minimize_rows(
