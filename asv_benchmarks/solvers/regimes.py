@@ -163,6 +163,33 @@ def many_classes(n_samples=50_000, n_features=512, n_classes=1000):
     return np.maximum(X - 0.2, 0), y
 
 
+def square(n_classes=10):
+    """As many columns as rows, independent of one another."""
+    rng = np.random.default_rng(13)
+    X = rng.standard_normal((3000, 3000))
+    scores = X @ rng.standard_normal((3000, n_classes)) * (2 / np.sqrt(3000))
+    return X, np.argmax(scores + rng.gumbel(size=scores.shape), axis=1)
+
+
+def square_binary():
+    """Two classes."""
+    return square(2)
+
+
+def categories(n_samples=500_000):
+    """Four categories of each row, one column for each of their values, CSR."""
+    rng = np.random.default_rng(17)
+    sizes = 5, 10, 20, 50
+    begins = np.cumsum((0, *sizes[:-1]))
+    drawn = [rng.zipf(1.5, n_samples) % size for size in sizes]
+    columns = (np.stack(drawn, axis=1) + begins).astype(np.int32)
+    starts = np.arange(0, columns.size + 1, len(sizes), dtype=np.int32)
+    X = scipy.sparse.csr_array((np.ones(columns.size), columns.ravel(), starts))
+    X.sort_indices()
+    scores = X @ rng.standard_normal((X.shape[1], 3))
+    return X, np.argmax(scores + rng.gumbel(size=scores.shape), axis=1)
+
+
 REGIMES = {
     "tall": tall,
     "tall standardised": tall_standardised,
@@ -174,6 +201,9 @@ REGIMES = {
     "wide": wide,
     "text": text,
     "many classes": many_classes,
+    "square": square,
+    "square, binary": square_binary,
+    "categories": categories,
     "elastic net, text": text,
     "elastic net, images": images,
     "elastic net, binary": binary,
