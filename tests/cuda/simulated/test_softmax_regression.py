@@ -130,6 +130,27 @@ def test_samples_of_rows_are_taken_on_the_device(monkeypatch):
     assert_same(SoftmaxRegression(tol=1e-5, C=0.3).fit(on_device(X), y), host, X)
 
 
+@pytest.mark.parametrize("p", [3, 14])
+def test_cheap_steps_first(monkeypatch, p):
+    from skxent.linear_model import _patient, _ridge_solver
+
+    called = []
+
+    def minimize_patiently(*args, **options):
+        called.append(args)
+        return _patient.minimize_patiently(*args, **options)
+
+    monkeypatch.setattr(_patient, "LEAST", 0.0)
+    monkeypatch.setattr(_ridge_solver, "LEAST_ROWS_OF_WIDE", 0)
+    monkeypatch.setattr(_ridge_solver, "minimize_patiently", minimize_patiently)
+    for name in ("cost_of_products", "cost_of_curvature"):
+        monkeypatch.setattr(_ridge_solver, name, lambda *_: 12.0)
+    X, y = drawn(9, p, 2)
+    host = SoftmaxRegression(tol=1e-5, C=0.3).fit(X, y)
+    assert_same(SoftmaxRegression(tol=1e-5, C=0.3).fit(on_device(X), y), host, X)
+    assert len(called) == 2
+
+
 def test_early_stopping_and_warm_start():
     X, y = drawn(30, 2, 2)
     options = {"early_stopping": True, "random_state": 0}
