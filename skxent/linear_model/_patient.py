@@ -9,7 +9,6 @@ tell that they will not do.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,9 @@ LEAST = 1e8
 # later half gained more than a share of what all of them did, and of the objective.
 SHARE_OF_TRIAL, FEWEST = 0.1, 6
 SLOW_SHARE, SLOW = 0.05, 0.01
+# Relative suboptimality of a point that is worth going on from. Newton's method is lost
+# where all but a few rows of separable classes are certain, far from the minimum.
+NEAR = 0.1
 # Steps to remember: less than a tenth of wide data.
 MEMORY = 10
 
@@ -78,23 +80,25 @@ def minimize_patiently(
             checked=True,
         )
 
+    def is_over(result: SolverResult) -> bool:
+        done = result.status is SolverStatus.CONVERGED
+        return done or result.n_iter >= settings.max_iter
+
     trial = max(FEWEST, int(SHARE_OF_TRIAL * cost))
     # nobody is told of what may be for nothing
-    result = descend(
-        coef, settings._replace(report=None) if is_wide else settings, trial
-    )
-    further = [partial(descend, most=int(cost) - trial), partial(solve, objective)]
-    if _is_slow(result.history["loss"]):
-        if is_wide:
-            return solve(objective, coef, settings)
-        del further[0]
-    for search in further:
-        is_over = result.status is SolverStatus.CONVERGED
-        if is_over or result.n_iter >= settings.max_iter:
-            break
+    told = settings._replace(report=None) if is_wide else settings
+    result = descend(coef, told, trial)
+    is_slow = _is_slow(result.history["loss"])
+    if is_slow and is_wide:
+        return solve(objective, coef, settings)
+    if not (is_slow or is_over(result)):
         rest = settings.after(result.n_iter)
-        result = result.followed_by(search(result.coef, rest))
-    return result
+        result = result.followed_by(descend(result.coef, rest, int(cost) - trial))
+    if is_over(result):
+        return result
+    is_near = result.history["suboptimality"][-1] < NEAR
+    rest = settings.after(result.n_iter)
+    return result.followed_by(solve(objective, result.coef if is_near else coef, rest))
 
 
 def _is_slow(values: NDArray[np.float64]) -> bool:

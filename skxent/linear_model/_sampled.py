@@ -70,7 +70,7 @@ def minimize_sampled(
     """Minimise samples, then the whole, by L-BFGS with their curvature."""
     curvature_of = _curvature_of(objective)
     cost = cost_of_curvature(objective)
-    take = _Sampler(curvature_of, objective, cost)
+    take = _Sampler(curvature_of, objective)
     rough = objective.in_float32()
     if not coef.any():
         for stage in _stages(objective, cost):
@@ -181,9 +181,7 @@ def _stages(objective: LinearCrossEntropy, cost: float) -> list[_Stage]:
 class _Sampler:
     """Draws rows, and estimates curvature from them."""
 
-    def __init__(
-        self, of: Curvature, objective: LinearCrossEntropy, cost: float
-    ) -> None:
+    def __init__(self, of: Curvature, objective: LinearCrossEntropy) -> None:
         self.of = of
         self.n_curved = _rows_of_curvature(objective, of is FullCurvature)
         if of is DiagonalCurvature:  # which samples on its own
@@ -191,8 +189,6 @@ class _Sampler:
         # the minimum does not depend on it, so neither should the bits of a fit
         self.random_state = np.random.RandomState(0)
         self.patience = PATIENCE
-        if is_dear(objective, cost):
-            self.patience = max(PATIENCE, int(cost / 4))
         if of is FullCurvature and self.n_curved == len(objective.X):
             # Newton's method, where a Hessian costs no more than an evaluation
             self.patience = round(min(max(1, _cost_of_full(objective)), PATIENCE))
