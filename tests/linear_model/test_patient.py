@@ -98,6 +98,16 @@ def costs(monkeypatch):
         monkeypatch.setattr(_ridge_solver, name, getattr(_ridge_solver, name))
 
 
+def test_separable_classes_without_a_penalty(dear):
+    # the steps end where some rows are certain and others are not
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(300, 280)), random.integers(0, 2, 300)
+    _ridge_solver.cost_of_curvature = lambda _: 100.0
+    model = SoftmaxRegression(C=np.inf, tol=1e-3).fit(X, y)
+    assert model.history_["loss"][-1] < 1e-9
+    assert model.n_iter_ < 100
+
+
 def test_slow_steps_are_given_up():
     assert _patient._is_slow(np.array([100.0, 99.0, 98.0, 95.0, 90.0]))
     assert not _patient._is_slow(np.array([100.0, 20.0, 2.0, 1.5, 1.2]))
