@@ -81,7 +81,7 @@ def _inverse_of_moments(
     n, p = objective.X.shape
     step = max(1, n // max(LEAST_ROWS, ROWS_PER_FEATURE * p))
     root = np.sqrt(mass[::step] * step)
-    X = scipy.sparse.diags_array(root) @ objective.X[::step]
+    X = scipy.sparse.diags(root) @ objective.X[::step]
     matrix = np.zeros((p + 1, p + 1))
     matrix[:p, :p] = (X.T @ X).toarray()
     matrix[np.arange(p), np.arange(p)] += objective.l2
