@@ -68,7 +68,7 @@ def _blocks(
     """
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
-    lines = sample.X.tocsr() if scipy.sparse.issparse(sample.X) else sample.X
+    lines = _lines(sample.X)
     block = max(least, BLOCK_SIZE // numbers_per_row)
     dtype = np.float64 if centre is None else sample.X.dtype
     room = np.empty((min(block, n), coef.shape[1]), dtype)
@@ -81,6 +81,11 @@ def _blocks(
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
         yield X, softmax(logits, out=logits)[:, 1:], mass[rows]
+
+
+def _lines(X: Any) -> Any:
+    """Return data of which rows can be sliced one block after another."""
+    return X.tocsr() if scipy.sparse.issparse(X) else X
 
 
 def _dense(rows: Any) -> NDArray[Any]:
@@ -126,9 +131,10 @@ class _Centring:
             n, p = sample.X.shape
             step = max(1, n // n_rows)
             block = step * max(1, BLOCK_SIZE // max(1, p))
+            lines = _lines(sample.X)
             total = np.zeros(p)
             for begin in range(0, n, block):
-                some = _dense(sample.X[begin : begin + block : step])
+                some = _dense(lines[begin : begin + block : step])
                 # in one order of addition, whatever the layout
                 total += np.ascontiguousarray(some, np.float64).sum(axis=0)
             self.centre = total / -(-n // step)

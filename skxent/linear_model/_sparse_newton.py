@@ -35,11 +35,11 @@ NOISE = 1e-12
 MOST_HALVINGS = 30
 # Columns whose products are factored, and rows that are enough for them.
 MOST_FACTORED = 2000
+ROWS_PER_FEATURE, LEAST_ROWS = 50, 20_000
 # Entries of X for each product of two columns, from which on coordinate ascent is slow:
 # 500000 rows of 4 categories, 85 columns, took 17 epochs and 3.0 s, now 1.1 s; but text
 # of 100000 rows and 1000 columns takes 8 epochs and 0.3 s, by Newton's method 0.6 s.
 NARROW = 16
-ROWS_PER_FEATURE, LEAST_ROWS = 50, 20_000
 
 
 class _Step(NamedTuple):

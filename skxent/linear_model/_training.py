@@ -5,8 +5,8 @@ Conventions
 ``coef`` is (R, p) or, with an intercept in the last column, (R, p + 1), float64: one
 row for each of K classes, or for the second of two. X is dense, CSR or CSC.
 
-Solvers are imported when they are first used: they are half of what the import of the
-estimator would take.
+Solvers are imported when they are first used: they would be a quarter of the time that
+the import of the estimator takes.
 """
 
 from collections.abc import Callable

@@ -159,9 +159,8 @@ def flaw(surface, drawn):
         if plain.get("class_axis") == 0 or np.ndim(plain.get("input")) > 2:
             return None  # which suits two hostile values, and no oracle here
         return f"a result, where the oracle has none ({error!r}): {got}"
-    if surface.name.endswith("-of_p") and any(
-        drawn[name].name == "a subnormal" for name in {"weight"} & drawn.keys()
-    ):
+    weight = drawn.get("weight")
+    if weight and weight.name == "a subnormal" and surface.name.endswith("-of_p"):
         return None  # it times a share is 0 or not, as it is rounded, and 0 / 0 is 0
     odd = any(not _is_finite(v.means) for v in drawn.values())
     sizes = [getattr(value, "dtype", np.dtype("f8")) for value in arguments.values()]
