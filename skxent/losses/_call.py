@@ -19,7 +19,7 @@ from skxent.backends import Backend, EncodedTargets, backend_for
 from skxent.losses import _validation as check
 from skxent.losses._layout import Layout, layout_of
 from skxent.losses._ragged import RaggedLayout, ragged_layout, read
-from skxent.losses._targets import encode_targets, row_shares
+from skxent.losses._targets import encode_targets, need_float64, row_shares
 
 __all__ = [
     "REDUCTIONS",
@@ -38,6 +38,7 @@ __all__ = [
 
 REDUCTIONS = ("none", "sum", "mean", "sample")
 FLOAT16, FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
 SMALLEST_MAXIMUM = float(np.finfo(FLOAT16).max)  # what every dtype can hold
 
 
@@ -199,6 +200,10 @@ def prepare_call(
     elif reduction == "sample":
         shares = row_shares(encoded, weight)
         sample_denominator = layout.sample_sums(shares)
+    if need_float64(logits.dtype, encoded.denominator, weight, sample_denominator):
+        logits = logits.astype(FLOAT64)
+        if encoded.target.ndim > 1:
+            encoded = encoded._replace(target=encoded.target.astype(FLOAT64))
     return Call(
         backend,
         logits,

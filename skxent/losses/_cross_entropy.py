@@ -125,7 +125,8 @@ def cross_entropy(
     copied, and so are those with gaps between their entries. C order with any
     `class_axis`, and Fortran order of two axes, are read in place. float16 logits are
     made float32 a chunk at a time, probabilities and planes of more than 256 classes as
-    a whole.
+    a whole. With class weights or sums of weights below 2**-100 or above 2**100, for
+    which float32 leaves no room, all is copied to float64.
 
     Examples
     --------

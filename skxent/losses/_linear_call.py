@@ -366,8 +366,6 @@ def prepare(
         b = check_operand(linear_bias, "linear_bias", dtype)
         shapes = (*shapes, b.shape)
     layout = layout_of_scores(*shapes)
-    if b is not None:
-        b = b.astype(computed, copy=False).reshape(-1)
     loss = prepare_call(
         backend,
         np.empty((0, *layout.kernel_shape[1:]), computed),
@@ -381,6 +379,9 @@ def prepare(
         True,
         sample_weight,
     )
+    computed = loss.logits.dtype  # float64 if the weights ask for it
+    if b is not None:
+        b = b.astype(computed, copy=False).reshape(-1)
     n_scores = math.prod(W.shape[:-1])
     W = np.ascontiguousarray(W, dtype=computed).reshape(n_scores, W.shape[-1])
     return LinearCall(loss, np.atleast_2d(X), W, b, shapes)

@@ -28,6 +28,7 @@ from skxent.losses._targets import (
     NO_ROWS,
     encode_targets,
     kept_values,
+    need_float64,
 )
 
 __all__ = ["plain_loss", "plain_value_and_grad", "rows_loss", "rows_value_and_grad"]
@@ -146,7 +147,7 @@ def rows_value_and_grad(
     # a refusal leaves an array of the caller as it was
     may_write = out is None
     loss = _with_options(plan, input, target, gradient, may_write, *options)
-    return loss, gradient
+    return None if loss is None else (loss, gradient)
 
 
 def _are_usual(
@@ -190,7 +191,7 @@ def _with_options(
     class_axis: Any,
     sample_weight: Any,
 ) -> Any:
-    """Return the loss; fill a gradient that has rows.
+    """Return the loss; fill a gradient that has rows. None if others have to do it.
 
     ``may_write`` says whether that may be done before class indices are checked.
     """
@@ -221,6 +222,8 @@ def _with_options(
         label_smoothing=label_smoothing,
         sample_weight=sample_weight,
     )
+    if need_float64(plan.dtype, targets.denominator, weight):
+        return None
     return _reduced(plan, input, targets, gradient, reduction)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "encode_targets",
     "kept_values",
     "mass_and_weight",
+    "need_float64",
     "row_shares",
     "row_weights",
 ]
@@ -29,6 +30,9 @@ _Values = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 NO_ROWS = np.empty(0)
 MOST_KEPT_CLASSES = 1 << 18  # 4 MiB, which take 0.5 ms to make anew
+FLOAT64 = np.dtype(np.float64)
+SMALLEST, LARGEST = 2.0**-100, 2.0**100  # weights that leave float32 room
+FEW_WEIGHTS = 64  # that a loop looks at as soon as numpy does
 
 
 def encode_targets(
@@ -89,6 +93,28 @@ def encode_targets(
     return EncodedTargets(
         target, on_value, off_value, row_weight, ignore_index, denominator, on_low
     )
+
+
+def need_float64(dtype: np.dtype[Any], *weights: Any) -> bool:
+    """Return whether the dtype of the logits does not hold products with weights.
+
+    The kernels narrow what they multiply with logits and probabilities. None is ones.
+    """
+    return dtype != FLOAT64 and any(map(_is_far, weights))
+
+
+def _is_far(weight: Any) -> bool:
+    if weight is None:
+        return False
+    weights = np.asarray(weight, dtype=np.float64)
+    if weights.size > FEW_WEIGHTS:
+        sizes = np.abs(weights)
+        least = sizes.min() or sizes.min(where=sizes > 0, initial=1.0)
+        return bool(least < SMALLEST or sizes.max() > LARGEST)
+    for size in map(abs, weights.ravel().tolist()):
+        if 0 < size < SMALLEST or size > LARGEST:
+            return True
+    return False
 
 
 def _values(class_weight: NDArray[np.float64], smoothing: float) -> _Values:
