@@ -83,7 +83,7 @@ def binary_cross_entropy(
     Memory beside the arguments and the result: some 10 KB, and up to 17 MB for a weight
     that varies along the first axis. Arrays that are not contiguous or of another dtype
     than the kernels' (float16 and integer inputs, targets that are not of the dtype of
-    `input`) are copied.
+    `input`) are copied. With a weight above 2**100, all is copied to float64.
 
     Examples
     --------

@@ -20,6 +20,7 @@ from skxent.losses import _validation as check
 from skxent.losses._call import (
     FLOAT16,
     FLOAT32,
+    FLOAT64,
     REDUCTIONS,
     absent,
     cast,
@@ -34,6 +35,7 @@ from skxent.losses._ragged import (
     split,
     sums_of_entries,
 )
+from skxent.losses._targets import LARGEST
 
 __all__ = ["BinaryCall", "check_unit_interval", "prepare"]
 
@@ -260,6 +262,9 @@ def prepare(
         check_unit_interval(scores)
         if dtype == FLOAT16:
             scores = scores.astype(FLOAT32)
+    given = weight, spread_weight, pos_weight, spread_pos_weight
+    if scores.dtype != FLOAT64 and any(map(_is_large, given)):
+        scores = scores.astype(FLOAT64)
     wanted = scores.dtype
     if wanted == FLOAT16 and targets.dtype != FLOAT16:
         wanted = FLOAT32  # what float16 logits are computed in
@@ -329,6 +334,17 @@ def _check_weight(
         if array.size < n or array.dtype != np.float64 or not array.flags.c_contiguous:
             return ONE, array
     return _periodic(array.astype(np.float64, copy=False), shape), None
+
+
+def _is_large(weight: NDArray[Any] | None) -> bool:
+    """Return whether float32 leaves no room for products with a weight.
+
+    Small ones do no harm: what a mean divides by is a number of elements.
+    """
+    if weight is None or weight is ONE or weight.dtype != np.float64:
+        return False
+    with np.errstate(over="ignore"):
+        return not np.vdot(weight, weight) <= LARGEST**2
 
 
 def _repeated(values: NDArray[np.float64], period: int) -> NDArray[np.float64]:

@@ -91,7 +91,7 @@ def binary_cross_entropy_with_logits(
     Memory beside the arguments and the result: some 10 KB, and up to 34 MB for weights
     that vary along the first axis. Arrays that are not contiguous or of another dtype
     than the kernels' (integer inputs, targets that are not of the dtype of `input`) are
-    copied.
+    copied. With a weight above 2**100, all is copied to float64.
 
     Examples
     --------

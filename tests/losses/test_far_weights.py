@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from skxent.losses import (
+    binary_cross_entropy_value_and_grad,
+    binary_cross_entropy_with_logits_hvp,
+    binary_cross_entropy_with_logits_value_and_grad,
     cross_entropy,
     cross_entropy_hvp,
     cross_entropy_value_and_grad,
@@ -132,3 +135,30 @@ def test_the_given_gradient_array_receives_it():
     assert got[1] is out
     np.testing.assert_array_equal(got[1], expected[1])
     assert got[0] == expected[0]
+
+
+@NARROW
+@pytest.mark.parametrize("far", FAR[:3])
+def test_binary(far, dtype):
+    rng = np.random.default_rng(132)
+    z, v = rng.normal(size=(2, 6, 5)).astype(dtype)
+    q = rng.uniform(size=(6, 5)).astype(dtype)
+    q[0], q[1] = 0, 1
+    x, y, vector = z.astype(float), q.astype(float), v.astype(float)
+    weight = np.array([far, 1.0, 1.0, 0.0, 2.0])
+    for weights in [
+        {"weight": weight},
+        {"pos_weight": weight},
+        {"weight": weight, "pos_weight": np.float64(1 / far)},
+        {"weight": np.broadcast_to(1 / far, (6, 1)), "pos_weight": weight},
+    ]:
+        for reduction in ("mean", "sum", "none", "sample"):
+            options = {"reduction": reduction, "label_smoothing": 0.1} | weights
+            loss = binary_cross_entropy_with_logits_value_and_grad
+            assert_rounded(loss(z, q, **options), loss(x, y, **options), dtype)
+            hvp = binary_cross_entropy_with_logits_hvp
+            got = hvp(z, q, v, **options)
+            assert_rounded(got, hvp(x, y, vector, **options), dtype)
+    loss = binary_cross_entropy_value_and_grad
+    got = loss(q, q[::-1], weight=weight, reduction="none")
+    assert_rounded(got, loss(y, y[::-1], weight=weight, reduction="none"), dtype)
