@@ -159,20 +159,19 @@ class _WorkingSet:
 
     def __init__(self, point: _Point, chosen: NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(chosen.any(axis=1))
-        X = point.X[:, columns]
-        if scipy.sparse.issparse(X):
-            X = X.tocsc()
-            sizes = (np.abs(X.data), X.indices, X.indptr)
-            largest = scipy.sparse.csc_array(sizes, X.shape).max(axis=0).toarray()
+        self.entries: tuple[Any, Any, Any, bool]
+        if point.design is not None:
+            entries = point.design.columns(columns)
+            largest = _largest_of(*entries[::2])
+            self.entries = *entries, False
         else:
+            X = point.X[:, columns]
             largest = np.maximum(X.max(axis=0), -X.min(axis=0))
-        self.entries = _entries_of(X)
+            self.entries = _entries_of(X)
         by_class, features = np.nonzero(chosen[columns].T)
         self.features = features.astype(np.int64)
         self.classes = np.searchsorted(by_class, np.arange(chosen.shape[1] + 1))
-        largest = np.maximum(
-            np.ravel(largest)[features], LEAST_NUMBER, dtype=np.float64
-        )
+        largest = np.maximum(largest[features], LEAST_NUMBER, dtype=np.float64)
         self.limits = LARGEST_MOVE / largest
         self.places = columns[features], by_class
 
@@ -228,10 +227,20 @@ class _WorkingSet:
         return gain, point.search(self.places, weights, intercept, moved, gain)
 
 
-def _entries_of(columns: Any) -> tuple[Any, Any, Any, bool]:
+def _largest_of(data: NDArray[Any], starts: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest absolute value of each column of CSC."""
+    largest = np.zeros(len(starts) - 1, data.dtype)
+    some = np.flatnonzero(np.diff(starts))  # reduceat would give the others a number
+    if some.size:
+        begins = starts[some]
+        largest[some] = np.maximum(
+            np.maximum.reduceat(data, begins), -np.minimum.reduceat(data, begins)
+        )
+    return largest
+
+
+def _entries_of(columns: NDArray[Any]) -> tuple[Any, Any, Any, bool]:
     """Return what the kernels need of columns: a copy where they lie one by one."""
-    if scipy.sparse.issparse(columns):
-        return columns.data, columns.indices, columns.indptr, False
     n, q = columns.shape
     starts = np.arange(q + 1, dtype=np.int64) * n
     lines = np.ascontiguousarray(columns.T).ravel()

@@ -406,12 +406,14 @@ class SoftmaxRegression(
         """Return zeros, or the coefficients of the previous fit for a warm start."""
         n_rows = 1 if problem.n_classes == 2 else problem.n_classes
         p = problem.X.shape[1]
-        start = np.zeros((n_rows, p + problem.fit_intercept))
-        if self.warm_start and hasattr(self, "coef_"):
-            if tuple(self.coef_.shape) == (n_rows, p):
-                start[:, :p] = as_numpy(self.coef_)
-                if problem.fit_intercept:
-                    start[:, p] = as_numpy(self.intercept_)
+        shape = n_rows, p + problem.fit_intercept
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return np.broadcast_to(0.0, shape)  # one number: nobody writes to it
+        start = np.zeros(shape)
+        if tuple(self.coef_.shape) == (n_rows, p):
+            start[:, :p] = as_numpy(self.coef_)
+            if problem.fit_intercept:
+                start[:, p] = as_numpy(self.intercept_)
         return start
 
 

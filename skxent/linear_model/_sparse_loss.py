@@ -25,6 +25,7 @@ from skxent.backends._sparse import (
     Compressed,
     Parts,
     compress,
+    copy_places,
     gather_products,
     gather_squares,
     scatter_products,
@@ -82,6 +83,19 @@ class SparseDesign:
         """Return ``X.T @ residual``, in the dtype of the (n, S) residual."""
         multiply = self._scattered if self.by_rows else self._gathered
         return multiply(residual, self.X.shape[1])
+
+    def columns(
+        self, places: NDArray[np.intp]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return a copy of some columns: ``data``, ``indices`` and ``indptr`` of CSC.
+
+        No row comes twice in a column.
+        """
+        if self.by_rows:
+            return copy_places(self.matrix, places)
+        X = self.X[:, places]
+        X.sum_duplicates()
+        return X.data, X.indices, X.indptr
 
     def squares(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of squares of each column, the rows weighted (n,)."""

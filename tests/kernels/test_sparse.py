@@ -164,6 +164,27 @@ def test_sums_of_squares():
     )
 
 
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("launch_size", [1, 1 << 20])
+def test_copied_places(launch_size, index, monkeypatch):
+    monkeypatch.setattr(backend, "LAUNCH_SIZE", launch_size)
+    places = np.array([0, 1, 3, 5, 40, P - 1])
+    whole = sample().toarray()[:, places]
+    for X in (sample(np.float32), untidy(sample(np.float32))):
+        X = with_indices(X, index)
+        before = X.copy()
+        copied = scipy.sparse.csc_array(
+            backend.copy_places(compressed(X), places), whole.shape
+        )
+        assert copied.has_canonical_format
+        assert copied.dtype == np.float32
+        np.testing.assert_allclose(copied.toarray(), whole, atol=1e-7)
+        for name in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(X, name), getattr(before, name))
+    none = backend.copy_places(compressed(sample()), places[:0])
+    assert [array.size for array in none] == [0, 0, 1]
+
+
 def test_squared_norms_of_rows_with_duplicates():
     exact = (sample().toarray() ** 2).sum(axis=1)
     for X in (sample(), untidy(sample())):

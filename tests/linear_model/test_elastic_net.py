@@ -1,5 +1,7 @@
 """The elastic net beside scikit-learn's saga, and the conditions of optimality."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -156,6 +158,25 @@ def test_indices_of_64_bits():
     expected = minimize(X, y, 3)
     X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
     np.testing.assert_array_equal(minimize(X, y, 3).coef, expected.coef)
+
+
+@pytest.mark.parametrize("container", ["csr_array", "csc_array"])
+def test_duplicates_and_unsorted_indices_change_nothing(container):
+    X, y = make_data(3)
+    sorted_ = getattr(scipy.sparse, container)(X)
+    data, indices = [], []
+    for begin, end in itertools.pairwise(sorted_.indptr):
+        for share in (0.3, 0.7):  # of each entry
+            data += (share * sorted_.data[begin:end][::-1]).tolist()
+            indices += sorted_.indices[begin:end][::-1].tolist()
+    doubled = type(sorted_)((data, indices, 2 * sorted_.indptr), X.shape)
+    before = doubled.copy()
+    expected = minimize(sorted_, y, 3)
+    got = minimize(doubled, y, 3)
+    np.testing.assert_allclose(got.coef, expected.coef, atol=1e-12)
+    assert got.n_iter == expected.n_iter
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(doubled, name), getattr(before, name))
 
 
 def test_without_intercept(solver):
