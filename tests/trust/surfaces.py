@@ -168,6 +168,12 @@ def binary_oracle(form, kind, input, target, **options):
                 input.shape
             )
     input = np.where(input == np.inf, np.nan, input)  # by the contract
+    names = ("weight", "pos_weight", "label_smoothing")
+    weights = {name: options[name] for name in names if name in options}
+    masses = binary_cases.masses(target, **weights)
+    # without a mass -inf adds 0, where torch multiplies 0 with infinity
+    is_weightless = (masses[0] == 0) & (masses[1] == 0)
+    input = np.where(is_weightless & (input == -np.inf), 0.0, input)
     if kind == "hvp":
         vector = np.asarray(options.pop("vector"), float)
         assert vector.shape == input.shape
