@@ -173,12 +173,17 @@ def _pull(mass: Coef, norms: Coef) -> float:
 def ascend_dual(
     objective: SparseLinearCrossEntropy, coef: Coef, settings: Settings, trace: Trace
 ) -> tuple[bool, Coef, Coef]:
-    """Return whether to stop, and the weights and the bias where it ended."""
+    """Return whether to stop, and the weights and the bias where it ended.
+
+    That is where it began, if it has led upwards: where a column acts as an intercept,
+    both are pulled back to where the other was.
+    """
     enough = settings.tol**2
     dual = _Dual(objective, coef)
     caution = _caution(dual.curvature)
     lengths = np.diff(objective.design.matrix.starts)
     trace.add(dual.value, dual.gap)
+    first = dual.value
     stops = False
     random_state = np.random.RandomState(0)
     for _ in range(settings.max_iter):
@@ -191,7 +196,11 @@ def ascend_dual(
         trace.add(dual.value, dual.gap)
         if settings.stop is not None:
             stops = settings.stop(objective.coef_of(dual.weights, dual.bias))
-        if stops or trace.estimates[-1] <= enough or _is_slow(trace.estimates, enough):
+        ends = trace.estimates[-1] <= enough or _is_slow(trace.estimates, enough)
+        is_lost = not dual.value <= first
+        if is_lost and not stops and (ends or trace.n_iter >= FEWEST_EPOCHS):
+            return False, *objective.weights_of(coef, np.float64)
+        if stops or ends:
             break
         dual.move_centre()
     if enough < PRECISION:

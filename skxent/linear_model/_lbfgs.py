@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._conjugate_gradient import conjugate_gradients
+from skxent.linear_model._conjugate_gradient import SHARE_LEFT, conjugate_gradients
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._trace import Trace
 
@@ -61,8 +61,6 @@ LEAST_VALUE = 1e-6
 # How many times too small an estimate is held to be, before it is checked: checks of
 # random data of as many rows as columns found it 2 to 40 times too small.
 MISTRUST = 5.0
-# Of the decrease of a Newton step, what conjugate gradients may leave.
-SHARE_LEFT = 0.1
 # Of a step, after which the gradient tells of its curvature: far above its rounding.
 DIFFERENCE = {np.dtype(np.float32): 0.3, np.dtype(np.float64): 1e-4}
 # Relative suboptimality from which on the rounding of float32 products may matter.
@@ -188,6 +186,9 @@ def minimize(
         if not slope <= 0 and kept.pairs:  # rounding has spoilt the memory
             kept.pairs.clear()
             continue
+        if slope > 0:  # or the preconditioner
+            preconditioner = Identity()
+            continue
         rest = _remaining([*decreases, -0.5 * slope])
         if checked and kept.pairs and not preconditioner.scaled:
             rest *= mistrust
@@ -261,10 +262,10 @@ def _newton_step(
         return (changed - gradient) / share
 
     def enough(n: int, latest: float, decrease: float, residual: Coef) -> bool:
-        # the terms fall: as many more as there were bound what is left
         return n * latest <= SHARE_LEFT * decrease
 
-    return conjugate_gradients(product, gradient, precondition, enough)
+    rounding = float(np.finfo(objective.dtype).eps) / share
+    return conjugate_gradients(product, gradient, precondition, enough, rounding)
 
 
 def _has_stalled(decreases: list[float]) -> bool:

@@ -125,19 +125,8 @@ class _Centring:
     The coefficients of ``x - m`` are those of x, and its intercept is ``b + <m, w>``.
     """
 
-    def __init__(self, sample: LinearModelLoss, n_rows: int) -> None:
-        self.centre: Matrix | None = None
-        if sample.fit_intercept:
-            n, p = sample.X.shape
-            step = max(1, n // n_rows)
-            block = step * max(1, BLOCK_SIZE // max(1, p))
-            lines = _lines(sample.X)
-            total = np.zeros(p)
-            for begin in range(0, n, block):
-                some = _dense(lines[begin : begin + block : step])
-                # in one order of addition, whatever the layout
-                total += np.ascontiguousarray(some, np.float64).sum(axis=0)
-            self.centre = total / -(-n // step)
+    def __init__(self, centre: Matrix | None) -> None:
+        self.centre = centre
 
     def coef(self, coef: Matrix) -> Matrix:
         """Return the coefficients of centred columns."""
@@ -160,6 +149,32 @@ class _Centring:
         return coef
 
 
+def _centre_of(sample: LinearModelLoss, n_rows: int) -> Matrix | None:
+    """Return weighted means of the columns of some rows, None without an intercept."""
+    if not sample.fit_intercept:
+        return None
+    n, p = sample.X.shape
+    step = max(1, n // n_rows)
+    block = step * max(1, BLOCK_SIZE // max(1, p))
+    lines = _lines(sample.X)
+    mass = pulls(sample.targets)
+    total, weight = np.zeros(p), 0.0
+    low, high = np.full(p, np.inf), np.full(p, -np.inf)
+    for begin in range(0, n, block):
+        places = slice(begin, begin + block, step)
+        share = mass[places]
+        some = _dense(lines[places])[share > 0]
+        share = share[share > 0]
+        low = np.minimum(low, some.min(axis=0, initial=np.inf))
+        high = np.maximum(high, some.max(axis=0, initial=-np.inf))
+        # in one order of addition, whatever the layout
+        weighted = np.multiply(some, share[:, np.newaxis], order="C")
+        total += weighted.sum(axis=0)
+        weight += float(share.sum())
+    # a mean of equal numbers is off by rounding, which would be scaled up
+    return np.where(low == high, low, total / (weight or 1.0))
+
+
 class FullCurvature:
     """The Hessian of a sample, with all R q unknowns in one matrix.
 
@@ -172,7 +187,7 @@ class FullCurvature:
     def __init__(self, sample: LinearModelLoss, coef: Matrix) -> None:
         n_rows, q = coef.shape
         p = sample.X.shape[1]
-        self.centring = _Centring(sample, LEAST_ROWS)
+        self.centring = _Centring(_centre_of(sample, LEAST_ROWS))
         blocks_of_rows = _blocks(
             sample, self.centring.coef(coef), n_rows * q, self.centring.centre
         )
@@ -290,8 +305,18 @@ class DiagonalCurvature:
     scaled = False
 
     def __init__(self, objective: LinearCrossEntropy, coef: Matrix) -> None:
+        if scipy.sparse.issparse(objective.X):
+            self._take_sparse(objective, coef)
+        else:
+            self._take_dense(objective, coef)
+        ridge = objective.l2 * objective.metric.diagonal()
+        self.diagonal[:, : objective.X.shape[1]] += ridge[:, np.newaxis]
+        self.diagonal[self.diagonal == 0] = 1.0
+
+    def _take_dense(self, objective: LinearCrossEntropy, coef: Matrix) -> None:
+        """Sum over a sample of rows."""
         # a mean that is off would couple all weights by the intercept
-        self.centring = _Centring(objective, ROWS_OF_MEANS)
+        self.centring = _Centring(_centre_of(objective, ROWS_OF_MEANS))
         n = len(objective.X)
         sample = objective.in_place(np.arange(0, n, max(1, n // ROWS_OF_SQUARES)))
         self.diagonal = np.zeros(coef.shape)
@@ -301,9 +326,26 @@ class DiagonalCurvature:
             share = weight[:, np.newaxis] * proba * (1.0 - proba)
             np.square(X, out=X)
             self.diagonal += share.T.astype(X.dtype) @ X
-        ridge = sample.l2 * sample.metric.diagonal()
-        self.diagonal[:, : sample.X.shape[1]] += ridge[:, np.newaxis]
-        self.diagonal[self.diagonal == 0] = 1.0
+
+    def _take_sparse(self, objective: Any, coef: Matrix) -> None:
+        """Sum over the entries, the rows of each class weighted as those of all."""
+        p = objective.X.shape[1]
+        share = objective.shares(coef)
+        weight = share.sum(axis=1)
+        total = float(weight.sum())
+        squares = objective.design.squares(weight)
+        centre = None
+        if objective.fit_intercept:
+            moment = objective.design.pull_back(weight[:, np.newaxis])[:, 0]
+            centre = moment / (total or 1.0)
+            centred = squares - centre * moment
+            # what is left of a column of one number is rounding
+            squares = np.where(centred > LEAST_SHARE * squares, centred, squares)
+        self.centring = _Centring(centre)
+        self.diagonal = np.empty(coef.shape)
+        per_class = share.sum(axis=0) / (total or 1.0)
+        self.diagonal[:, :p] = per_class[:, np.newaxis] * squares
+        self.diagonal[:, p:] = total * per_class[:, np.newaxis]
 
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient, or times each of a stack of them."""

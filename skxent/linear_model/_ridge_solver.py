@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.linear_model._conjugate_gradient import TruncatedNewton
-from skxent.linear_model._lbfgs import Identity, Preconditioner, minimize
+from skxent.linear_model._lbfgs import Preconditioner, minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._patient import (
     cost_of_products,
     is_dear,
     minimize_patiently,
 )
-from skxent.linear_model._preconditioners import FullCurvature
+from skxent.linear_model._preconditioners import DiagonalCurvature, FullCurvature
 from skxent.linear_model._representer import minimize_over_rows
 from skxent.linear_model._row_space import in_row_space
 from skxent.linear_model._sampled import cost_of_curvature, minimize_sampled
@@ -74,8 +74,14 @@ def _minimize_wide(
 def _minimize_lbfgs(
     objective: LinearCrossEntropy, coef: Coef, settings: Settings
 ) -> SolverResult:
-    """Minimise without any knowledge of the curvature."""
-    return minimize(objective, coef, Identity, settings, checked=True)
+    """Minimise with the diagonal of the curvature alone."""
+    return minimize(
+        objective,
+        coef,
+        partial(DiagonalCurvature, objective, coef),
+        settings,
+        checked=True,
+    )
 
 
 def _minimize_newton(

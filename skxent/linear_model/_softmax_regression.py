@@ -86,8 +86,9 @@ class SoftmaxRegression(
         solved in the space of their rows, sparse data by dual coordinate ascent and
         Newton steps. Where a curvature would cost dozens of passes, L-BFGS with its
         diagonal goes first. The others are the textbook's methods for a ridge: L-BFGS
-        without a preconditioner, Newton's method with conjugate gradients, and with a
-        factored Hessian.
+        and Newton's method with conjugate gradients, both preconditioned by the
+        diagonal of the Hessian of centred columns, and Newton's method with a factored
+        Hessian.
     tol : float, default=1e-4
         The solver stops when the objective f is within ``tol**2`` of the least value,
         ``(f - f*) / f <= tol**2``, as far as the curvature tells. The logits are then

@@ -33,6 +33,8 @@ from skxent.backends._sparse import (
     share_out,
 )
 from skxent.linear_model._linear_loss import LinearModelLoss
+from skxent.linear_model._probabilities import softmax
+from skxent.linear_model._row_masses import pulls
 from skxent.losses._targets import mass_and_weight
 
 __all__ = ["SparseDesign", "SparseLinearCrossEntropy"]
@@ -126,27 +128,27 @@ class SparseLinearCrossEntropy(LinearModelLoss):
         for some in _blocks(p):
             block = np.zeros((some.stop - some.start, self.n_outputs))
             block[:, first:] = coef[:, some].T
-            weights[some] = self._centred(block)
+            weights[some] = self.centred(block)
         if self.fit_intercept:
             bias[first:] = coef[:, p]
-        return weights, self._centred(bias)
+        return weights, self.centred(bias)
 
     def coef_of(self, weights: NDArray[Any], bias: Coef) -> Coef:
         """Undo :meth:`weights_of`: the coefficients of every class, whose mean is 0."""
         p = self.X.shape[1]
         coef = np.empty((self.n_outputs, p + self.fit_intercept))
         for some in _blocks(p):
-            coef[:, some] = self._centred(weights[some].astype(np.float64)).T
+            coef[:, some] = self.centred(weights[some].astype(np.float64)).T
         if self.fit_intercept:
-            coef[:, p] = self._centred(bias)
+            coef[:, p] = self.centred(bias)
         return coef
 
-    def _centred(self, columns: Coef) -> Coef:
+    def centred(self, columns: NDArray[Any]) -> NDArray[Any]:
         """Return columns of classes with the mean 0; a column that is alone stays."""
         if self.n_outputs == 1:
             return columns
-        mean = columns @ np.full(self.n_outputs, 1.0 / self.n_outputs)
-        return np.asarray(columns - mean[..., None])
+        share = np.full(self.n_outputs, 1.0 / self.n_outputs, columns.dtype)
+        return np.asarray(columns - (columns @ share)[..., np.newaxis])
 
     def loss_and_residual(
         self, product: NDArray[Any], bias: Coef
@@ -210,6 +212,14 @@ class SparseLinearCrossEntropy(LinearModelLoss):
         gradient += self.l2 * weights
         value += 0.5 * self.l2 * squared_norm(weights)
         return value, self._slope(gradient, residual)
+
+    def shares(self, coef: Coef) -> Coef:
+        """Return what each row adds to the curvature along the logits, (n, R)."""
+        weights, bias = self.weights_of(coef, np.float64)
+        z = self._logits(self.design.product(weights) + bias)
+        proba = softmax(z, out=z)[:, 1:]
+        mass = pulls(self.targets) / self.targets.denominator
+        return np.asarray(mass[:, np.newaxis] * proba * (1.0 - proba))
 
     def curvature_at(self, coef: Coef) -> Callable[[Coef], Coef]:
         """Return ``v -> H v`` with the Hessian at ``coef``; keeps the logits."""

@@ -137,7 +137,7 @@ def test_conjugate_gradients_solve():
         return bool(np.linalg.norm(residual) < 1e-10)
 
     scale = 1.0 / matrix.diagonal()
-    solved = conjugate_gradients(matrix.__matmul__, right, scale.__mul__, enough)
+    solved = conjugate_gradients(matrix.__matmul__, right, scale.__mul__, enough, 0.0)
     np.testing.assert_allclose(matrix @ solved, right, atol=1e-9)
     assert [n for n, *_ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][2] == pytest.approx(0.5 * right @ solved)
