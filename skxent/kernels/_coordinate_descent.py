@@ -247,7 +247,7 @@ def descend_rows(
     sweeps = sweeps_of(state)
     everywhere, gain = sweeps.everywhere, sweeps.gain
     gained_in_all = sweeps.gained_in_all
-    work = 0
+    work = done = 0
     for sweep in range(sweeps.done, max_sweeps):
         for k in range(sweeps.place if sweep == sweeps.done else 0, classes.size - 1):
             if work > most_work:
@@ -284,11 +284,12 @@ def descend_rows(
                     gain += gained
             leave_class(n, p, z, t, u)
         gained_in_all += gain
+        done = sweep + 1
         again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
         gain = 0.0
         if not again:
             break
-    keep(state, Sweeps(max_sweeps, 0, everywhere, gain, gained_in_all))
+    keep(state, Sweeps(done, 0, everywhere, gain, gained_in_all))
     return True
 
 
@@ -386,7 +387,7 @@ def descend_moments(
     sweeps = sweeps_of(state)
     everywhere, gain = sweeps.everywhere, sweeps.gain
     gained_in_all = sweeps.gained_in_all
-    work = 0
+    work = done = 0
     for sweep in range(sweeps.done, max_sweeps):
         for j in range(sweeps.place if sweep == sweeps.done else 0, q):
             if work > most_work:
@@ -422,9 +423,10 @@ def descend_moments(
             if touched and n > 1 and not free:
                 gain += shift_feature(weights, j, l1, l2, places)
         gained_in_all += gain
+        done = sweep + 1
         again, everywhere = sweep_on(everywhere, gain, gained_in_all, precision)
         gain = 0.0
         if not again:
             break
-    keep(state, Sweeps(max_sweeps, 0, everywhere, gain, gained_in_all))
+    keep(state, Sweeps(done, 0, everywhere, gain, gained_in_all))
     return True

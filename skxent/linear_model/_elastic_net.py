@@ -30,6 +30,9 @@ __all__ = ["minimize_elastic_net"]
 # each: the steps of the row space read every row, but are exact.
 MOST_FEATURES = 2000
 ROWS_PER_FEATURE = 2
+# Numbers of X up to which steps of the row space, which copy them, go on from where
+# second moments have led: their model is exact for more than two classes, too.
+CHECKED_SIZE = 1 << 20
 
 
 def minimize_elastic_net(
@@ -53,6 +56,21 @@ def minimize_elastic_net(
     n, p = X.shape
     if coef is None:
         coef = np.zeros((n_outputs, p + fit_intercept))
-    by_rows = scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p
-    minimize = minimize_rows if by_rows else minimize_moments
-    return minimize(X, targets, coef, ElasticNet(l1, l2), settings)
+    penalty = ElasticNet(l1, l2)
+    if scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p:
+        return minimize_rows(X, targets, coef, penalty, settings)
+    asked, told = settings.stop, []
+
+    def stop(coef: NDArray[np.float64]) -> bool:
+        told.append(asked is not None and asked(coef))
+        return told[-1]
+
+    if asked is not None:
+        settings = settings._replace(stop=stop)
+    result = minimize_moments(X, targets, coef, penalty, settings)
+    left = settings.max_iter - result.n_iter
+    is_done = result.n_iter <= 1 or left < 1 or any(told)
+    if is_done or n * p > CHECKED_SIZE:
+        return result
+    more = settings._replace(max_iter=left)
+    return result.followed_by(minimize_rows(X, targets, result.coef, penalty, more))

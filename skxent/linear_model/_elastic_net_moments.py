@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets
+from skxent.backends._blas import one_blas_thread
+from skxent.linear_model._faces import MOST_SWEEPS, Face, Turns
 from skxent.linear_model._linear_loss import LinearCrossEntropy, relative
 from skxent.linear_model._penalty import ElasticNet, descend, scratch
 from skxent.linear_model._probabilities import softmax
@@ -46,7 +48,8 @@ MEMORY = 5, 30
 # The model is made anew when the objective has fallen to this share.
 RENEWAL = 0.9
 SWEEP_PRECISION = 0.01
-MOST_SWEEPS = 1000
+# Of products with the model, whose corrections may nearly cancel.
+ROUNDING = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}
 NOISE = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-12}
 
 
@@ -153,12 +156,18 @@ class _Model:
     """
 
     def __init__(
-        self, classes: Matrix, moments: Matrix, penalty: ElasticNet, n_free: int
+        self,
+        classes: Matrix,
+        moments: Matrix,
+        penalty: ElasticNet,
+        n_free: int,
+        rounding: float,
     ) -> None:
         self.classes = classes
         self.moments = moments
         self.penalty = penalty
         self.n_free = n_free  # the last rows of a point, without penalty
+        self.rounding = rounding
         least, most = MEMORY
         length = min(most, max(least, MEMORY_SIZE // (len(moments) * len(classes))))
         self.pairs: deque[tuple[Matrix, Matrix, Matrix]] = deque(maxlen=length)
@@ -188,29 +197,71 @@ class _Model:
         solved = np.linalg.solve(middle, self.low_rank.reshape(-1, 2 * m).T)
         self.answers = -np.ascontiguousarray(solved.T).reshape(self.low_rank.shape)
 
-    def minimize(self, point: Matrix, gradient: Matrix) -> tuple[Matrix, float]:
+    def minimize(
+        self, point: Matrix, gradient: Matrix, turns: Turns, allowed: float
+    ) -> tuple[Matrix, float]:
         """Return where model and penalty are least, and how much that gains."""
         from skxent.kernels import _coordinate_descent as kernels
+        from skxent.kernels._coordinate_descent import LEAST_SHARE
 
         new = point.copy()
-        gain = descend(
-            kernels.descend_moments,
-            gradient,
-            self.classes,
-            self.moments,
-            self.low_rank,
-            self.answers,
-            new,
-            np.zeros(point.shape[::-1]),
-            np.zeros(self.low_rank.shape[2]),
-            scratch(point),
-            self.n_free,
-            self.penalty.l1,
-            self.penalty.l2,
-            SWEEP_PRECISION,
-            MOST_SWEEPS,
-        )
-        return new, gain
+        moved = np.zeros(point.shape[::-1])
+        shares = np.zeros(self.low_rank.shape[2])
+        l1, l2 = np.zeros((2, len(point), 1))
+        n_penalised = len(point) - self.n_free
+        l1[:n_penalised], l2[:n_penalised] = self.penalty
+        diagonal = np.outer(self.moments.diagonal(), self.classes.diagonal())
+        own = np.einsum("jkr,jkr->jk", self.low_rank, self.answers)
+        diagonal = np.maximum(diagonal + own, LEAST_SHARE * diagonal)
+
+        def sweep(most: int, allowed: float) -> tuple[float, int]:
+            return descend(
+                kernels.descend_moments,
+                gradient,
+                self.classes,
+                self.moments,
+                self.low_rank,
+                self.answers,
+                new,
+                moved,
+                shares,
+                scratch(point),
+                self.n_free,
+                self.penalty.l1,
+                self.penalty.l2,
+                SWEEP_PRECISION,
+                most,
+                allowed=allowed,
+            )
+
+        def step_on_face() -> float:
+            slope = gradient + moved.T @ self.classes + self.low_rank @ shares
+            face = Face(
+                self._product,
+                slope,
+                diagonal,
+                l1,
+                l2,
+                self.n_free * point.shape[1],
+                rounding=self.rounding,
+            )
+            step, gain = face.step(new)
+            new[...] += step
+            moved[...] += (self.moments @ step).T
+            shares[...] += self._shares(step)
+            return gain
+
+        with one_blas_thread():
+            return new, turns.solve(sweep, step_on_face, allowed)
+
+    def _shares(self, step: Matrix) -> Matrix:
+        """Return ``V^T`` times a step."""
+        return np.asarray(step.ravel() @ self.answers.reshape(step.size, -1))
+
+    def _product(self, step: Matrix) -> Matrix:
+        """Return the curvature times a step."""
+        known = self.moments @ step @ self.classes
+        return np.asarray(known + self.low_rank @ self._shares(step))
 
 
 def minimize_moments(
@@ -228,11 +279,14 @@ def minimize_moments(
     value, gradient = loss.value_and_gradient(point)
     progress = Progress(value, settings)
     made_at = np.inf
+    turns = Turns(MOST_SWEEPS)  # a model that is not exact
     while not progress.is_over:
         if not value >= RENEWAL * made_at:
-            model = _Model(*loss.moments(point), penalty, int(fit_intercept))
+            moments = loss.moments(point)
+            rounding = ROUNDING[X.dtype]
+            model = _Model(*moments, penalty, int(fit_intercept), rounding)
             made_at = value
-        target, gain = model.minimize(point, gradient)
+        target, gain = model.minimize(point, gradient, turns, progress.allowed)
         found = _search(loss, point, target, value, gain)
         if found is None:
             status = progress.status_without_step(gain, NOISE[X.dtype])

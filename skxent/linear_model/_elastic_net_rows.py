@@ -16,6 +16,7 @@ and residuals are planes (K, n), float64; with two classes the first plane of lo
 is 0. Logits are right up to a shift of all classes in a row.
 """
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
+from skxent.linear_model._faces import Face, Turns
 from skxent.linear_model._penalty import ElasticNet, descend
 from skxent.linear_model._products import product_of_columns, product_of_rows
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
@@ -47,7 +49,7 @@ GROWTH = 2
 SWEEP_PRECISION = 0.02
 STEP_PRECISION = 0.15
 WORKING_PRECISION = 0.3
-MOST_SWEEPS = 1000
+MOST_ROUNDING = 10.0  # of products, times that of a number
 # How far a step may move a logit by one weight. The model of rows whose class is all
 # but certain is flat: without a ridge, its minimum lies far beyond where it holds.
 LARGEST_MOVE = 5.0
@@ -81,6 +83,7 @@ class _Point:
         self.targets = targets
         self.backend = backend_for(targets.target)
         self.penalty = penalty
+        self.turns = Turns()
         self.weights = weights
         self.intercept = intercept
         self.logits = np.zeros((len(targets.on_value), X.shape[0]))
@@ -159,6 +162,7 @@ class _WorkingSet:
 
     def __init__(self, point: _Point, chosen: NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(chosen.any(axis=1))
+        self.n_rows = point.X.shape[0]
         self.entries: tuple[Any, Any, Any, bool]
         if point.design is not None:
             entries = point.design.columns(columns)
@@ -201,30 +205,102 @@ class _WorkingSet:
         weights = start.copy()
         intercept = point.intercept.copy()
         moved, mean = np.zeros_like(proba), np.zeros(proba.shape[1])
-        gain = descend(
-            kernels.descend_rows,
-            *self.entries,
-            self.features,
-            self.classes,
-            slope,
-            curvature,
-            start,
-            self.limits,
-            weights,
-            residual.sum(axis=1),
-            intercept,
-            share,
-            proba,
-            moved,
-            mean,
-            *np.empty((3, proba.shape[1])),
-            point.penalty.l1,
-            point.penalty.l2,
-            SWEEP_PRECISION,
-            MOST_SWEEPS,
-            allowed=allowed,
-        )
+        rooms = np.empty((3, proba.shape[1]))
+        intercept_slope = residual.sum(axis=1)
+
+        def sweep(most: int, allowed: float) -> tuple[float, int]:
+            return descend(
+                kernels.descend_rows,
+                *self.entries,
+                self.features,
+                self.classes,
+                slope,
+                curvature,
+                start,
+                self.limits,
+                weights,
+                intercept_slope,
+                intercept,
+                share,
+                proba,
+                moved,
+                mean,
+                *rooms,
+                point.penalty.l1,
+                point.penalty.l2,
+                SWEEP_PRECISION,
+                most,
+                allowed=allowed,
+            )
+
+        def joined(of_weights: Any, of_intercept: Any) -> Matrix:
+            both = np.concatenate([of_weights, of_intercept[: intercept.size]])
+            return np.asarray(both[:, np.newaxis], np.float64)
+
+        def force_of(change: Matrix) -> Matrix:
+            across = np.einsum("kn,kn->n", proba, change)
+            return np.asarray(share * (change - across))
+
+        def step_on_face() -> float:
+            force = force_of(moved)
+            inertia = (share * (1.0 - proba)).sum(axis=1)
+            nothing = np.zeros(intercept.size)
+            ends = np.full(intercept.size, np.inf)
+            l1, l2 = (
+                joined(np.full(len(start), factor), nothing) for factor in point.penalty
+            )
+            step, gain = Face(
+                lambda v: joined(*self._pulled(force_of(self._moved(v)))),
+                joined(slope, intercept_slope) + joined(*self._pulled(force)),
+                joined(curvature, inertia),
+                l1,
+                l2,
+                intercept.size,
+                joined(start - self.limits, -ends),
+                joined(start + self.limits, ends),
+                MOST_ROUNDING * float(np.finfo(point.X.dtype).eps),
+            ).step(joined(weights, intercept))
+            weights[...] += step[: len(start), 0]
+            intercept[...] += step[len(start) :, 0]
+            moved[...] += self._moved(step)
+            mean[...] = np.einsum("kn,kn->n", proba, moved)
+            return gain
+
+        gain = point.turns.solve(sweep, step_on_face, allowed)
         return gain, point.search(self.places, weights, intercept, moved, gain)
+
+    @cached_property
+    def _columns(self) -> Any:
+        """The columns as data for products: sparse, or dense (n, q)."""
+        data, indices, starts, is_dense = self.entries
+        if is_dense:
+            return data.reshape(len(starts) - 1, self.n_rows).T
+        shape = self.n_rows, len(starts) - 1
+        return _design(scipy.sparse.csc_array((data, indices, starts), shape))
+
+    def _moved(self, step: Matrix) -> Matrix:
+        """Return by how much a step of weights and intercepts moves logits, (R, n)."""
+        n_classes, q = len(self.classes) - 1, len(self.entries[2]) - 1
+        weights = np.zeros((q, n_classes))
+        n_weights = len(self.features)
+        weights[self.features, self.places[1]] = step[:n_weights, 0]
+        weights = weights.astype(self.entries[0].dtype, copy=False)
+        if isinstance(self._columns, np.ndarray):
+            product = product_of_rows(self._columns, weights)
+        else:
+            product = self._columns.product(weights)
+        moved = np.ascontiguousarray(product.T, dtype=np.float64)
+        moved += step[n_weights:] if len(step) > n_weights else 0.0
+        return moved
+
+    def _pulled(self, force: Matrix) -> tuple[Matrix, Matrix]:
+        """Return what forces (R, n) on the logits are on weights and intercepts."""
+        residual = force.T.astype(self.entries[0].dtype, copy=False)
+        if isinstance(self._columns, np.ndarray):
+            pulled = product_of_columns(residual, self._columns).T
+        else:
+            pulled = self._columns.pull_back(residual)
+        return pulled[self.features, self.places[1]], force.sum(axis=1)
 
 
 def _largest_of(data: NDArray[Any], starts: NDArray[Any]) -> NDArray[Any]:

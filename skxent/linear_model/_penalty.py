@@ -45,8 +45,8 @@ class ElasticNet(NamedTuple):
         return float(kernels.shift_features(weights, *self, scratch(weights)))
 
 
-def descend(kernel: Any, *args: Any, allowed: float = 0.0) -> float:
-    """Let a kernel of coordinate descent do all its sweeps; return what they gain.
+def descend(kernel: Any, *args: Any, allowed: float = 0.0) -> tuple[float, int]:
+    """Let a kernel of coordinate descent do its sweeps; return the gain, how many.
 
     What the objective may be off by counts as gained before them: sweeps end when one
     gains little beside it, too.
@@ -54,7 +54,7 @@ def descend(kernel: Any, *args: Any, allowed: float = 0.0) -> float:
     state = np.array([0.0, 0.0, 1.0, 0.0, allowed])  # at the first place, everywhere
     while not kernel(*args, state, LAUNCH_SIZE):
         pass  # Python looks for Ctrl-C
-    return float(state[-1]) - allowed
+    return float(state[-1]) - allowed, int(state[0])
 
 
 def scratch(weights: Matrix) -> Any:

@@ -83,12 +83,13 @@ def descend_rows(model, form, l1, l2, precision=PRECISION, sweeps=SWEEPS, limit=
     weights = start.T.ravel().copy()
     limits = np.full(Q * R, limit)
     moved, mean = np.zeros((R, N)), np.zeros(N)
-    gain = descend(
+    gain, n_sweeps = descend(
         kernels.descend_rows,
         *entries, features, classes, slope, curvature, weights.copy(), limits, weights,
         np.empty(0), np.empty(0), share, proba, moved, mean, *np.empty((3, N)), l1, l2,
         precision, sweeps,
     )  # fmt: skip
+    assert 1 <= n_sweeps <= sweeps
     return slope, curvature, weights.reshape(R, Q).T, gain, moved, mean
 
 
@@ -178,12 +179,13 @@ def test_moments_reach_the_minimum_of_their_model(n_classes, l1, l2, rank):
         gradient -= gradient.mean(axis=1, keepdims=True)
     start = rng.normal(size=(Q, n_classes))
     weights = start.copy()
-    gain = descend(
+    gain, n_sweeps = descend(
         kernels.descend_moments,
         gradient, classes, moments, low_rank, low_rank, weights,
         np.zeros((n_classes, Q)), np.zeros(rank), np.empty(2 * n_classes + 1), 0, l1,
         l2, PRECISION, SWEEPS,
     )  # fmt: skip
+    assert 1 <= n_sweeps < SWEEPS
     assert violation(hessian, gradient, start, weights, l1, l2) < 1e-4
     expected = gain_of(hessian, gradient, start, weights, l1, l2)
     assert gain == pytest.approx(expected, rel=1e-9)
