@@ -245,14 +245,14 @@ class _Model:
                 self.n_free * point.shape[1],
                 rounding=self.rounding,
             )
-            step, gain = face.step(new)
+            with one_blas_thread():
+                step, gain = face.step(new)
+                moved[...] += (self.moments @ step).T
+                shares[...] += self._shares(step)
             new[...] += step
-            moved[...] += (self.moments @ step).T
-            shares[...] += self._shares(step)
             return gain
 
-        with one_blas_thread():
-            return new, turns.solve(sweep, step_on_face, allowed)
+        return new, turns.solve(sweep, step_on_face, allowed)
 
     def _shares(self, step: Matrix) -> Matrix:
         """Return ``V^T`` times a step."""
