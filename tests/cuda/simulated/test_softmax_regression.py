@@ -56,6 +56,7 @@ OPTIONS = {
     "class weights": (3, {"class_weight": "balanced"}),
     "newton-cholesky": (2, {"solver": "newton-cholesky"}),
     "lbfgs": (2, {"solver": "lbfgs"}),
+    "newton-cg": (3, {"solver": "newton-cg"}),
 }
 
 
