@@ -38,6 +38,8 @@ MOST_HALVINGS = 30
 # Columns whose products are factored, and rows that are enough for them.
 MOST_FACTORED = 2000
 ROWS_PER_FEATURE, LEAST_ROWS = 50, 20_000
+# Added to a unit diagonal before it is factored.
+LEAST_SHARE_OF_DIAGONAL = 1e-4
 # Of a column's squares, what is left of them when it is centred, at least.
 LEAST_VARIANCE = 1e-12
 # Entries of X for each product of two columns, from which on coordinate ascent is slow:
@@ -110,8 +112,9 @@ def _inverse_of_moments(
         matrix[constant] = 0.0
         matrix[:, constant] = 0.0
         matrix[constant, constant] = own[constant]
+    # what is solved for is float32, whose rounding an inverse may not scale up
+    matrix[np.arange(p), np.arange(p)] *= 1.0 + LEAST_SHARE_OF_DIAGONAL
     matrix[np.arange(p), np.arange(p)] += objective.l2
-    # in float32, whose rounding of what is solved for an inverse may not scale up
     factor = Factor(matrix.astype(np.float32))
 
     def inverse(weights: NDArray[Any], bias: Coef) -> tuple[NDArray[Any], Coef]:
@@ -142,6 +145,8 @@ def _newton_step(
     weights, bias = np.zeros_like(r), np.zeros_like(r_bias)
     product = np.zeros((objective.X.shape[0], len(bias)), np.float32)
     decrease, least = 0.0, ROUNDING**2 * square
+    # of the direction, where the preconditioner's matrix measures it
+    length, steepest = square, 0.0
     for n_products in range(1, MOST_PRODUCTS + 1):
         if not square > least:  # what is left of a singular Hessian
             break
@@ -152,7 +157,8 @@ def _newton_step(
         h += l2 * v
         h_bias = residual.sum(axis=0, dtype=np.float64)
         curvature = float(np.vdot(v, h)) + float(v_bias @ h_bias)
-        if not curvature > 0:  # rounding
+        steepest = max(steepest, curvature / length)
+        if not curvature > ROUNDING**2 * steepest * length:  # a flat direction
             break
         size = square / curvature
         weights += np.float32(size) * v
@@ -166,6 +172,7 @@ def _newton_step(
             break
         h, h_bias = inverse(r, r_bias)
         last, square = square, float(np.vdot(r, h)) + float(r_bias @ h_bias)
+        length = square + (square / last) ** 2 * length
         v *= np.float32(square / last)
         v += h
         v_bias = h_bias + square / last * v_bias

@@ -84,6 +84,17 @@ def test_a_sparse_column_far_from_zero(kept_sparse):
     assert got == pytest.approx(expected, rel=1e-7)
 
 
+def test_sparse_columns_that_come_twice_in_float32(kept_sparse):
+    # of which rounding in float32 made weights of 1e10
+    X, y = draw(1500, 25, 8)
+    X = X.astype(np.float32)
+    twice = scipy.sparse.csc_array(np.hstack([X, X]))
+    model = SoftmaxRegression(C=np.inf, label_smoothing=0.1, tol=1e-3).fit(twice, y)
+    assert np.abs(model.coef_).max() < 10
+    expected = loss_of(X.astype(float), y, C=np.inf, label_smoothing=0.1)
+    assert model.history_["loss"][-1] == pytest.approx(expected, rel=1e-5)
+
+
 class Quadratic:
     dtype = np.dtype(np.float64)
 
