@@ -202,7 +202,7 @@ CALLS = [
     ),
     Call(
         "SoftmaxRegression, sparse, elastic net",
-        "derivatives descend_rows",
+        "derivatives descend_rows count_places copy_places",
         partial(_fit, "csr", 3, l1_ratio=0.5),
     ),
 ]
