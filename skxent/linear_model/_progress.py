@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.linear_model._lbfgs import LEAST_VALUE
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._trace import Trace
 
@@ -45,7 +46,7 @@ class Progress:
     @property
     def allowed(self) -> float:
         """By how much the objective may be off."""
-        return self.settings.tol**2 * abs(self.value)
+        return self.settings.tol**2 * max(abs(self.value), LEAST_VALUE)
 
     def add(self, value: float, gain: float) -> None:
         """Record a step."""
@@ -61,7 +62,7 @@ class Progress:
 
         ``noise`` is the relative rounding error of a value.
         """
-        if gain <= noise * abs(self.value):
+        if gain <= noise * max(abs(self.value), LEAST_VALUE):
             return SolverStatus.CONVERGED
         return SolverStatus.LINE_SEARCH
 

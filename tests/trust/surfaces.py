@@ -185,7 +185,9 @@ def binary_oracle(form, kind, input, target, **options):
             form, input, target, inflow, **options
         )
         if max(np.abs(mass).max(initial=0.0) for mass in masses) > 1e100:
-            gradient = _slope_by_hand(input, *masses, inflow, options["reduction"])
+            value, gradient = _logits_by_hand(
+                input, *masses, inflow, options["reduction"]
+            )
     else:
         value, gradient = _events_by_hand(input, target, inflow, **options)
     results = {"value": value, "grad": gradient}
@@ -200,12 +202,19 @@ def _binary_hvp(z, target, vector, *, reduction, **options):
         return curvature * vector / (z.size if reduction == "mean" else 1)
 
 
-def _slope_by_hand(z, t0, t1, inflow, reduction):
-    """The formula, since torch's ``a p - t`` loses all digits where p is nearly 1."""
+def _logits_by_hand(z, t0, t1, inflow, reduction):
+    """The formulas, since torch's ``a p - t`` and ``(1 - q) z`` cancel or overflow."""
     with np.errstate(all="ignore"):
+        losses = [
+            np.where(t == 0, 0.0, t * np.logaddexp(0.0, x))
+            for t, x in ((t0, z), (t1, -z))
+        ]
+        value = np.where(np.isnan(z), np.nan, sum(losses))
         slope = t0 * scipy.special.expit(z) - t1 * scipy.special.expit(-z)
         slope = slope / (z.size if reduction == "mean" else 1)
-        return slope if inflow is None else slope * inflow
+        if reduction != "none":
+            value = value.mean() if reduction == "mean" else value.sum()
+        return value, slope if inflow is None else slope * inflow
 
 
 def _events_by_hand(p, target, inflow, *, reduction, **options):
