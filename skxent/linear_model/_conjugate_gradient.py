@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._preconditioners import DiagonalCurvature
 
-__all__ = ["SHARE_LEFT", "TruncatedNewton", "conjugate_gradients"]
+__all__ = ["MOST_ROUNDING", "SHARE_LEFT", "TruncatedNewton", "conjugate_gradients"]
 
 Coef = NDArray[np.float64]
 

@@ -59,18 +59,16 @@ def minimize_elastic_net(
     penalty = ElasticNet(l1, l2)
     if scipy.sparse.issparse(X) or p > MOST_FEATURES or n < ROWS_PER_FEATURE * p:
         return minimize_rows(X, targets, coef, penalty, settings)
-    asked, told = settings.stop, []
+    told = [False]
 
     def stop(coef: NDArray[np.float64]) -> bool:
-        told.append(asked is not None and asked(coef))
+        told.append(settings.stop is not None and settings.stop(coef))
         return told[-1]
 
-    if asked is not None:
-        settings = settings._replace(stop=stop)
-    result = minimize_moments(X, targets, coef, penalty, settings)
-    left = settings.max_iter - result.n_iter
-    is_done = result.n_iter <= 1 or left < 1 or any(told)
+    watched = settings if settings.stop is None else settings._replace(stop=stop)
+    result = minimize_moments(X, targets, coef, penalty, watched)
+    is_done = result.n_iter <= 1 or result.n_iter >= settings.max_iter or told[-1]
     if is_done or n * p > CHECKED_SIZE:
         return result
-    more = settings._replace(max_iter=left)
+    more = settings.after(result.n_iter)
     return result.followed_by(minimize_rows(X, targets, result.coef, penalty, more))

@@ -207,12 +207,6 @@ class _Model:
         new = point.copy()
         moved = np.zeros(point.shape[::-1])
         shares = np.zeros(self.low_rank.shape[2])
-        l1, l2 = np.zeros((2, len(point), 1))
-        n_penalised = len(point) - self.n_free
-        l1[:n_penalised], l2[:n_penalised] = self.penalty
-        diagonal = np.outer(self.moments.diagonal(), self.classes.diagonal())
-        own = np.einsum("jkr,jkr->jk", self.low_rank, self.answers)
-        diagonal = np.maximum(diagonal + own, LEAST_SHARE * diagonal)
 
         def sweep(most: int, allowed: float) -> tuple[float, int]:
             return descend(
@@ -235,6 +229,12 @@ class _Model:
             )
 
         def step_on_face() -> float:
+            l1, l2 = np.zeros((2, len(point), 1))
+            n_penalised = len(point) - self.n_free
+            l1[:n_penalised], l2[:n_penalised] = self.penalty
+            diagonal = np.outer(self.moments.diagonal(), self.classes.diagonal())
+            own = np.einsum("jkr,jkr->jk", self.low_rank, self.answers)
+            diagonal = np.maximum(diagonal + own, LEAST_SHARE * diagonal)
             slope = gradient + moved.T @ self.classes + self.low_rank @ shares
             face = Face(
                 self._product,

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.linear_model._conjugate_gradient import SHARE_LEFT
+
 __all__ = ["MOST_SWEEPS", "Face", "Turns"]
 
 Matrix = NDArray[np.float64]
@@ -34,9 +36,6 @@ PRECISION = 0.05
 MOST_SWEEPS = 1000
 # Products with the curvature on all faces of a step, and on one of them.
 MOST_PRODUCTS, MOST_ON_FACE = 1000, 200
-# Of what a face gains, what may be left: terms fall, and as many more as there were
-# bound it.
-SHARE_LEFT = 0.1
 # Of a weight, within which of a limit it is there.
 AT_LIMIT = 1e-12
 

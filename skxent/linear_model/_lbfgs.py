@@ -56,8 +56,6 @@ TINY = 1e-300
 # step makes smaller: 10,000 of them on 600 digits, where so many show it.
 EPS = float(np.finfo(np.float64).eps)
 PATIENCE = 10
-# What the losses of separable classes without a penalty may fall to, on and on.
-LEAST_VALUE = 1e-6
 # How many times too small an estimate is held to be, before it is checked: checks of
 # random data of as many rows as columns found it 2 to 40 times too small.
 MISTRUST = 5.0
@@ -167,7 +165,7 @@ def minimize(
     """
 
     def is_small(rest: float, value: float) -> bool:
-        return rest <= settings.tol**2 * max(abs(value), LEAST_VALUE)
+        return rest <= settings.allowed(value)
 
     def spent(rest: float, value: float) -> bool:
         return rest <= EPS * abs(value) and _has_stalled(decreases)

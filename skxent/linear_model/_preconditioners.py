@@ -157,12 +157,11 @@ def _centre_of(sample: LinearModelLoss, n_rows: int) -> Matrix | None:
     step = max(1, n // n_rows)
     block = step * max(1, BLOCK_SIZE // max(1, p))
     lines = _lines(sample.X)
-    mass = pulls(sample.targets)
     total, weight = np.zeros(p), 0.0
     low, high = np.full(p, np.inf), np.full(p, -np.inf)
     for begin in range(0, n, block):
         places = slice(begin, begin + block, step)
-        share = mass[places]
+        share = pulls(sample.targets.rows(places))
         some = _dense(lines[places])[share > 0]
         share = share[share > 0]
         low = np.minimum(low, some.min(axis=0, initial=np.inf))

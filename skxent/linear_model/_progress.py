@@ -11,8 +11,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._lbfgs import LEAST_VALUE
-from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
+from skxent.linear_model._solvers import (
+    LEAST_VALUE,
+    Settings,
+    SolverResult,
+    SolverStatus,
+)
 from skxent.linear_model._trace import Trace
 
 __all__ = ["LONGEST_SEARCH", "Progress", "is_enough"]
@@ -46,7 +50,7 @@ class Progress:
     @property
     def allowed(self) -> float:
         """By how much the objective may be off."""
-        return self.settings.tol**2 * max(abs(self.value), LEAST_VALUE)
+        return self.settings.allowed(self.value)
 
     def add(self, value: float, gain: float) -> None:
         """Record a step."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Settings", "SolverResult", "SolverStatus"]
+__all__ = ["LEAST_VALUE", "Settings", "SolverResult", "SolverStatus"]
 
 
 class SolverStatus(enum.Enum):
@@ -22,6 +22,10 @@ class SolverStatus(enum.Enum):
     )
 
 
+# What the losses of separable classes without a penalty may fall to, on and on.
+LEAST_VALUE = 1e-6
+
+
 class Settings(NamedTuple):
     """What ends a search, and who is told of it."""
 
@@ -30,6 +34,10 @@ class Settings(NamedTuple):
     stop: Callable[[NDArray[np.float64]], bool] | None = None  # asked each iteration
     # told each iterate's number, objective and relative suboptimality
     report: Callable[[int, float, float], None] | None = None
+
+    def allowed(self, value: float) -> float:
+        """Return by how much an objective of some value may be off."""
+        return self.tol**2 * max(abs(value), LEAST_VALUE)
 
     def seen_through(
         self, back: Callable[[NDArray[np.float64]], NDArray[np.float64]]

@@ -16,6 +16,7 @@ import scipy.sparse
 import scipy.special
 from numpy.typing import NDArray
 
+from skxent.linear_model._conjugate_gradient import MOST_ROUNDING
 from skxent.linear_model._faces import Face
 from skxent.linear_model._penalty import descend
 from skxent.linear_model._products import product_of_columns, product_of_rows
@@ -30,7 +31,6 @@ Matrix = NDArray[np.float64]
 # Sweeps end when one gains less than this share of all that a step has gained, or of
 # what is allowed to be missing in the end, a sixth of the time on text.
 SWEEP_PRECISION = 0.02
-MOST_ROUNDING = 10.0  # of products, times that of a number
 # How far a step may move a logit by one weight. The model of rows whose class is all
 # but certain is flat: without a ridge, its minimum lies far beyond where it holds.
 LARGEST_MOVE = 5.0
