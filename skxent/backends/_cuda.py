@@ -6,12 +6,10 @@ to the host in one copy when it is asked for.
 """
 
 import math
-from contextlib import nullcontext
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from numba import cuda
-
+from skxent.backends._cuda_launch import launch
 from skxent.backends._device_arrays import CupyArrays, NumbaArrays, TorchArrays
 from skxent.kernels import _cuda as kernels
 
@@ -25,6 +23,7 @@ __all__ = [
     "new_call",
     "picked_loss",
     "probability_loss",
+    "rows_on_host",
     "sigmoid_curvature",
     "sigmoid_loss",
     "softmax_curvature",
@@ -35,24 +34,35 @@ __all__ = [
     "total_of",
 ]
 
-# Blocks of the first stage of a sum; the second adds up theirs.
+# Blocks of the first stage of a sum; the second adds up theirs. Few rows are surveyed
+# by one block in less time than it takes to launch the second stage.
 MOST_BLOCKS = 1024
-SUM_BLOCK = 256
-TOTAL, N_WRONG, WEIGHT, N_SUMMARY = range(4)
+FEW_ROWS = 16384
+SUM_BLOCK = 512
+MOST_ADDED_AT_ONCE = 4096
+# Blocks that share rows among them. More of them do not end together, fewer add up less
+# often. Those whose rows take turns are better as few as the device has room for, or a
+# small multiple.
+MOST_BLOCKS_OF_ROWS = 65536
+MOST_BLOCKS_OF_TURNS = 4096
+N_COUNTED, TOTAL, N_WRONG, WEIGHT, N_SUMMARY = range(5)
 
 
 class Call(NamedTuple):
     """Where the arrays of a call live, and on which stream its work is queued."""
 
     arrays: TorchArrays | CupyArrays | NumbaArrays
-    stream: Any
-    summary: Any  # (3,) float64, on the device
+    stream: int  # its address
+    summary: Any  # (4,) float64, on the device
 
 
-def new_call(arrays: Any) -> Call:
-    """Return a call that has found out nothing yet, on the current stream."""
-    zeros = arrays.spread(arrays.constant((0.0,), "float64"), (N_SUMMARY,))
-    return Call(arrays, arrays.stream(), zeros)
+def new_call(arrays: Any, *, is_surveyed: bool = False) -> Call:
+    """Return a call that has found out nothing yet, on the current stream.
+
+    Where class indices are surveyed, all that it can find out is written.
+    """
+    new = arrays.empty if is_surveyed else arrays.zeros
+    return Call(arrays, arrays.stream(), new((N_SUMMARY,), "float64"))
 
 
 class DeviceTargets(NamedTuple):
@@ -76,6 +86,7 @@ class DeviceTargets(NamedTuple):
 class Summary(NamedTuple):
     """What a call found out, on the host."""
 
+    n_counted: float  # rows of logits, where there are any
     total: float
     n_wrong: int
     weight: float  # of the rows that count
@@ -85,31 +96,19 @@ def _launch(
     call: Call, kernel: Any, n_blocks: int, block: int, *args: Any, shared: int = 0
 ) -> None:
     """Queue a kernel; arrays become addresses, None that of anything."""
-    anything = call.summary
+    address = call.arrays.address
+    anything = address(call.summary)
     addresses = [
-        arg
-        if isinstance(arg, int)
-        else call.arrays.address(anything if arg is None else arg)
+        arg if isinstance(arg, int) else anything if arg is None else address(arg)
         for arg in args
     ]
-    with _context_of(call.arrays):
-        kernel[n_blocks, block, call.stream, shared](*addresses)
-
-
-def _context_of(arrays: Any) -> Any:
-    """Return what makes the device of the arrays numba's own, if there are several."""
-    return cuda.gpus[arrays.index] if _n_devices() > 1 else nullcontext()
-
-
-@cache
-def _n_devices() -> int:
-    return len(cuda.gpus)
+    launch(kernel, n_blocks, block, call.stream, shared, call.arrays.index, addresses)
 
 
 def _add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> None:
     """Write the sums (n_columns,) over ``n`` rows of float64 numbers."""
     kernel = kernels.compiled(kernels.sum_columns, SUM_BLOCK)
-    if n > MOST_BLOCKS:
+    if n > MOST_ADDED_AT_ONCE:
         n_blocks = min(MOST_BLOCKS, -(-n // MOST_BLOCKS))
         sums = call.arrays.empty((n_blocks, n_columns), "float64")
         _launch(call, kernel, n_blocks, SUM_BLOCK, values, sums, n, n_columns)
@@ -124,30 +123,40 @@ def survey_indices(
     n_classes: int,
     real: str,
     shares: Any = None,
-) -> None:
+) -> Any:
     """Find out how many indices are wrong, and what the rows weigh that count.
 
-    Fills ``shares`` (n,), float64, with what each of them weighs, if it is not None.
+    Returns 1 over that weight, (1,) on the device. Fills ``shares`` (n,), float64, with
+    what each of them weighs, if it is not None.
     """
     n = targets.target.shape[0]
-    n_blocks = max(1, min(MOST_BLOCKS, -(-n // SUM_BLOCK)))
-    counts = call.arrays.empty((n_blocks, kernels.N_COUNTS), "float64")
+    n_blocks = min(MOST_BLOCKS, -(-n // SUM_BLOCK)) if n > FEW_ROWS else 1
+    found = call.summary[N_WRONG:]
+    counts = found
+    if n_blocks > 1:
+        counts = call.arrays.empty((n_blocks, kernels.N_COUNTS), "float64")
+    inverse = call.arrays.empty((1,), real)
+    made = kernels.real_of(real), SUM_BLOCK
     _launch(
         call,
-        kernels.compiled(kernels.survey, kernels.real_of(real), SUM_BLOCK),
+        kernels.compiled(kernels.survey, *made),
         n_blocks,
         SUM_BLOCK,
         targets.target,
         class_weight,
         targets.row_weight,
         counts,
+        inverse,
         shares,
         n,
         n_classes,
         *targets.flags()[:3],
         int(shares is not None),
     )
-    _add_up(call, counts, n_blocks, kernels.N_COUNTS, call.summary[N_WRONG:])
+    if n_blocks > 1:
+        kernel = kernels.compiled(kernels.sum_counts, *made)
+        _launch(call, kernel, 1, SUM_BLOCK, counts, found, inverse, n_blocks)
+    return inverse
 
 
 def total_of(call: Call, values: Any) -> None:
@@ -188,8 +197,14 @@ def sums_of_rows(
 
 def summary_on_host(call: Call) -> Summary:
     """Wait for the device and return what the call found out."""
-    total, wrong, weight = call.arrays.to_host(call.summary).tolist()
-    return Summary(total, int(wrong), weight)
+    n_counted, total, wrong, weight = call.arrays.to_host(call.summary).tolist()
+    return Summary(n_counted, total, int(wrong), weight)
+
+
+def rows_on_host(call: Call) -> tuple[float, float]:
+    """Wait for the device; return how many rows count, and the sum of their losses."""
+    n_counted, total, *_ = call.arrays.to_host(call.summary).tolist()
+    return n_counted, total
 
 
 def softmax_loss(
@@ -202,31 +217,19 @@ def softmax_loss(
     gradient: Any,
 ) -> None:
     """Find out the sum of the losses; fill the arrays that are not None."""
-    outer, n_classes, n_columns = (*logits.shape, 1)[:3]
-    n_rows = outer * n_columns
-    has_indices, has_gradient = targets.has_indices, gradient is not None
-    columns: tuple[int, ...] = ()
-    shared = 0
-    if n_columns > 1 or n_classes <= kernels.MOST_STAGED_CLASSES:
-        is_staged = n_columns == 1
-        block = rows_per_block = kernels.staged_block(dtype, has_indices)
-        columns = (n_columns,)
-        factory: Any = kernels.short_rows_loss
-        options: tuple[Any, ...] = block, is_staged, has_indices, has_gradient
-        if is_staged:
-            shared = kernels.staged_bytes(n_classes, dtype, has_indices, block)
-    else:
-        schedule = kernels.schedule_of(n_classes, dtype, has_indices)
-        block, rows_per_block = schedule.block, schedule.block // schedule.group
-        factory = kernels.rows_loss
-        options = schedule, has_indices, has_gradient
-    n_blocks = -(-n_rows // rows_per_block)
-    partial = call.arrays.empty((n_blocks,), "float64")
+    made = rows_of(
+        tuple(logits.shape),
+        dtype,
+        targets.has_indices,
+        targets.is_smooth,
+        gradient is not None,
+    )
+    partial = call.arrays.empty((made.n_blocks, kernels.N_PARTIAL), "float64")
     _launch(
         call,
-        kernels.compiled(factory, *kernels.types_of(dtype), *options),
-        n_blocks,
-        block,
+        made.kernel,
+        made.n_blocks,
+        made.block,
         logits,
         targets.target,
         targets.on_value,
@@ -236,14 +239,54 @@ def softmax_loss(
         losses,
         partial,
         gradient,
-        n_rows,
-        n_classes,
-        *columns,
-        *targets.flags(),
+        *made.lengths,
+        *targets.flags()[:3],
         int(losses is not None),
-        shared=shared,
     )
-    _add_up(call, partial, n_blocks, 1, call.summary)
+    _add_up(call, partial, made.n_blocks, kernels.N_PARTIAL, call.summary)
+
+
+class Rows(NamedTuple):
+    """The kernel for rows or planes of a shape, and how it is launched."""
+
+    kernel: Any
+    n_blocks: int
+    block: int
+    lengths: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def rows_of(
+    shape: tuple[int, ...],
+    dtype: str,
+    has_indices: bool,
+    is_smooth: bool,
+    has_gradient: bool,
+) -> Rows:
+    """Return the kernel for logits of a shape."""
+    outer, n_classes, n_columns = (*shape, 1)[:3]
+    n_rows = outer * n_columns
+    # rows of probabilities are staged as well, and take as much memory
+    block = kernels.BLOCK if has_indices else max(kernels.WARP, kernels.BLOCK // 2)
+    rows_per_block = block
+    most_blocks = MOST_BLOCKS_OF_ROWS
+    if kernels.is_of_thread(n_classes, dtype):
+        factory: Any = kernels.short_rows_loss
+        options: tuple[Any, ...] = n_classes, block, n_columns == 1
+        lengths: tuple[int, ...] = n_rows, n_columns
+    elif n_columns > 1:
+        factory, options = kernels.planes_loss, (block,)
+        lengths = n_rows, n_classes, n_columns
+    else:
+        schedule = kernels.schedule_of(n_classes, dtype, has_indices, is_smooth)
+        factory, options = kernels.rows_loss, (schedule,)
+        lengths = n_rows, n_classes
+        block, rows_per_block = schedule.block, schedule.block // schedule.group
+        if not schedule.is_whole:
+            most_blocks = MOST_BLOCKS_OF_TURNS
+    options = *options, has_indices, is_smooth, has_gradient
+    kernel = kernels.compiled(factory, *kernels.types_of(dtype), *options)
+    return Rows(kernel, min(most_blocks, -(-n_rows // rows_per_block)), block, lengths)
 
 
 def _group_of(n_columns: int) -> int:
@@ -287,7 +330,7 @@ def probability_loss(
         *targets.flags(),
         int(losses is not None),
     )
-    _add_up(call, partial, n_blocks, 1, call.summary)
+    _add_up(call, partial, n_blocks, 1, call.summary[TOTAL:])
 
 
 def count_doubtful_rows(
@@ -360,7 +403,7 @@ def picked_loss(
         *targets.flags()[:3],
         int(losses is not None),
     )
-    _add_up(call, partial, n_blocks, 1, call.summary)
+    _add_up(call, partial, n_blocks, 1, call.summary[TOTAL:])
 
 
 def softmax_curvature(
@@ -435,7 +478,7 @@ def _elements(
         int(losses is not None),
     )
     if kind != kernels.CURVATURE:
-        _add_up(call, partial, n_blocks, 2, call.summary)
+        _add_up(call, partial, n_blocks, 2, call.summary[TOTAL:])
 
 
 def sigmoid_loss(

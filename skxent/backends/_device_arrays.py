@@ -97,6 +97,10 @@ class TorchArrays:
         kind = getattr(self.torch, dtype)
         return self.torch.empty(shape, dtype=kind, device=self.device)
 
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        kind = getattr(self.torch, dtype)
+        return self.torch.zeros(shape, dtype=kind, device=self.device)
+
     def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
         """Return the array broadcast to a shape, contiguous."""
         return self.torch.broadcast_to(array, shape).contiguous()
@@ -145,8 +149,9 @@ class TorchArrays:
     def to_host(self, array: Any) -> Any:
         return array.cpu().numpy()
 
-    def stream(self) -> Any:
-        return _stream_at(self.torch.cuda.current_stream(self.device).cuda_stream)
+    def stream(self) -> int:
+        """Return the address of the current stream, 0 for the default one."""
+        return int(self.torch.cuda.current_stream(self.device).cuda_stream)
 
 
 class CupyArrays:
@@ -182,6 +187,10 @@ class CupyArrays:
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         with self.device:
             return self.cupy.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        with self.device:
+            return self.cupy.zeros(shape, dtype)
 
     def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
         """Return the array broadcast to a shape, contiguous."""
@@ -242,8 +251,8 @@ class CupyArrays:
     def to_host(self, array: Any) -> Any:
         return array.get()
 
-    def stream(self) -> Any:
-        return _stream_at(self.cupy.cuda.get_current_stream().ptr)
+    def stream(self) -> int:
+        return int(self.cupy.cuda.get_current_stream().ptr)
 
 
 class NumbaArrays:
@@ -284,6 +293,9 @@ class NumbaArrays:
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         return self.cuda.device_array(shape, dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return self.cuda.to_device(np.zeros(shape, dtype))
+
     def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
         """Return the array broadcast to a shape, contiguous."""
         spread = np.broadcast_to(array.copy_to_host(), shape)
@@ -315,18 +327,10 @@ class NumbaArrays:
     def to_host(self, array: Any) -> Any:
         return array.copy_to_host()
 
-    def stream(self) -> Any:
-        return self.cuda.default_stream()
+    def stream(self) -> int:
+        return 0  # that of the device's other users
 
 
 _torch_arrays = lru_cache(maxsize=16)(TorchArrays)
 _cupy_arrays = lru_cache(maxsize=16)(CupyArrays)
 _numba_arrays = lru_cache(maxsize=1)(NumbaArrays)
-
-
-@lru_cache(maxsize=64)
-def _stream_at(address: int) -> Any:
-    """Return the stream at an address, as numba launches on it."""
-    from numba import cuda
-
-    return cuda.external_stream(address) if address else cuda.default_stream()

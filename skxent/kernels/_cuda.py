@@ -13,8 +13,9 @@ Conventions
 - What a row of weight 0 is, an index that is ignored or does not exist, and a row
   whose maximum is not finite, is as on the CPU.
 - ``loss_out`` (n,) of the logits' dtype receives the row losses if ``is_per_row``,
-  ``partial_out`` float64 the sum of the losses of each block, ``gradient_out``, another
-  array of the logits' shape, ``scale`` times the gradient of the sum.
+  ``partial_out`` (n_blocks, 2) float64 how many rows of each block count and the sum of
+  their losses, ``gradient_out``, the logits themselves or another array of their
+  shape, ``scale`` times the gradient of the sum.
 """
 
 from functools import lru_cache
@@ -33,13 +34,16 @@ from skxent.kernels._cuda_elements import (
 from skxent.kernels._cuda_groups import WARP
 from skxent.kernels._cuda_memory import WIDTH
 from skxent.kernels._cuda_picked import picked_loss
+from skxent.kernels._cuda_planes import planes_loss
 from skxent.kernels._cuda_probabilities import doubtful_rows, probability_rows_loss
 from skxent.kernels._cuda_rows import Schedule, rows_loss
-from skxent.kernels._cuda_short_rows import short_rows_loss, staged_step
+from skxent.kernels._cuda_short_rows import short_rows_loss
 from skxent.kernels._cuda_sums import (
     N_COUNTS,
+    N_PARTIAL,
     inverse,
     sum_columns,
+    sum_counts,
     sum_rows,
     survey,
 )
@@ -48,8 +52,8 @@ __all__ = [
     "BLOCK",
     "CURVATURE",
     "LOGITS",
-    "MOST_STAGED_CLASSES",
     "N_COUNTS",
+    "N_PARTIAL",
     "PARTS",
     "PROBABILITIES",
     "WARP",
@@ -58,7 +62,9 @@ __all__ = [
     "elements_loss",
     "elements_per_block",
     "inverse",
+    "is_of_thread",
     "picked_loss",
+    "planes_loss",
     "probability_rows_loss",
     "real_name",
     "real_of",
@@ -66,9 +72,8 @@ __all__ = [
     "rows_loss",
     "schedule_of",
     "short_rows_loss",
-    "staged_block",
-    "staged_bytes",
     "sum_columns",
+    "sum_counts",
     "sum_rows",
     "survey",
     "types_of",
@@ -80,12 +85,12 @@ MEMORY: dict[str, Any] = {
     "float32": float32,
     "float64": float64,
 }
-MOST_STAGED_CLASSES = 32
 BLOCK = 128  # threads, where nothing asks for more
-LARGEST_GROUP = 512
-# Bytes of a row that a thread keeps in registers, its logits and its probabilities.
-# More than 128 registers a thread are too few threads, or memory in their place.
-MOST_OWN_BYTES = 128
+# Bytes of a row that a thread keeps in registers: all of it, or a share of it beside
+# others. As much again goes to what a target needs that is no class index alone.
+MOST_BYTES_OF_ROW = 256
+MOST_BYTES_OF_SHARE = 128
+LARGEST_GROUP = 256  # that has whole rows
 PARTS = 4  # of 16 bytes for each thread of an elementwise kernel
 
 
@@ -107,48 +112,54 @@ def types_of(dtype: str) -> tuple[Any, Any]:
 @lru_cache(maxsize=256)
 def compiled(factory: Any, *args: Any) -> Any:
     """Return the kernel that a factory makes, the same for the same arguments."""
-    # told of a large block, the assembler takes no more registers than it may have
-    blocks = [arg.block for arg in args if isinstance(arg, Schedule)]
-    large = [block for block in blocks if block >= LARGEST_GROUP]
-    bounds = {"launch_bounds": large[0]} if large else {}
+    bounds = {}
+    for arg in args:
+        if isinstance(arg, Schedule) and arg.n_resident:
+            # told of it, the assembler takes no more registers than there are
+            bounds["launch_bounds"] = arg.block, arg.n_resident
     return cuda.jit(**bounds)(factory(*args))
 
 
-def schedule_of(n_classes: int, dtype: str, has_indices: bool) -> Schedule:
+def is_of_thread(n_classes: int, dtype: str) -> bool:
+    """Return whether a thread has room for a row of so many classes."""
+    size: int = real_of(dtype).bitwidth // 8
+    return n_classes * size <= MOST_BYTES_OF_ROW
+
+
+def schedule_of(
+    n_classes: int, dtype: str, has_indices: bool, is_smooth: bool
+) -> Schedule:
     """Return how groups of threads share rows of more than a few classes.
 
     As few threads as have room for a row: what a row costs beside its entries, every
     thread of the group pays.
     """
-    size = MEMORY[dtype].bitwidth // 8
-    lanes = WIDTH // size
-    own_bytes = lanes * real_of(dtype).bitwidth // 8 * (1 if has_indices else 2)
-    most_parts = MOST_OWN_BYTES // own_bytes
-    n_parts_of_row = -(-n_classes // lanes)
-    group = max(8, 2 * lanes)  # as many as there may be numbers beside the parts
+    lanes = WIDTH * 8 // MEMORY[dtype].bitwidth
+    is_plain = has_indices and not is_smooth
+    own_bytes = lanes * real_of(dtype).bitwidth // 8 * (1 if is_plain else 2)
+    most_parts = MOST_BYTES_OF_SHARE // own_bytes
+    n_parts_of_row = n_classes // lanes
+    is_aligned = n_classes % lanes == 0
+    # as many threads as there may be numbers beside the parts
+    group = 8 if is_aligned else max(8, 2 * lanes)
     while n_parts_of_row > group * most_parts and group < LARGEST_GROUP:
         group *= 2
-    n_parts = 1
-    while n_parts < most_parts and group * n_parts < n_parts_of_row:
-        n_parts *= 2
-    if group * n_parts < n_parts_of_row:
-        return Schedule(2 * BLOCK, max(1, most_parts // 4), 2 * BLOCK, False)
-    return Schedule(group, n_parts, max(group, BLOCK) if group <= WARP else group, True)
-
-
-def staged_block(dtype: str, has_indices: bool) -> int:
-    """Return how many rows a block stages: what they need fits beside other blocks."""
-    return BLOCK if has_indices or dtype != "float64" else BLOCK // 2
+    if n_parts_of_row <= group * most_parts:
+        n_parts = max(1, -(-n_parts_of_row // group))
+        block = max(group, BLOCK) if group <= WARP else group
+        return Schedule(group, n_parts, block, True, is_aligned)
+    # a few blocks hide each other's pauses, and share the registers
+    is_half = real_of(dtype) != MEMORY[dtype]
+    is_narrow = not is_aligned and is_plain and not is_half
+    n_parts = max(1, most_parts * 3 // 8 if is_narrow else most_parts // 2)
+    if not is_plain or dtype == "float64":
+        block, n_resident = 512, 1
+    else:
+        block, n_resident = (256, 3) if is_half else (512, 2)
+    return Schedule(block, n_parts, block, False, is_aligned, n_resident)
 
 
 def elements_per_block(dtype: str) -> int:
     """Return how many elements a block of an elementwise kernel has."""
     lanes: int = WIDTH * 8 // MEMORY[dtype].bitwidth
     return BLOCK * PARTS * lanes
-
-
-def staged_bytes(n_classes: int, dtype: str, has_indices: bool, block: int) -> int:
-    """Return the bytes of shared memory that staged rows need."""
-    size: int = real_of(dtype).bitwidth // 8
-    step: int = staged_step(n_classes)
-    return block * step * size * (1 if has_indices else 2)

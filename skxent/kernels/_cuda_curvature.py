@@ -18,6 +18,7 @@ from skxent.kernels._cuda_targets import (
     class_of_row,
     is_spread,
     nothing,
+    on_value_of,
     raised,
     rest_of,
     shares_of,
@@ -73,7 +74,7 @@ def rows_curvature(memory, real, group, block, has_indices):
 
         g = cuda.threadIdx.x % group
         row = cuda.blockIdx.x * (block // group) + cuda.threadIdx.x // group
-        y, weight = class_of_row(targets, has_indices, row, n_rows, one)
+        y, weight = class_of_row(targets, has_indices, row, row < n_rows, one)
         start = row // n_columns * n_columns * n_classes + row % n_columns
         n_seen = 0 if weight == 0 else n_classes
 
@@ -99,7 +100,7 @@ def rows_curvature(memory, real, group, block, has_indices):
         high, low = shares_of(one, rest, one)
         mean = residual(high, low, group_sum(sum_ev, group, shared), zero)
         if has_indices:
-            mass += read_one(targets.on, y * class_step)
+            mass += on_value_of(targets, y, one)
         factor = read_one(pointer_to(scale, real), 0) * weight * mass
         for k in range(g, n_classes if row < n_rows else 0, group):
             i = start + k * n_columns

@@ -8,7 +8,7 @@ warp of the block.
 
 from numba import cuda
 
-__all__ = ["WARP", "group_max", "group_sum"]
+__all__ = ["WARP", "group_max", "group_sum", "sum_of_neighbours"]
 
 WARP = 32
 EVERY = 0xFFFFFFFF  # lane of a warp

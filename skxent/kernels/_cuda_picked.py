@@ -58,7 +58,7 @@ def picked_loss(memory, real, block, is_log, has_gradient):
         shared = cuda.shared.array(n_warps, float64)
         zero, one = real(0), real(1)
         row = cuda.blockIdx.x * block + cuda.threadIdx.x
-        y, weight = class_of_row(targets, True, row, n_rows, one)
+        y, weight = class_of_row(targets, True, row, row < n_rows, one)
         loss = zero
         if weight != 0:
             i = row // n_columns * n_columns * n_classes + row % n_columns

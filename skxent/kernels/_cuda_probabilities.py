@@ -99,7 +99,7 @@ def probability_rows_loss(memory, real, group, block, has_indices, has_gradient)
 
         g = cuda.threadIdx.x % group
         row = cuda.blockIdx.x * (block // group) + cuda.threadIdx.x // group
-        y, weight = class_of_row(targets, has_indices, row, n_rows, one)
+        y, weight = class_of_row(targets, has_indices, row, row < n_rows, one)
         start = row // n_columns * n_columns * n_classes + row % n_columns
         factor = read_one(pointer_to(scale, real), 0) * weight
         loss = zero

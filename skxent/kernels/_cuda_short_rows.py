@@ -1,19 +1,21 @@
-"""CUDA kernels of softmax rows: a thread has a row.
+"""CUDA kernels of softmax rows: a thread has a row, all of it in registers.
 
-Conventions are those of :mod:`skxent.kernels._cuda`.
+Conventions are those of :mod:`skxent.kernels._cuda`. The number of classes is known
+when a kernel is compiled.
 
-Rows of few classes that lie side by side are staged: a block copies its rows to shared
-memory and the gradient back, 16 bytes at a time. There a row begins at another bank
-than its neighbours: the step from row to row is odd, or twice an odd number.
+Rows that lie side by side are staged: a warp copies 32 of them to shared memory and the
+gradient back, 16 bytes at a time. The step from row to row is odd there, so that rows
+begin at different banks. In planes neighbouring threads read neighbouring numbers as it
+is.
 
-In planes neighbouring threads read neighbouring numbers as it is.
+A class that has no target takes one product; that of the index is written once more.
 """
 
 import math
 
-from numba import cuda, float64
+from numba import cuda, float64, int32
 
-from skxent.kernels._cuda_groups import WARP, group_sum
+from skxent.kernels._cuda_groups import WARP
 from skxent.kernels._cuda_memory import (
     WIDTH,
     pointer_to,
@@ -23,12 +25,13 @@ from skxent.kernels._cuda_memory import (
     write_one,
     write_wide,
 )
+from skxent.kernels._cuda_sums import write_partial
 from skxent.kernels._cuda_targets import (
+    below,
     class_of_row,
     is_spread,
     loss_of,
     nothing,
-    raised,
     rest_of,
     shares_of,
     target_of,
@@ -46,101 +49,122 @@ __all__ = ["short_rows_loss", "staged_step"]
 @rule
 def staged_step(n_classes):
     """Return the step between rows in shared memory."""
-    return n_classes + 1 if n_classes % 4 == 0 else n_classes
+    return n_classes + 1 - n_classes % 2
 
 
 @rule
-def stage(p, begin, n, n_classes, thread, block, own, lanes, staged):
-    """Copy ``n`` elements from ``begin`` on to shared memory."""
-    step = staged_step(n_classes)
-    for i in range(thread * lanes, n, block * lanes):
-        if i + lanes <= n:
-            read_wide(p, begin + i, own, 0)
-        else:
-            for lane in range(lanes):
-                if i + lane < n:
-                    own[lane] = read_one(p, begin + i + lane)
-        row = quotient(i, n_classes)
-        k = i - row * n_classes
-        for lane in range(lanes):
-            if i + lane < n:
-                write_one(own[lane], staged, row * step + k)
-            k += 1
-            if k == n_classes:
-                row, k = row + 1, 0
+def staged_place(i, n_classes):
+    """Return where element ``i`` of the rows is in shared memory."""
+    return i if n_classes % 2 else i + quotient(i, n_classes)
 
 
 @rule
-def unstage(staged, begin, n, n_classes, thread, block, own, lanes, p):
+def run_of(n_classes, lanes):
+    """Return how many neighbours of 16 bytes are neighbours in shared memory, too."""
+    run = 1
+    while run < lanes and n_classes % (2 * run) == 0:
+        run *= 2
+    return lanes if n_classes % 2 else run
+
+
+@rule
+def stage(p, begin, n_rows, n_classes, lane, lanes, run, own, n_own, staged, at):
+    """Copy rows that begin at element ``begin`` to ``staged`` from ``at`` on."""
+    size = WARP * n_classes
+    if n_rows == WARP:
+        first = begin + lane * lanes
+        for v in range(0, n_own, lanes):
+            if v + lanes <= n_classes or v * WARP + lane * lanes < size:
+                read_wide(p, first + v * WARP, own, v)
+        for v in range(0, n_own, run):
+            i = v // lanes * lanes * WARP + lane * lanes + v % lanes
+            if v // lanes * lanes + lanes <= n_classes or i < size:
+                place = at + staged_place(i, n_classes)
+                for k in range(run):
+                    write_one(own[v + k], staged, place + k)
+    else:
+        for i in range(lane, n_rows * n_classes, WARP):
+            x = read_one(p, begin + i)
+            write_one(x, staged, at + staged_place(i, n_classes))
+
+
+@rule
+def unstage(staged, at, n_rows, n_classes, lane, lanes, run, own, n_own, p, begin):
     """Undo :func:`stage`."""
-    step = staged_step(n_classes)
-    for i in range(thread * lanes, n, block * lanes):
-        row = quotient(i, n_classes)
-        k = i - row * n_classes
-        for lane in range(lanes):
-            if i + lane < n:
-                own[lane] = read_one(staged, row * step + k)
-            k += 1
-            if k == n_classes:
-                row, k = row + 1, 0
-        if i + lanes <= n:
-            write_wide(own, 0, p, begin + i)
-        else:
-            for lane in range(lanes):
-                if i + lane < n:
-                    write_one(own[lane], p, begin + i + lane)
+    size = WARP * n_classes
+    if n_rows == WARP:
+        first = begin + lane * lanes
+        for v in range(0, n_own, run):
+            i = v // lanes * lanes * WARP + lane * lanes + v % lanes
+            if v // lanes * lanes + lanes <= n_classes or i < size:
+                place = at + staged_place(i, n_classes)
+                for k in range(run):
+                    own[v + k] = read_one(staged, place + k)
+        for v in range(0, n_own, lanes):
+            if v + lanes <= n_classes or v * WARP + lane * lanes < size:
+                write_wide(own, v, p, first + v * WARP)
+    else:
+        for i in range(lane, n_rows * n_classes, WARP):
+            x = read_one(staged, at + staged_place(i, n_classes))
+            write_one(x, p, begin + i)
 
 
 @rule
-def sum_row(z, q, start, step, targets, has_indices, keeps, one):
-    """Return the sums over a row; its exponentials replace the logits if ``keeps``."""
+def read_row(p, start, step, n_classes, counts, own):
+    """Read a row, zeros for one that does not count."""
+    for k in range(n_classes):
+        own[k] = read_one(p, start + k * step)
+    if not counts:
+        for k in range(n_classes):
+            own[k] = 0
+
+
+@rule
+def sum_row(own, n_classes, targets, has_indices, q, start, step, one):
+    """Return the sums over a row, whose logits become exponentials."""
     m = nothing(one).m
-    for k in range(targets.n_classes):
-        x = read_one(z, start + k * step)
-        m = x if x > m else m
-    sums = raised(nothing(one), m)
-    for k in range(targets.n_classes):
-        x = read_one(z, start + k * step)
+    for k in range(n_classes):
+        m = own[k] if own[k] > m else m
+    sums = below(m, one)
+    for k in range(n_classes):
         if is_spread(targets, has_indices):
             probability = one if has_indices else read_one(q, start + k * step)
             t = target_of(targets, has_indices, k, probability)
-            sums = with_target(sums, x, t)
-        e = math.exp(x - m)
-        sums = with_logit(sums, x, e, one)
-        if keeps:
-            write_one(e, z, start + k * step)
+            sums = with_target(sums, own[k], t)
+        own[k], x = math.exp(own[k] - m), own[k]
+        sums = with_logit(sums, x, own[k], one)
     return sums
 
 
 @rule
 def write_row(
-    z, q, start, step, targets, has_indices, kept, factor, sums, y, t_y, one, out
+    own, n_classes, targets, has_indices, q, start, step, factor, high, low, one, out
 ):
-    """Write the gradient of a row; ``kept`` if exponentials stand for its logits."""
-    high, low = shares_of(factor * sums.mass, rest_of(sums, one), one)
-    for k in range(targets.n_classes):
-        e = read_one(z, start + k * step)
-        if not kept:
-            e = math.exp(e - sums.m)
-        t = one - one
+    """Write the gradient of a row of exponentials, without what an index adds."""
+    for k in range(n_classes):
+        slope = high * own[k]
         if is_spread(targets, has_indices):
             probability = one if has_indices else read_one(q, start + k * step)
             t = target_of(targets, has_indices, k, probability)
-        if has_indices and k == y:
-            t = t_y
-        slope = residual(high, low, e, factor * t)
-        write_one(factor if factor == 0 else slope, out, start + k * step)
+            slope = residual(high, low, own[k], factor * t)
+        write_one(slope, out, start + k * step)
 
 
-def short_rows_loss(memory, real, block, is_staged, has_indices, has_gradient):
+def short_rows_loss(
+    memory, real, n_classes, block, is_staged, has_indices, is_smooth, has_gradient
+):
     """Return the kernel of the loss of rows, and of its gradient if it shall.
 
-    ``memory`` is the numba type of arrays, ``real`` that which is computed with. Where
-    rows are staged, shared memory has to have room for ``staged_step`` numbers for each
-    row of the block, twice if targets are probabilities.
+    ``memory`` is the numba type of arrays, ``real`` that which is computed with.
     """
     lanes = WIDTH * 8 // memory.bitwidth
     n_warps = max(1, block // WARP)
+    n_own = -(-n_classes // lanes) * lanes
+    run = run_of(n_classes, lanes)
+    row_step = staged_step(n_classes)
+    size = WARP * row_step  # of what a warp stages
+    n_staged = n_warps * size if is_staged else 1
+    n_staged_q = 1 if has_indices else n_staged
 
     def kernel(
         logits,
@@ -153,16 +177,14 @@ def short_rows_loss(memory, real, block, is_staged, has_indices, has_gradient):
         partial_out,
         gradient_out,
         n_rows,
-        n_classes,
         n_columns,
         ignore_index,
         class_step,
         is_weighted,
-        is_smooth,
         is_per_row,
     ):
-        z, q = pointer_to(logits, memory), pointer_to(target, memory)
-        out = pointer_to(gradient_out, memory)
+        z, out = pointer_to(logits, memory), pointer_to(gradient_out, memory)
+        q = pointer_to(target, memory)
         targets = targets_at(
             real,
             target,
@@ -176,79 +198,135 @@ def short_rows_loss(memory, real, block, is_staged, has_indices, has_gradient):
             ignore_index,
         )
         shared_losses = cuda.shared.array(n_warps, float64)
-        staged = cuda.shared.array(0, real)
-        own = cuda.local.array(lanes, real)
-        one = real(1)
+        staged = cuda.shared.array(n_staged, real)
+        staged_q = cuda.shared.array(n_staged_q, real)
+        parts = cuda.local.array(n_own, real)
+        own = cuda.local.array(n_classes, real)
+        zero, one = real(0), real(1)
 
-        thread = cuda.threadIdx.x
-        first = cuda.blockIdx.x * block
-        row = first + thread
-        n = min(block, n_rows - first) * n_classes
-        begin = first * n_classes
-        size = block * staged_step(n_classes)
-        if is_staged:
-            stage(z, begin, n, n_classes, thread, block, own, lanes, staged)
-            if not has_indices:
-                stage(q, begin, n, n_classes, thread, block, own, lanes, staged[size:])
-            cuda.syncthreads()
-        y, weight = class_of_row(targets, has_indices, row, n_rows, one)
-        factor = read_one(pointer_to(scale, real), 0) * weight
-        loss = one - one
-        if row < n_rows:
+        lane = int32(cuda.threadIdx.x % WARP)
+        warp = cuda.blockIdx.x * n_warps + cuda.threadIdx.x // WARP
+        at = cuda.threadIdx.x // WARP * size
+        total, n_counted = float64(0), zero
+        first = warp * WARP
+        while first < n_rows:
+            row, begin = first + lane, first * n_classes
+            n_left = int32(min(WARP, n_rows - first))
+            is_there = lane < n_left
+            y, weight = class_of_row(targets, has_indices, row, is_there, one)
+            factor = read_one(pointer_to(scale, real), 0) * weight
+            counts = weight != 0
+            z_y = zero
             if is_staged:
-                start = thread * staged_step(n_classes)
-                z_y = read_one(staged, start + y)
+                stage(
+                    z,
+                    begin,
+                    n_left,
+                    n_classes,
+                    lane,
+                    lanes,
+                    run,
+                    parts,
+                    n_own,
+                    staged,
+                    at,
+                )
+                if not has_indices:
+                    stage(
+                        q,
+                        begin,
+                        n_left,
+                        n_classes,
+                        lane,
+                        lanes,
+                        run,
+                        parts,
+                        n_own,
+                        staged_q,
+                        at,
+                    )
+                cuda.syncwarp()
+                start, step = at + lane * row_step, 1
+                read_row(staged, start, step, n_classes, counts, own)
+                if has_indices and counts:
+                    z_y = read_one(staged, start + y)
                 sums = sum_row(
-                    staged, staged[size:], start, 1, targets, has_indices, True, one
+                    own, n_classes, targets, has_indices, staged_q, start, step, one
                 )
             else:
-                start = row // n_columns * n_columns * n_classes + row % n_columns
-                z_y = read_one(z, start + y * n_columns)
-                sums = sum_row(z, q, start, n_columns, targets, has_indices, False, one)
-            t_y = one - one
+                there = min(row, n_rows - 1)  # where something can be read
+                plane = quotient(there, n_columns)
+                start = plane * n_columns * (n_classes - 1) + there
+                step = n_columns
+                read_row(z, start, step, n_classes, counts, own)
+                if has_indices and counts:
+                    z_y = read_one(z, start + y * step)
+                sums = sum_row(
+                    own, n_classes, targets, has_indices, q, start, step, one
+                )
+            t_y = zero
             if has_indices:
-                sums, t_y = with_index(sums, targets, y, z_y)
-            loss = loss_of(sums, rest_of(sums, one), weight)
-            if is_per_row:
-                write_one(loss, pointer_to(loss_out, real), row)
+                sums, t_y = with_index(sums, targets, y, z_y, one)
+            rest = rest_of(sums, one)
+            if is_there:
+                loss = loss_of(sums, rest, weight)
+                total += float64(loss)
+                n_counted += one if counts else zero
+                if is_per_row:
+                    write_one(loss, pointer_to(loss_out, real), row)
             if has_gradient:
+                high, low = shares_of(factor * sums.mass, rest, one)
+                slope = residual(high, low, math.exp(z_y - sums.m), factor * t_y)
                 if is_staged:
                     write_row(
-                        staged,
-                        staged[size:],
-                        start,
-                        1,
+                        own,
+                        n_classes,
                         targets,
                         has_indices,
-                        True,
+                        staged_q,
+                        start,
+                        step,
                         factor,
-                        sums,
-                        y,
-                        t_y,
+                        high,
+                        low,
                         one,
                         staged,
                     )
-                else:
+                    if has_indices:
+                        write_one(slope, staged, start + y)
+                    cuda.syncwarp()
+                    unstage(
+                        staged,
+                        at,
+                        n_left,
+                        n_classes,
+                        lane,
+                        lanes,
+                        run,
+                        parts,
+                        n_own,
+                        out,
+                        begin,
+                    )
+                elif is_there:
                     write_row(
-                        z,
-                        q,
-                        start,
-                        n_columns,
+                        own,
+                        n_classes,
                         targets,
                         has_indices,
-                        False,
+                        q,
+                        start,
+                        step,
                         factor,
-                        sums,
-                        y,
-                        t_y,
+                        high,
+                        low,
                         one,
                         out,
                     )
-        total = group_sum(float64(loss), block, shared_losses)
-        if thread == 0:
-            write_one(total, pointer_to(partial_out, float64), cuda.blockIdx.x)
-        if is_staged and has_gradient:
-            cuda.syncthreads()
-            unstage(staged, begin, n, n_classes, thread, block, own, lanes, out)
+                    if has_indices and counts:
+                        write_one(slope, out, start + y * step)
+            cuda.syncwarp()  # before the next rows are staged over these
+            first += cuda.gridDim.x * n_warps * WARP
+        write_partial(total, n_counted, block, shared_losses, partial_out)
 
     return kernel

@@ -12,17 +12,47 @@ from numba import cuda, float64, int64
 
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
+from skxent.kernels._jit import rule
 
-__all__ = ["N_COUNTS", "inverse", "sum_columns", "sum_rows", "survey"]
+__all__ = [
+    "N_COUNTS",
+    "N_PARTIAL",
+    "inverse",
+    "sum_columns",
+    "sum_counts",
+    "sum_rows",
+    "survey",
+    "write_partial",
+]
 
 # What a survey finds: how many indices are wrong, and what those weigh that count.
 N_COUNTS = 2
+# What a block of rows finds: how many of them count, and the sum of their losses.
+N_PARTIAL = 2
+
+
+@cuda.jit(device=True)
+def write_partial(total, n_counted, block, shared, partial_out):
+    """Write what a block has found, from what its threads have."""
+    total = group_sum(total, block, shared)
+    n_counted = group_sum(float64(n_counted), block, shared)
+    if cuda.threadIdx.x == 0:
+        out = pointer_to(partial_out, float64)
+        write_one(n_counted, out, N_PARTIAL * cuda.blockIdx.x)
+        write_one(total, out, N_PARTIAL * cuda.blockIdx.x + 1)
+
+
+@rule
+def inverse_of(x):
+    """Return ``1 / x``, nan for 0."""
+    return math.nan if x == 0 else 1 / x
 
 
 def survey(real, block):
     """Return the kernel that surveys class indices; ``real`` is the type of weights.
 
-    It writes what each row weighs, float64, where that is asked for.
+    It writes what each row weighs, float64, where that is asked for. A block that is
+    alone writes 1 over what the rows weigh, as `sum_counts` does for several.
     """
     n_warps = max(1, block // WARP)
 
@@ -31,6 +61,7 @@ def survey(real, block):
         class_weight,
         row_weight,
         counts_out,
+        inverse_out,
         shares_out,
         n_rows,
         n_classes,
@@ -64,6 +95,32 @@ def survey(real, block):
         if cuda.threadIdx.x == 0:
             write_one(wrong, out, cuda.blockIdx.x * N_COUNTS)
             write_one(weight, out, cuda.blockIdx.x * N_COUNTS + 1)
+            if cuda.gridDim.x == 1:
+                write_one(inverse_of(weight), pointer_to(inverse_out, real), 0)
+
+    return kernel
+
+
+def sum_counts(real, block):
+    """Return the kernel of one block that adds up what several have counted.
+
+    And writes 1 over what the rows weigh.
+    """
+    n_warps = max(1, block // WARP)
+
+    def kernel(counts, sums_out, inverse_out, n):
+        shared = cuda.shared.array(n_warps, float64)
+        x, out = pointer_to(counts, float64), pointer_to(sums_out, float64)
+        wrong, weight = float64(0), float64(0)
+        for i in range(cuda.threadIdx.x, n, block):
+            wrong += read_one(x, i * N_COUNTS)
+            weight += read_one(x, i * N_COUNTS + 1)
+        wrong = group_sum(wrong, block, shared)
+        weight = group_sum(weight, block, shared)
+        if cuda.threadIdx.x == 0:
+            write_one(wrong, out, 0)
+            write_one(weight, out, 1)
+            write_one(inverse_of(weight), pointer_to(inverse_out, real), 0)
 
     return kernel
 
@@ -122,8 +179,7 @@ def inverse(real, block):
     def kernel(numbers, inverses_out, n):
         i = cuda.blockIdx.x * block + cuda.threadIdx.x
         if i < n:
-            x = read_one(pointer_to(numbers, float64), i)
-            result = math.nan if x == 0 else 1 / x
+            result = inverse_of(read_one(pointer_to(numbers, float64), i))
             write_one(result, pointer_to(inverses_out, real), i)
 
     return kernel

@@ -18,10 +18,12 @@ from skxent.kernels._vector import divided, two_sum
 
 __all__ = [
     "Sums",
+    "below",
     "class_of_row",
     "is_spread",
     "loss_of",
     "nothing",
+    "on_value_of",
     "raised",
     "rest_of",
     "shares_of",
@@ -85,9 +87,9 @@ def targets_at(
 
 
 @rule
-def class_of_row(targets, has_indices, row, n_rows, one):
-    """Return the class index of a row and its weight, 0 for one behind the last."""
-    if row >= n_rows:
+def class_of_row(targets, has_indices, row, is_there, one):
+    """Return the class index of a row and its weight, 0 for one that is not there."""
+    if not is_there:
         return 0, one - one
     weight = read_one(targets.row_weight, row) if targets.is_weighted else one
     if not has_indices:
@@ -114,8 +116,14 @@ def target_of(targets, has_indices, k, q):
 @rule
 def nothing(one):
     """Return the sums over no entries."""
+    return below(spread(-math.inf, one), one)
+
+
+@rule
+def below(m, one):
+    """Return the sums over no entries, for a largest logit that is known."""
     zero = one - one
-    return Sums(spread(-math.inf, one), zero, zero, zero, zero)
+    return Sums(m, zero, zero, zero, zero)
 
 
 @rule
@@ -145,11 +153,21 @@ def with_target(sums, x, t):
 
 
 @rule
-def with_index(sums, targets, y, z_y):
+def on_value_of(targets, y, one):
+    """Return ``on_value`` of a class; it is 1 where nothing says that it is not."""
+    if targets.class_step or targets.is_smooth:
+        return read_one(targets.on, y * targets.class_step)
+    return one
+
+
+@rule
+def with_index(sums, targets, y, z_y, one):
     """Return the sums with what the index adds, and its ``t_y``."""
-    on = read_one(targets.on, y * targets.class_step)
-    off = read_one(targets.off, y * targets.class_step)
-    return with_target(sums, z_y, on), on + off
+    on = on_value_of(targets, y, one)
+    t_y = on
+    if targets.is_smooth:
+        t_y = on + read_one(targets.off, y * targets.class_step)
+    return with_target(sums, z_y, on), t_y
 
 
 @rule

@@ -161,8 +161,7 @@ def cross_entropy(
     if loss is not None:
         return loss
     if is_on_device(input):
-        device = on_device()
-        return device.value(device.prepare_on_device(input, target, *options))
+        return on_device("_device_plain").value(input, target, *options)
     return value(prepare(input, target, *options))
 
 
@@ -245,9 +244,8 @@ def cross_entropy_value_and_grad(
     if both is not None:
         return both
     if is_on_device(input):
-        device = on_device()
-        call = device.prepare_on_device(input, target, *options)
-        loss, gradient = device.value_and_grad(call, out)
+        device = on_device("_device_plain")
+        loss, gradient = device.value_and_grad(input, target, out, *options)
         return loss, gradient
     return value_and_grad(prepare(input, target, *options), out)
 
@@ -321,9 +319,8 @@ def cross_entropy_grad(
         if both is not None:
             return both[1]
     if is_on_device(input):
-        device = on_device()
-        call = device.prepare_on_device(input, target, *options)
-        return device.grad(call, grad_output, out)
+        device = on_device("_device_plain")
+        return device.grad(input, target, grad_output, out, *options)
     call = prepare(input, target, *options)
     if grad_output is not None:
         call = call.weighted_by(

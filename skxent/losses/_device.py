@@ -1,5 +1,6 @@
 """Whether a call belongs to a CUDA device, whose modules are imported on first use."""
 
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -8,6 +9,7 @@ from skxent.backends._device_arrays import is_on_device
 __all__ = ["is_on_device", "on_device"]
 
 
+@cache
 def on_device(name: str = "_device_call") -> ModuleType:
     """Return a module of this room that computes on the device.
 

@@ -197,7 +197,6 @@ def prepare_scores(
     from_logits = check.check_flag(from_logits, "from_logits")
     ignore_index = check.check_ignore_index(ignore_index)
     smoothing = check.check_label_smoothing(label_smoothing)
-    call = backend.new_call(arrays)
     real = real_name(dtype)
 
     wanted, has_indices = target_on_device(arrays, target, layout, dtype)
@@ -220,12 +219,15 @@ def prepare_scores(
         smoothing > 0,
         has_indices,
     )
-    mean_of = None
+    is_surveyed = has_indices and layout.n_rows > 0
+    has_losses = is_surveyed and layout.n_classes > 0
+    call = backend.new_call(arrays, is_surveyed=has_losses)
+    mean_of = inverse = None
     shares = None
     if reduction == "sample" and has_indices:
         shares = arrays.empty((layout.n_rows,), "float64")
-    if has_indices and layout.n_rows:
-        backend.survey_indices(
+    if is_surveyed:
+        inverse = backend.survey_indices(
             call, targets, class_weight, layout.n_classes, real, shares
         )
     elif row_weight is not None:
@@ -235,11 +237,12 @@ def prepare_scores(
     of_samples = None
     if reduction == "sample" and layout.n_rows:
         of_samples = _weights_of_samples(call, targets, shares, layout, real)
-        inverse = backend.inverses_of(call, of_samples, _n_samples(layout), real)
-        inverse = per_row(arrays, inverse, layout)
-        targets = times_rows(arrays, targets, inverse, real)
+        shares = backend.inverses_of(call, of_samples, _n_samples(layout), real)
+        targets = times_rows(arrays, targets, per_row(arrays, shares, layout), real)
     if reduction != "mean":
         scale = arrays.constant((1.0,), real)
+    elif inverse is not None:
+        scale = inverse
     elif mean_of is None:
         scale = backend.inverse_of_weight(call, real)
     else:

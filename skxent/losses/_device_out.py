@@ -4,7 +4,12 @@ from typing import Any
 
 from skxent.backends._device_arrays import arrays_like, is_on_device
 
-__all__ = ["check_out_on_device", "deliver_on_device", "gradient_buffer_on_device"]
+__all__ = [
+    "check_out_on_device",
+    "deliver_on_device",
+    "gradient_buffer_on_device",
+    "overlap",
+]
 
 
 def check_out_on_device(
@@ -35,8 +40,8 @@ def gradient_buffer_on_device(
     if out is not None:
         buffer = arrays.read(out)
         own = _is_same(arrays, buffer, out)
-        in_place = _is_same(arrays, out, like) or not _overlap(arrays, out, like)
-        if own and in_place and not any(_overlap(arrays, out, x) for x in operands):
+        in_place = _is_same(arrays, out, like) or not overlap(arrays, out, like)
+        if own and in_place and not any(overlap(arrays, out, x) for x in operands):
             return buffer.reshape(tuple(like.shape))
     return arrays.empty(tuple(like.shape), dtype)
 
@@ -63,7 +68,7 @@ def _is_same(arrays: Any, a: Any, b: Any) -> bool:
     return _span(arrays, a) == _span(arrays, b)
 
 
-def _overlap(arrays: Any, a: Any, b: Any) -> bool:
+def overlap(arrays: Any, a: Any, b: Any) -> bool:
     """Return whether two arrays may share numbers in memory."""
     (begin_a, end_a), (begin_b, end_b) = _span(arrays, a), _span(arrays, b)
     return max(begin_a, begin_b) < min(end_a, end_b)

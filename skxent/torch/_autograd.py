@@ -75,6 +75,8 @@ def as_array(tensor: Tensor) -> Any:
 
 def as_tensor(result: Any, like: Tensor) -> Tensor:
     """Return a result of the losses as a tensor with dtype and device of another."""
+    if isinstance(result, float):
+        return like.new_full((), result)  # on a device, without a copy that waits
     if not isinstance(result, Tensor):
         result = torch.from_numpy(np.asarray(result))
     converted: Tensor = result.to(like)

@@ -21,20 +21,17 @@ REGISTERS = 65536  # of a multiprocessor
 REDUCTION = ("F2F", "DADD")
 
 
-def rows(n_classes, dtype, has_indices):
-    schedule = kernels.schedule_of(n_classes, dtype, has_indices)
-    return (
-        kernels.rows_loss,
-        dtype,
-        (schedule, has_indices, True),
-        16,
-        schedule.block,
-    )
+def rows(n_classes, dtype, has_indices=True, is_smooth=False):
+    schedule = kernels.schedule_of(n_classes, dtype, has_indices, is_smooth)
+    options = schedule, has_indices, is_smooth, True
+    return kernels.rows_loss, dtype, options, 15, schedule.block
 
 
-def staged(dtype, has_indices):
-    block = kernels.staged_block(dtype, has_indices)
-    return kernels.short_rows_loss, dtype, (block, True, has_indices, True), 17, block
+def thread(n_classes, dtype, has_indices=True, is_staged=True, is_smooth=False):
+    assert kernels.is_of_thread(n_classes, dtype)
+    block = kernels.BLOCK if has_indices else kernels.BLOCK // 2
+    options = n_classes, block, is_staged, has_indices, is_smooth, True
+    return kernels.short_rows_loss, dtype, options, 15, block
 
 
 def elements(dtype, kind):
@@ -43,24 +40,44 @@ def elements(dtype, kind):
 
 
 WIDE = {
-    "a few threads to a row": rows(100, "float32", True),
-    "a warp to a row": rows(1000, "float32", True),
-    "a warp to a row, probabilities": rows(500, "float32", False),
-    "a block to a row": rows(16_000, "float32", True),
-    "a row in turns": rows(50_257, "float32", True),
-    "a row in turns, probabilities": rows(50_257, "float32", False),
-    "float16": rows(1000, "float16", True),
-    "bfloat16": rows(1000, "bfloat16", True),
-    "float64": rows(1000, "float64", True),
-    "staged": staged("float32", True),
-    "staged probabilities": staged("float32", False),
+    "a few threads to a row": rows(100, "float32"),
+    "a few threads to a row, unaligned": rows(101, "float32"),
+    "a few threads to a row, smoothed": rows(100, "float32", is_smooth=True),
+    "a warp to a row": rows(1000, "float32"),
+    "a warp to a row, probabilities": rows(500, "float32", has_indices=False),
+    "a block to a row": rows(8191, "float32"),
+    "a block to a row, smoothed": rows(4000, "float32", is_smooth=True),
+    "a row in turns": rows(32_768, "float32"),
+    "a row in turns, unaligned": rows(50_257, "float32"),
+    "a row in turns, smoothed": rows(50_257, "float32", is_smooth=True),
+    "a row in turns, probabilities": rows(50_257, "float32", has_indices=False),
+    "float16": rows(1000, "float16"),
+    "float16 in turns": rows(50_257, "float16"),
+    "bfloat16": rows(1001, "bfloat16"),
+    "bfloat16 in turns": rows(128_256, "bfloat16"),
+    "float64": rows(1000, "float64"),
+    "float64 in turns": rows(50_257, "float64"),
+    "a thread to a row of 2": thread(2, "float32"),
+    "a thread to a row of 10": thread(10, "float32"),
+    "a thread to a row of 63": thread(63, "float32"),
+    "a thread to a row of 64": thread(64, "float32"),
+    "a thread to a row, smoothed": thread(32, "float32", is_smooth=True),
+    "a thread to a row, probabilities": thread(10, "float32", has_indices=False),
+    "a thread to a row, bfloat16": thread(10, "bfloat16"),
+    "a thread to a row, float64": thread(32, "float64"),
     "binary logits": elements("float32", kernels.LOGITS),
     "binary probabilities": elements("float32", kernels.PROBABILITIES),
     "binary curvature": elements("float32", kernels.CURVATURE),
 }
 BLOCK = kernels.BLOCK
 NARROW = {
-    "planes": (kernels.short_rows_loss, "float32", (BLOCK, False, True, True), 17),
+    "planes": thread(21, "float32", is_staged=False)[:-1],
+    "planes of many classes": (
+        kernels.planes_loss,
+        "float32",
+        (BLOCK, True, False, True),
+        16,
+    ),
     "probabilities": (
         kernels.probability_rows_loss,
         "float32",

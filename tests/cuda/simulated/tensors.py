@@ -4,7 +4,6 @@ Their type and the adaptor are torch's own; what asks the driver is answered her
 """
 
 import torch
-from numba import cuda
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 from skxent.backends import _device_arrays
@@ -47,5 +46,5 @@ def use_host_memory(monkeypatch):
         monkeypatch.setattr(adaptor, name, _staying(getattr(adaptor, name)))
     monkeypatch.setattr(adaptor, "_constant", constant)
     monkeypatch.setattr(adaptor, "address", address)
-    monkeypatch.setattr(adaptor, "stream", lambda self: cuda.default_stream())
+    monkeypatch.setattr(adaptor, "stream", lambda self: 0)
     _device_arrays._torch_arrays.cache_clear()

@@ -22,12 +22,14 @@ SCALE = 0.25
 # What a group has: a part of a warp, a warp, two warps. Rows that fit exactly, that
 # leave threads idle, that begin at no multiple of 16 bytes, and that take turns.
 ROWS = {
-    "8 threads": (33, Schedule(8, 2, 32, True)),
-    "8 threads, aligned": (32, Schedule(8, 2, 32, True)),
-    "a warp": (101, Schedule(32, 2, 64, True)),
-    "two warps": (131, Schedule(64, 2, 64, True)),
-    "two warps, two turns": (517, Schedule(64, 2, 64, False)),
-    "a warp, three turns": (265, Schedule(32, 1, 32, False)),
+    "8 threads": (33, Schedule(8, 1, 32, True, False)),
+    "8 threads, aligned": (36, Schedule(8, 2, 32, True, True)),
+    "a warp": (101, Schedule(32, 1, 64, True, False)),
+    "two warps": (131, Schedule(64, 1, 64, True, False)),
+    "two warps, aligned": (300, Schedule(64, 2, 64, True, True)),
+    "two warps, two turns": (517, Schedule(64, 2, 64, False, False)),
+    "a warp, three turns": (265, Schedule(32, 1, 32, False, False)),
+    "a warp, turns, aligned": (264, Schedule(32, 1, 32, False, True)),
 }
 OPTIONS = ["plain", "smooth", "weighted", "probabilities"]
 
@@ -55,6 +57,9 @@ class Case:
             self.z[2 % n_rows] = np.nan
         else:
             self.target = rng.dirichlet(np.ones(n_classes), n_rows).astype(dtype)
+        self.counts = self.row_weight != 0
+        if self.has_indices:
+            self.counts &= self.target != IGNORED
         self.options = {
             "weight": np.broadcast_to(weight, (n_classes,)),
             "ignore_index": IGNORED,
@@ -64,7 +69,7 @@ class Case:
         self.scale = np.array([SCALE], dtype)
 
     def flags(self):
-        return IGNORED, int(self.on.size > 1), 1, int(self.is_smooth)
+        return IGNORED, int(self.on.size > 1), 1
 
     def expected(self):
         losses = reference.cross_entropy(
@@ -81,7 +86,9 @@ def assert_right(case, losses, partial, gradient, dtype):
     tolerance = TOLERANCES[dtype] * max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(losses, expected, rtol=0, atol=tolerance)
     total = tolerance * len(expected)
-    np.testing.assert_allclose(partial.sum(), expected.sum(), rtol=0, atol=total)
+    n_counted, found = partial.reshape(-1, 2).sum(axis=0)
+    np.testing.assert_allclose(found, expected.sum(), rtol=0, atol=total)
+    assert n_counted == np.count_nonzero(case.counts)
     atol = TOLERANCES[dtype]
     np.testing.assert_allclose(gradient, expected_gradient, rtol=0, atol=atol)
 
@@ -95,7 +102,8 @@ def test_groups_of_threads(form, options, dtype):
     real = TYPES[dtype]
     if dtype == "float64":  # half as many numbers in 16 bytes
         schedule = schedule._replace(n_parts=2 * schedule.n_parts)
-    kernel = cuda.jit(kernels.rows_loss(real, real, schedule, case.has_indices, True))
+    made = case.has_indices, case.is_smooth, True
+    kernel = cuda.jit(kernels.rows_loss(real, real, schedule, *made))
     n_blocks = -(-3 // (schedule.block // schedule.group))
 
     def run():
@@ -103,7 +111,7 @@ def test_groups_of_threads(form, options, dtype):
             np.full(3, np.nan, dtype),
             np.full(case.z.size, np.nan, dtype),
         )
-        partial = np.full(n_blocks, np.nan)
+        partial = np.full(2 * n_blocks, np.nan)
         kernel[n_blocks, schedule.block](
             case.z.reshape(-1),
             case.target.reshape(-1),
@@ -127,19 +135,22 @@ def test_groups_of_threads(form, options, dtype):
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize(
-    ("n_classes", "n_columns"), [(2, 1), (3, 1), (4, 1), (10, 1), (3, 5)]
+    ("n_classes", "n_columns"), [(2, 1), (3, 1), (4, 1), (10, 1), (3, 5), (4, -5)]
 )
 def test_a_thread_a_row(n_classes, n_columns, options, dtype):
-    n_rows, block = 35, 32
+    # of planes a thread has the row in registers, or reads it three times
+    n_rows, block = 35 if n_columns != 1 else 165, 32 if n_columns != 1 else 64
     case = Case(n_rows, n_classes, dtype, options)
     real = TYPES[dtype]
-    is_staged = n_columns == 1
-    kernel = cuda.jit(
-        kernels.short_rows_loss(real, real, block, is_staged, case.has_indices, True)
-    )
-    shared = 0
-    if is_staged:
-        shared = kernels.staged_bytes(n_classes, dtype, case.has_indices, block)
+    is_in_registers, n_columns = n_columns > 0, abs(n_columns)
+    made = case.has_indices, case.is_smooth, True
+    if is_in_registers:
+        made = n_classes, block, n_columns == 1, *made
+        kernel = cuda.jit(kernels.short_rows_loss(real, real, *made))
+        lengths = n_rows, n_columns
+    else:
+        kernel = cuda.jit(kernels.planes_loss(real, real, block, *made))
+        lengths = n_rows, n_classes, n_columns
 
     def planes(rows):
         blocks = rows.reshape(n_rows // n_columns, n_columns, n_classes)
@@ -147,8 +158,8 @@ def test_a_thread_a_row(n_classes, n_columns, options, dtype):
 
     def run():
         losses = np.full(n_rows, np.nan, dtype)
-        partial, gradient = np.full(2, np.nan), np.full(case.z.size, np.nan, dtype)
-        kernel[2, block, 0, shared](
+        partial, gradient = np.full(4, np.nan), np.full(case.z.size, np.nan, dtype)
+        kernel[2, block](
             planes(case.z),
             case.target if case.has_indices else planes(case.target),
             case.on,
@@ -158,9 +169,7 @@ def test_a_thread_a_row(n_classes, n_columns, options, dtype):
             losses,
             partial,
             gradient,
-            n_rows,
-            n_classes,
-            n_columns,
+            *lengths,
             *case.flags(),
             1,
         )
@@ -174,7 +183,8 @@ def losses_and_gradient(rows, target, ignore_index=IGNORED):
     """Return those of the kernel of groups, for rows that are not ordinary."""
     rows = np.array(rows, np.float64)
     n_rows, n_classes = rows.shape
-    kernel = kernels.rows_loss(float64, float64, Schedule(8, 2, 32, True), True, True)
+    schedule = Schedule(8, 2, 32, True, False)
+    kernel = kernels.rows_loss(float64, float64, schedule, True, False, True)
     losses, gradient = np.zeros(n_rows), np.zeros(rows.size)
     one = np.ones(1)
     cuda.jit(kernel)[-(-n_rows // 4), 32](
@@ -185,12 +195,11 @@ def losses_and_gradient(rows, target, ignore_index=IGNORED):
         one,
         one,
         losses,
-        np.zeros(-(-n_rows // 4)),
+        np.zeros(2 * -(-n_rows // 4)),
         gradient,
         n_rows,
         n_classes,
         ignore_index,
-        0,
         0,
         0,
         1,
@@ -243,12 +252,12 @@ def test_bfloat16_is_the_upper_half_of_float32():
     memory = bfloat16(3 * rng.standard_normal((3, n_classes)))
     rows = (memory.astype(np.uint32) << 16).view(np.float32)
     target, one = np.array([0, 36, 20]), np.ones(1, np.float32)
-    schedule = Schedule(16, 1, 32, True)
-    kernel = kernels.rows_loss(uint16, float32, schedule, True, True)
+    schedule = Schedule(16, 1, 32, True, False)
+    kernel = kernels.rows_loss(uint16, float32, schedule, True, False, True)
     losses, gradient = np.zeros(3, np.float32), np.zeros(memory.size, np.uint16)
     args = memory.reshape(-1), target, one, 0 * one, one, one
-    outputs = losses, np.zeros(2), gradient
-    cuda.jit(kernel)[2, 32](*args, *outputs, 3, n_classes, IGNORED, 0, 0, 0, 1)
+    outputs = losses, np.zeros(4), gradient
+    cuda.jit(kernel)[2, 32](*args, *outputs, 3, n_classes, IGNORED, 0, 0, 1)
     expected = reference.cross_entropy(rows, target, reduction="none")
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     expected = reference.cross_entropy_grad(rows, target, reduction="sum")
