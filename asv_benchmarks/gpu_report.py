@@ -6,8 +6,9 @@ Needs torch with CUDA and numba-cuda. For each number of classes and dtype the l
 take ``--gib`` of memory. A cell is the median of CUDA events around single calls, what
 is compiled and allocated on first use being done before; "of copy" divides the bytes
 that a loss and gradient must move, logits once each way, by what a copy of the same
-tensor reaches. Contenders take turns in one process. "host" is the time until a call
-has queued its work, and for ours, which returns a float, until it is done.
+tensor reaches; "kernel of copy" is the share of the longest kernel of the call, without
+what the host does meanwhile. Contenders take turns in one process. "host" is the time
+until a call has queued its work, and for ours, which returns a float, until it is done.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy as torch_cross_entropy
+from torch.profiler import ProfilerActivity, profile
 
 from skxent.losses import cross_entropy, cross_entropy_value_and_grad
 from skxent.torch import CrossEntropyLoss
@@ -84,6 +86,16 @@ def measured(calls):
     }
 
 
+def milliseconds_of_kernel(call):
+    """Return the mean time of the kernel of a call that takes longest."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for _ in range(ROUNDS):
+            call()
+        torch.cuda.synchronize()
+    times = [event.self_device_time_total for event in profiler.key_averages()]
+    return max(times) / ROUNDS / 1e3  # from us
+
+
 def report(n_classes, dtype, arguments):
     """Return the record of one shape."""
     itemsize = torch.empty((), dtype=getattr(torch, dtype)).element_size()
@@ -96,7 +108,9 @@ def report(n_classes, dtype, arguments):
     if not arguments.no_compile:
         torch.compiler.reset()
         compiled = torch.compile(torch_cross_entropy)
-    times = measured(contenders(logits, target, compiled))
+    calls = contenders(logits, target, compiled)
+    times = measured(calls)
+    kernel = milliseconds_of_kernel(calls["loss and gradient"])
     moved = 2 * logits.numel() * itemsize
     return {
         "classes": n_classes,
@@ -104,6 +118,8 @@ def report(n_classes, dtype, arguments):
         "rows": n_rows,
         "copy_gb_per_s": moved / times["copy"][0] / 1e6,
         "of_copy": times["copy"][0] / times["loss and gradient"][0],
+        "kernel_milliseconds": kernel,
+        "kernel_of_copy": times["copy"][0] / kernel,
         "milliseconds": {name: device for name, (device, _) in times.items()},
         "host_milliseconds": {name: host for name, (_, host) in times.items()},
     }
@@ -112,7 +128,8 @@ def report(n_classes, dtype, arguments):
 def table(records):
     """Return the lines of the table."""
     names = list(records[0]["milliseconds"])
-    rows = [["C", "dtype", "copy GB/s", "of copy", *(f"{name} ms" for name in names)]]
+    head = ["C", "dtype", "copy GB/s", "of copy", "kernel of copy"]
+    rows = [head + [f"{name} ms" for name in names]]
     for record in records:
         times = [f"{record['milliseconds'][name]:.3f}" for name in names]
         rows.append(
@@ -121,6 +138,7 @@ def table(records):
                 record["dtype"],
                 f"{record['copy_gb_per_s']:.0f}",
                 f"{record['of_copy']:.2f}",
+                f"{record['kernel_of_copy']:.2f}",
                 *times,
             ]
         )
