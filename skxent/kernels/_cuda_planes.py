@@ -29,7 +29,17 @@ from skxent.kernels._cuda_targets import (
 from skxent.kernels._jit import rule
 from skxent.kernels._rules import residual
 
-__all__ = ["planes_loss"]
+__all__ = ["planes_loss", "start_of"]
+
+MOST_OF_32_BITS = 0xFFFFFFFF
+
+
+@rule
+def start_of(row, n_rows, n_classes, n_columns):
+    """Return the element that a row of planes begins with."""
+    few = n_rows <= MOST_OF_32_BITS
+    plane = quotient(row, n_columns) if few else row // n_columns
+    return plane * n_columns * (n_classes - 1) + row
 
 
 @rule
@@ -113,8 +123,7 @@ def planes_loss(memory, real, block, has_indices, is_smooth, has_gradient):
             if row < n_rows:
                 y, weight = class_of_row(targets, has_indices, row, row < n_rows, one)
                 factor = read_one(pointer_to(scale, real), 0) * weight
-                plane = quotient(row, n_columns)
-                start = plane * n_columns * (n_classes - 1) + row
+                start = start_of(row, n_rows, n_classes, n_columns)
                 sums = sum_row(z, q, start, n_columns, targets, has_indices, one)
                 t_y = one - one
                 if has_indices:

@@ -12,6 +12,7 @@ A class that has no target takes one product; that of the index is written once 
 """
 
 import math
+from typing import Any, NamedTuple
 
 from numba import cuda, float64, int32
 
@@ -25,6 +26,7 @@ from skxent.kernels._cuda_memory import (
     write_one,
     write_wide,
 )
+from skxent.kernels._cuda_planes import start_of
 from skxent.kernels._cuda_sums import write_partial
 from skxent.kernels._cuda_targets import (
     below,
@@ -43,7 +45,7 @@ from skxent.kernels._cuda_targets import (
 from skxent.kernels._jit import rule
 from skxent.kernels._rules import residual
 
-__all__ = ["short_rows_loss", "staged_step"]
+__all__ = ["short_rows_loss"]
 
 
 @rule
@@ -67,9 +69,20 @@ def run_of(n_classes, lanes):
     return lanes if n_classes % 2 else run
 
 
+class Staging(NamedTuple):
+    """How a thread copies its share of the rows of a warp."""
+
+    lane: Any
+    lanes: Any  # numbers of 16 bytes
+    run: Any
+    n_own: Any  # numbers of the thread
+    at: Any  # where the warp's rows begin in shared memory
+
+
 @rule
-def stage(p, begin, n_rows, n_classes, lane, lanes, run, own, n_own, staged, at):
-    """Copy rows that begin at element ``begin`` to ``staged`` from ``at`` on."""
+def stage(p, begin, n_rows, n_classes, way, own, staged):
+    """Copy rows that begin at element ``begin`` to shared memory."""
+    lane, lanes, run, n_own, at = way
     size = WARP * n_classes
     if n_rows == WARP:
         first = begin + lane * lanes
@@ -89,8 +102,9 @@ def stage(p, begin, n_rows, n_classes, lane, lanes, run, own, n_own, staged, at)
 
 
 @rule
-def unstage(staged, at, n_rows, n_classes, lane, lanes, run, own, n_own, p, begin):
+def unstage(staged, n_rows, n_classes, way, own, p, begin):
     """Undo :func:`stage`."""
+    lane, lanes, run, n_own, at = way
     size = WARP * n_classes
     if n_rows == WARP:
         first = begin + lane * lanes
@@ -207,6 +221,7 @@ def short_rows_loss(
         lane = int32(cuda.threadIdx.x % WARP)
         warp = cuda.blockIdx.x * n_warps + cuda.threadIdx.x // WARP
         at = cuda.threadIdx.x // WARP * size
+        way = Staging(lane, lanes, run, n_own, at)
         total, n_counted = float64(0), zero
         first = warp * WARP
         while first < n_rows:
@@ -218,33 +233,9 @@ def short_rows_loss(
             counts = weight != 0
             z_y = zero
             if is_staged:
-                stage(
-                    z,
-                    begin,
-                    n_left,
-                    n_classes,
-                    lane,
-                    lanes,
-                    run,
-                    parts,
-                    n_own,
-                    staged,
-                    at,
-                )
+                stage(z, begin, n_left, n_classes, way, parts, staged)
                 if not has_indices:
-                    stage(
-                        q,
-                        begin,
-                        n_left,
-                        n_classes,
-                        lane,
-                        lanes,
-                        run,
-                        parts,
-                        n_own,
-                        staged_q,
-                        at,
-                    )
+                    stage(q, begin, n_left, n_classes, way, parts, staged_q)
                 cuda.syncwarp()
                 start, step = at + lane * row_step, 1
                 read_row(staged, start, step, n_classes, counts, own)
@@ -255,8 +246,7 @@ def short_rows_loss(
                 )
             else:
                 there = min(row, n_rows - 1)  # where something can be read
-                plane = quotient(there, n_columns)
-                start = plane * n_columns * (n_classes - 1) + there
+                start = start_of(there, n_rows, n_classes, n_columns)
                 step = n_columns
                 read_row(z, start, step, n_classes, counts, own)
                 if has_indices and counts:
@@ -295,19 +285,7 @@ def short_rows_loss(
                     if has_indices:
                         write_one(slope, staged, start + y)
                     cuda.syncwarp()
-                    unstage(
-                        staged,
-                        at,
-                        n_left,
-                        n_classes,
-                        lane,
-                        lanes,
-                        run,
-                        parts,
-                        n_own,
-                        out,
-                        begin,
-                    )
+                    unstage(staged, n_left, n_classes, way, parts, out, begin)
                 elif is_there:
                     write_row(
                         own,
