@@ -236,7 +236,8 @@ def add_up_probabilities(batch, p, q, on, off, n_classes, n_columns, i, end):
         (mass, mass_low), linear = terms_from_level(
             logits, t, n_classes, level, parts, wide_parts
         )
-        loss = linear + mass * above + undefined(m)
+        # a logit that is nan is in `d` alone, where its class has no target mass
+        loss = linear + mass * above + (undefined(m) + d * 0.0)
         is_level = is_measured(loss, mass) & is_positive
         others = m * 0.0
         if not all_lanes(is_level):

@@ -217,6 +217,10 @@ def nan_in_kept_row(p):
     p.z[SPECIAL] = math.nan
 
 
+def nan_without_mass(p):
+    p.z[SPECIAL, 1], p.target[SPECIAL, 1] = math.nan, 0.0
+
+
 def infinite_logit(p):
     p.z[SPECIAL, 1] = math.inf
 
@@ -252,6 +256,7 @@ TABLE = [
     (zero_elsewhere_smoothed, BOTH[:1], False, math.inf),
     (nan_in_kept_row, BOTH[:1], True, math.nan),
     (nan_in_kept_row, BOTH[1:], False, math.nan),
+    (nan_without_mass, BOTH[1:], True, math.nan),
     (infinite_logit, BOTH, True, math.nan),
     (infinite_logit_of_the_target, BOTH[:1], True, math.nan),
     (no_finite_logit, BOTH, True, math.nan),
@@ -285,7 +290,7 @@ def test_row_of_the_table(change, form, way, mean):
     if change is class_weights_zero:
         expected = math.nan if form == "index" else 0.0
         np.testing.assert_array_equal(gradient, np.full((N, C), expected))
-    if change in (nan_in_kept_row, infinite_logit, no_finite_logit):
+    if change in (nan_in_kept_row, nan_without_mass, infinite_logit, no_finite_logit):
         broken = np.flatnonzero(np.isnan(gradient).any(axis=1))
         np.testing.assert_array_equal(broken, [SPECIAL])
     if way.from_logits and mean == math.inf:

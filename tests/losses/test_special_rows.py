@@ -135,3 +135,20 @@ def test_rows_without_a_softmax_are_nan(targets, n_classes, dtype):
     np.testing.assert_array_equal(np.isnan(losses), bad & kept)
     np.testing.assert_array_equal(np.isnan(gradient).all(axis=1), bad & kept)
     np.testing.assert_array_equal(np.isnan(gradient).any(axis=1), bad & kept)
+
+
+@in_every_way
+def test_a_nan_logit_without_target_mass_is_nan(targets, n_classes, dtype):
+    # few classes gave a number near 600 as a loss
+    z, target, options = make_rows(n_classes, dtype, targets)
+    kept = options["sample_weight"] != 0
+    if target.ndim == 1:
+        kept &= target != -100
+    bad = np.arange(N) % 5 == 1
+    at = np.arange(N) % n_classes
+    z[bad, at[bad]] = np.nan
+    if target.ndim > 1:
+        target[bad, at[bad]] = 0
+    losses, gradient = check(z, target, options)
+    np.testing.assert_array_equal(np.isnan(losses), bad & kept)
+    np.testing.assert_array_equal(np.isnan(gradient).all(axis=1), bad & kept)
