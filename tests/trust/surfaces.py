@@ -17,6 +17,7 @@ from skxent import losses
 from skxent.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from tests import reference
 from tests.losses import binary_cases
+from tests.trust import rounding
 
 N, C, D = 5, 3, 2
 RNG = np.random.default_rng(70)
@@ -49,6 +50,7 @@ class Surface:
     but: tuple[str, ...] = ()  # hostile values that are not asked, with the reason
     word_for_word: bool = False  # whether errors are those of the oracle
     rtol: float = 1e-11
+    bounds: Callable[..., Any] | None = None  # as in `rounding`
 
     def __post_init__(self):
         for name, value in self.arguments.items():
@@ -156,7 +158,7 @@ def nll_oracle(kind, input, target, **options):
 
 
 def binary_oracle(form, kind, input, target, **options):
-    """Torch in float64."""
+    """The formulas of the contract in float64."""
     options.pop("out", None)
     input, target = np.asarray(input, float), np.asarray(target, float)
     assert input.shape == target.shape
@@ -171,9 +173,6 @@ def binary_oracle(form, kind, input, target, **options):
     names = ("weight", "pos_weight", "label_smoothing")
     weights = {name: options[name] for name in names if name in options}
     masses = binary_cases.masses(target, **weights)
-    # without a mass -inf adds 0, where torch multiplies 0 with infinity
-    is_weightless = (masses[0] == 0) & (masses[1] == 0)
-    input = np.where(is_weightless & (input == -np.inf), 0.0, input)
     if kind == "hvp":
         vector = np.asarray(options.pop("vector"), float)
         assert vector.shape == input.shape
@@ -181,13 +180,7 @@ def binary_oracle(form, kind, input, target, **options):
     inflow = options.pop("grad_output", None)
     assert inflow is None or np.shape(inflow) == ()
     if form == "logits":
-        value, gradient = binary_cases.torch_value_and_grad(
-            form, input, target, inflow, **options
-        )
-        if max(np.abs(mass).max(initial=0.0) for mass in masses) > 1e100:
-            value, gradient = _logits_by_hand(
-                input, *masses, inflow, options["reduction"]
-            )
+        value, gradient = _logits_by_hand(input, *masses, inflow, options["reduction"])
     else:
         value, gradient = _events_by_hand(input, target, inflow, **options)
     results = {"value": value, "grad": gradient}
@@ -203,7 +196,10 @@ def _binary_hvp(z, target, vector, *, reduction, **options):
 
 
 def _logits_by_hand(z, t0, t1, inflow, reduction):
-    """The formulas, since torch's ``a p - t`` and ``(1 - q) z`` cancel or overflow."""
+    """The formulas without torch's ``a p - t`` and ``(1 - q) z``.
+
+    These cancel or overflow, and are nan where -inf meets a target of 0.
+    """
     with np.errstate(all="ignore"):
         losses = [
             np.where(t == 0, 0.0, t * np.logaddexp(0.0, x))
@@ -258,7 +254,7 @@ def linear_oracle(kind, input, linear_weight, target, linear_bias=None, **option
 SUFFIXES = {"value": "", "grad": "_grad", "value_and_grad": "_value_and_grad"}
 
 
-def _surfaces_of(name, arguments, oracle, label="", suffixes=None):
+def _surfaces_of(name, arguments, oracle, bounds, label="", suffixes=None):
     """Yield a surface for each function of a loss."""
     for kind, suffix in (suffixes or SUFFIXES).items():
         function = getattr(losses, name + suffix)
@@ -280,6 +276,7 @@ def _surfaces_of(name, arguments, oracle, label="", suffixes=None):
             given,
             partial(oracle, kind),
             optional=tuple(optional),
+            bounds=partial(bounds, kind),
         )
 
 
@@ -290,23 +287,33 @@ def of_losses():
     both = SUFFIXES | {"hvp": "_hvp"}
     for label, target in (("-indices", Y), ("-probabilities", Q)):
         logits = softmax | {"input": Z, "target": target, "from_logits": True}
-        yield from _surfaces_of("cross_entropy", logits, softmax_oracle, label, both)
+        yield from _surfaces_of(
+            "cross_entropy", logits, softmax_oracle, rounding.of_softmax, label, both
+        )
         given = logits | {"input": P, "from_logits": False}
         yield from _surfaces_of(
-            "cross_entropy", given, of_probabilities_oracle, label + "-of_p"
+            "cross_entropy",
+            given,
+            of_probabilities_oracle,
+            rounding.of_probabilities,
+            label + "-of_p",
         )
     linear = softmax | {"input": X, "linear_weight": LW, "linear_bias": LB}
     yield from _surfaces_of(
-        "linear_cross_entropy", linear | {"target": Y}, linear_oracle
+        "linear_cross_entropy",
+        linear | {"target": Y},
+        linear_oracle,
+        rounding.of_linear,
     )
     nll = common | {"ignore_index": -100, "input": Z, "target": Y}
-    yield from _surfaces_of("nll_loss", nll, nll_oracle)
+    yield from _surfaces_of("nll_loss", nll, nll_oracle, rounding.of_nll)
     binary = {"target": Q, "weight": W, "pos_weight": W, "reduction": "mean"}
     binary |= {"label_smoothing": 0.1}
     yield from _surfaces_of(
         "binary_cross_entropy_with_logits",
         binary | {"input": Z},
         partial(binary_oracle, "logits"),
+        partial(rounding.of_events, "logits"),
         suffixes=both,
     )
     del binary["pos_weight"]
@@ -314,6 +321,7 @@ def of_losses():
         "binary_cross_entropy",
         binary | {"input": P},
         partial(binary_oracle, "probabilities"),
+        partial(rounding.of_events, "probabilities"),
     )
 
 
@@ -347,6 +355,16 @@ def ragged_oracle(oracle, kind, input, target, **options):
     return np.split(result, cuts)
 
 
+def ragged_bounds(bounds, kind, *, input, target, **options):
+    """The bounds of the rows of all entries, as `ragged_oracle`."""
+
+    def of_all(kind, input, target, **options):
+        found = bounds(kind, input=input, target=target, **options)
+        return found if len(found) > 1 else found[0]
+
+    return ragged_oracle(of_all, kind, input, target, **options)
+
+
 def of_ragged_losses():
     """Yield the surfaces of the losses of lists of arrays of different lengths."""
     roles = {"input": "lists of floats", "target": "lists of floats"}
@@ -356,26 +374,34 @@ def of_ragged_losses():
     softmax |= {"sample_weight": np.array([1.0, 0.5, 2.0, 0.25])}
     softmax |= {"ignore_index": -100, "label_smoothing": 0.1, "from_logits": True}
     binary = {"weight": W, "pos_weight": W, "reduction": "mean", "label_smoothing": 0.1}
-    for name, given, oracle in (
+    for name, given, oracle, bounds in (
         (
             "cross_entropy",
             softmax | {"input": LIST_Z, "target": LIST_Y},
             softmax_oracle,
+            rounding.of_softmax,
         ),
         (
             "cross_entropy",
             softmax | {"input": LIST_Z, "target": LIST_Q},
             softmax_oracle,
+            rounding.of_softmax,
         ),
         (
             "binary_cross_entropy_with_logits",
             binary | {"input": LIST_Z, "target": LIST_Q},
             partial(binary_oracle, "logits"),
+            partial(rounding.of_events, "logits"),
         ),
     ):
         of_indices = given["target"] is LIST_Y
         of_kind = roles | ({"target": "lists of indices"} if of_indices else {})
-        for surface in _surfaces_of(name, given, partial(ragged_oracle, oracle)):
+        for surface in _surfaces_of(
+            name,
+            given,
+            partial(ragged_oracle, oracle),
+            partial(ragged_bounds, bounds),
+        ):
             label = "-lists of indices" if of_indices else "-lists"
             surface.name += label
             surface.roles |= of_kind
@@ -432,6 +458,7 @@ def of_loss_classes():
             partial(oracle, kind),
             optional=optional,
             roles={"target_shape": "contract"},
+            bounds=partial(rounding.of_softmax, kind),
         )
     of_binary = {
         "weight": W,
@@ -456,6 +483,7 @@ def of_loss_classes():
             partial(of_events, kind),
             roles={"target_shape": "contract"},
             optional=(*optional, "pos_weight"),
+            bounds=partial(rounding.of_events, "logits", kind),
         )
 
 
@@ -490,4 +518,5 @@ def of_torch():
         {"input": Z, "target": Y, "weight": W} | options,
         oracle,
         optional=("weight", "size_average", "reduce", "class_axis"),
+        bounds=partial(rounding.of_softmax, "value"),
     )
