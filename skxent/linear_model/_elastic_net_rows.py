@@ -19,17 +19,16 @@ is 0. Logits are right up to a shift of all classes in a row.
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
+from skxent.linear_model._design import design_of
 from skxent.linear_model._faces import Turns
 from skxent.linear_model._penalty import ElasticNet
-from skxent.linear_model._products import product_of_columns, product_of_rows
 from skxent.linear_model._progress import LONGEST_SEARCH, Progress, is_enough
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
-from skxent.linear_model._working_set import WorkingSet, sparse_design
+from skxent.linear_model._working_set import WorkingSet
 
 __all__ = ["minimize_rows"]
 
@@ -68,9 +67,9 @@ class _Point:
         self.weights = weights
         self.intercept = intercept
         self.logits = np.zeros((len(targets.on_value), X.shape[0]))
-        self.design = sparse_design(X) if scipy.sparse.issparse(X) else None
+        self.design = design_of(X)
         if weights.any():
-            self.outputs(self.logits)[...] = self._product().T
+            self.outputs(self.logits)[...] = self.design.product(weights).T
         if intercept.size:
             self.outputs(self.logits)[...] += intercept[:, np.newaxis]
         self.residual = np.empty_like(self.logits)
@@ -97,19 +96,9 @@ class _Point:
         intercept = self.intercept.reshape(self.weights.shape[1], -1)
         return np.hstack([self.weights.T, intercept])
 
-    def _product(self) -> Matrix:
-        """Return ``X`` times the weights, (n, R)."""
-        if self.design is not None:
-            return self.design.product(self.weights)
-        return product_of_rows(self.X, self.weights.astype(self.X.dtype, copy=False))
-
     def gradient(self) -> Matrix:
         """Return the gradient of the loss by the weights: one pass over X."""
-        residual = self.outputs(self.residual).T
-        if self.design is not None:
-            return self.design.pull_back(residual)
-        residual = residual.astype(self.X.dtype, copy=False)
-        return np.ascontiguousarray(product_of_columns(residual, self.X).T)
+        return self.design.pull_back(self.outputs(self.residual).T)
 
     def search(
         self,

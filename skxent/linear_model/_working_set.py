@@ -9,7 +9,7 @@ weights in the working set, of which there are m; ``point`` is a `_Point`.
 """
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -17,14 +17,11 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.linear_model._conjugate_gradient import MOST_ROUNDING
+from skxent.linear_model._design import DenseDesign, Design, design_of
 from skxent.linear_model._faces import Face
 from skxent.linear_model._penalty import descend
-from skxent.linear_model._products import product_of_columns, product_of_rows
 
-if TYPE_CHECKING:
-    from skxent.linear_model._sparse_loss import SparseDesign
-
-__all__ = ["WorkingSet", "sparse_design"]
+__all__ = ["WorkingSet"]
 
 Matrix = NDArray[np.float64]
 
@@ -37,28 +34,15 @@ LARGEST_MOVE = 5.0
 LEAST_NUMBER = 1e-100
 
 
-def sparse_design(X: Any) -> "SparseDesign":
-    """Return sparse data for products; the import brings the kernels."""
-    from skxent.linear_model._sparse_loss import SparseDesign
-
-    return SparseDesign(X)
-
-
 class WorkingSet:
     """Coordinates, by class, and a copy of the columns that they need."""
 
     def __init__(self, point: Any, chosen: NDArray[np.bool_]) -> None:
         columns = np.flatnonzero(chosen.any(axis=1))
         self.n_rows = point.X.shape[0]
-        self.entries: tuple[Any, Any, Any, bool]
-        if point.design is not None:
-            entries = point.design.columns(columns)
-            largest = _largest_of(*entries[::2])
-            self.entries = *entries, False
-        else:
-            X = point.X[:, columns]
-            largest = np.maximum(X.max(axis=0), -X.min(axis=0))
-            self.entries = _entries_of(X)
+        entries = point.design.columns(columns)
+        largest = _largest_of(*entries[::2])
+        self.entries = *entries, isinstance(point.design, DenseDesign)
         by_class, features = np.nonzero(chosen[columns].T)
         self.features = features.astype(np.int64)
         self.classes = np.searchsorted(by_class, np.arange(chosen.shape[1] + 1))
@@ -79,13 +63,13 @@ class WorkingSet:
         return gain, lowered
 
     @cached_property
-    def _columns(self) -> Any:
-        """The columns as data for products: sparse, or dense (n, q)."""
+    def _design(self) -> Design:
+        """The columns as data for products."""
         data, indices, starts, is_dense = self.entries
         if is_dense:
-            return data.reshape(len(starts) - 1, self.n_rows).T
+            return design_of(data.reshape(len(starts) - 1, self.n_rows).T)
         shape = self.n_rows, len(starts) - 1
-        return sparse_design(scipy.sparse.csc_array((data, indices, starts), shape))
+        return design_of(scipy.sparse.csc_array((data, indices, starts), shape))
 
     def moved_by(self, step: Matrix) -> Matrix:
         """Return by how much a step of weights and intercepts moves logits, (R, n)."""
@@ -94,21 +78,15 @@ class WorkingSet:
         n_weights = len(self.features)
         weights[self.features, self.places[1]] = step[:n_weights, 0]
         weights = weights.astype(self.entries[0].dtype, copy=False)
-        if isinstance(self._columns, np.ndarray):
-            product = product_of_rows(self._columns, weights)
-        else:
-            product = self._columns.product(weights)
-        moved = np.ascontiguousarray(product.T, dtype=np.float64)
+        moved = self._design.product(weights).T
+        moved = np.ascontiguousarray(moved, dtype=np.float64)
         moved += step[n_weights:] if len(step) > n_weights else 0.0
         return moved
 
     def pulled_by(self, force: Matrix) -> tuple[Matrix, Matrix]:
         """Return what forces (R, n) on the logits are on weights and intercepts."""
         residual = force.T.astype(self.entries[0].dtype, copy=False)
-        if isinstance(self._columns, np.ndarray):
-            pulled = product_of_columns(residual, self._columns).T
-        else:
-            pulled = self._columns.pull_back(residual)
+        pulled = self._design.pull_back(residual)
         return pulled[self.features, self.places[1]], force.sum(axis=1)
 
 
@@ -222,11 +200,3 @@ def _largest_of(data: NDArray[Any], starts: NDArray[Any]) -> NDArray[Any]:
             np.maximum.reduceat(data, begins), -np.minimum.reduceat(data, begins)
         )
     return largest
-
-
-def _entries_of(columns: NDArray[Any]) -> tuple[Any, Any, Any, bool]:
-    """Return what the kernels need of columns: a copy where they lie one by one."""
-    n, q = columns.shape
-    starts = np.arange(q + 1, dtype=np.int64) * n
-    lines = np.ascontiguousarray(columns.T).ravel()
-    return lines, np.empty(0, np.int64), starts, True
