@@ -21,6 +21,7 @@ __all__ = [
     "inverse_of_weight",
     "inverses_of",
     "new_call",
+    "new_call_of_rows",
     "picked_loss",
     "probability_loss",
     "rows_on_host",
@@ -53,16 +54,17 @@ class Call(NamedTuple):
 
     arrays: TorchArrays | CupyArrays | NumbaArrays
     stream: int  # its address
-    summary: Any  # (4,) float64, on the device
+    summary: Any  # (4,) float64, on the device, or the first two of them
 
 
-def new_call(arrays: Any, *, is_surveyed: bool = False) -> Call:
-    """Return a call that has found out nothing yet, on the current stream.
+def new_call(arrays: Any) -> Call:
+    """Return a call that has found out nothing yet, on the current stream."""
+    return Call(arrays, arrays.stream(), arrays.zeros((N_SUMMARY,), "float64"))
 
-    Where class indices are surveyed, all that it can find out is written.
-    """
-    new = arrays.empty if is_surveyed else arrays.zeros
-    return Call(arrays, arrays.stream(), new((N_SUMMARY,), "float64"))
+
+def new_call_of_rows(arrays: Any) -> Call:
+    """Return one that finds out no more than `rows_on_host` asks for, all of it."""
+    return Call(arrays, arrays.stream(), arrays.empty((kernels.N_PARTIAL,), "float64"))
 
 
 class DeviceTargets(NamedTuple):
@@ -203,7 +205,7 @@ def summary_on_host(call: Call) -> Summary:
 
 def rows_on_host(call: Call) -> tuple[float, float]:
     """Wait for the device; return how many rows count, and the sum of their losses."""
-    n_counted, total, *_ = call.arrays.to_host(call.summary).tolist()
+    n_counted, total = call.arrays.to_host(call.summary).tolist()
     return n_counted, total
 
 

@@ -220,8 +220,7 @@ def prepare_scores(
         has_indices,
     )
     is_surveyed = has_indices and layout.n_rows > 0
-    has_losses = is_surveyed and layout.n_classes > 0
-    call = backend.new_call(arrays, is_surveyed=has_losses)
+    call = backend.new_call(arrays)
     mean_of = inverse = None
     shares = None
     if reduction == "sample" and has_indices:

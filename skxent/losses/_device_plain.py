@@ -121,7 +121,7 @@ def _plain(
     targets = backend.DeviceTargets(
         indices, one, one, None, options[1], is_smooth=False, has_indices=True
     )
-    call = backend.new_call(arrays, is_surveyed=True)
+    call = backend.new_call_of_rows(arrays)
     scale = arrays.constant((1.0 / n_rows,), real)
     backend.softmax_loss(call, logits, targets, dtype, scale, None, gradient)
     n_counted, total = backend.rows_on_host(call)
