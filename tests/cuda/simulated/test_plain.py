@@ -13,6 +13,7 @@ from skxent.losses import (
 from tests import reference
 from tests.cuda.scheduler import use_device_math
 from tests.cuda.simulated.arrays import on_host
+from tests.cuda.simulated.tensors import on_device, use_host_memory
 
 use_device_math("skxent.kernels._cuda")
 pytestmark = pytest.mark.usefixtures("small_blocks", "general_calls")
@@ -118,3 +119,13 @@ def test_another_ignored_index():
     loss = cross_entropy(*there(z, y), ignore_index=1)
     expected = reference.cross_entropy(z, y, ignore_index=1)
     assert loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_tensors_of_torch(monkeypatch, general_calls):
+    use_host_memory(monkeypatch)
+    z, y = drawn((40, 2))
+    loss, gradient = cross_entropy_value_and_grad(on_device(z), on_device(y))
+    assert not general_calls
+    assert loss == pytest.approx(reference.cross_entropy(z, y), rel=1e-6)
+    expected = reference.cross_entropy_grad(z, y)
+    np.testing.assert_allclose(np.asarray(gradient), expected, atol=1e-7)
