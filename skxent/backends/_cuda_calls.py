@@ -84,9 +84,7 @@ class Summary(NamedTuple):
     weight: float  # of the rows that count
 
 
-def queue(
-    call: Call, kernel: Any, n_blocks: int, block: int, *args: Any, shared: int = 0
-) -> None:
+def queue(call: Call, kernel: Any, n_blocks: int, block: int, *args: Any) -> None:
     """Queue a kernel; arrays become addresses, None that of anything."""
     address = call.arrays.address
     anything = address(call.summary)
@@ -94,7 +92,7 @@ def queue(
         arg if isinstance(arg, int) else anything if arg is None else address(arg)
         for arg in args
     ]
-    launch(kernel, n_blocks, block, call.stream, shared, call.arrays.index, addresses)
+    launch(kernel, n_blocks, block, call.stream, call.arrays.index, addresses)
 
 
 def add_up(call: Call, values: Any, n: int, n_columns: int, sums_out: Any) -> None:

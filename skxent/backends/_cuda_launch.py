@@ -24,7 +24,6 @@ def launch(
     n_blocks: int,
     block: int,
     stream: int,
-    shared: int,
     device: int,
     arguments: list[Any],
 ) -> None:
@@ -35,7 +34,7 @@ def launch(
     with _context_of(device):
         code = _code_of(kernel, len(arguments), device)
         if code is None:
-            kernel[n_blocks, block, _stream_at(stream), shared](*arguments)
+            kernel[n_blocks, block, _stream_at(stream)](*arguments)
             return
         if not _THREAD.is_ready:  # a device has to be current in it
             cuda.current_context()
@@ -45,7 +44,7 @@ def launch(
         begin = addressof(values)
         places = of_places(*range(begin, begin + size, 8))
         (status,) = _driver().cuLaunchKernel(
-            code, n_blocks, 1, 1, block, 1, 1, shared, stream, addressof(places), 0
+            code, n_blocks, 1, 1, block, 1, 1, 0, stream, addressof(places), 0
         )
         if status:
             raise RuntimeError(f"CUDA did not launch a kernel: {status!r}")

@@ -12,7 +12,7 @@ import math
 from numba import cuda
 
 from skxent.kernels._cuda_groups import WARP, group_max, group_sum
-from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
+from skxent.kernels._cuda_memory import pointer_to, read_one, start_of, write_one
 from skxent.kernels._cuda_targets import (
     Sums,
     class_of_row,
@@ -75,7 +75,7 @@ def rows_curvature(memory, real, group, block, has_indices):
         g = cuda.threadIdx.x % group
         row = cuda.blockIdx.x * (block // group) + cuda.threadIdx.x // group
         y, weight = class_of_row(targets, has_indices, row, row < n_rows, one)
-        start = row // n_columns * n_columns * n_classes + row % n_columns
+        start = start_of(row, n_rows, n_classes, n_columns)
         n_seen = 0 if weight == 0 else n_classes
 
         m = nothing(one).m

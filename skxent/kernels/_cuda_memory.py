@@ -22,6 +22,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 
+from skxent.kernels._jit import rule
 from skxent.kernels._simd_type import I32, Builder, compiled
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "quotient",
     "read_one",
     "read_wide",
+    "start_of",
     "stream_wide",
     "write_one",
     "write_wide",
@@ -41,6 +43,7 @@ I16, I64 = ir.IntType(16), ir.IntType(64)
 F32 = ir.FloatType()
 BFLOAT16 = types.uint16
 QUIET_NAN = 0x7FC0  # of bfloat16
+MOST_OF_32_BITS = 0xFFFFFFFF
 GLOBAL = 1  # the address space, in which a load needs no check of where it leads
 
 
@@ -105,6 +108,14 @@ def quotient(a: int, b: int) -> int:
 def _quotient(s: Builder, a: Any, b: Any) -> Any:
     a, b = (s.b.trunc(s.cast(x, k, types.int64), I32) for k, x in enumerate((a, b)))
     return s.b.zext(s.b.udiv(a, b), I64)
+
+
+@rule
+def start_of(row, n_rows, n_classes, n_columns):
+    """Return the first element of a row of planes ``(outer, n_classes, n_columns)``."""
+    few = n_rows <= MOST_OF_32_BITS
+    plane = quotient(row, n_columns) if few else row // n_columns
+    return plane * n_columns * (n_classes - 1) + row
 
 
 def _place(s: Builder, p: Any, k: int, i: Any) -> tuple[Any, int]:

@@ -13,7 +13,7 @@ import math
 from numba import cuda, float64
 
 from skxent.kernels._cuda_groups import WARP, group_sum
-from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
+from skxent.kernels._cuda_memory import pointer_to, read_one, start_of, write_one
 from skxent.kernels._cuda_targets import class_of_row, targets_at
 from skxent.kernels._rules import clip, ratio, weighted
 
@@ -61,8 +61,7 @@ def picked_loss(memory, real, block, is_log, has_gradient):
         y, weight = class_of_row(targets, True, row, row < n_rows, one)
         loss = zero
         if weight != 0:
-            i = row // n_columns * n_columns * n_classes + row % n_columns
-            i += y * n_columns
+            i = start_of(row, n_rows, n_classes, n_columns) + y * n_columns
             weight *= read_one(targets.on, y * targets.class_step)
             p = read_one(x, i)
             slope = zero - weight * read_one(pointer_to(scale, real), 0)

@@ -10,7 +10,7 @@ import math
 from numba import cuda, float64
 
 from skxent.kernels._cuda_groups import WARP
-from skxent.kernels._cuda_memory import pointer_to, quotient, read_one, write_one
+from skxent.kernels._cuda_memory import pointer_to, read_one, start_of, write_one
 from skxent.kernels._cuda_sums import write_partial
 from skxent.kernels._cuda_targets import (
     below,
@@ -29,17 +29,7 @@ from skxent.kernels._cuda_targets import (
 from skxent.kernels._jit import rule
 from skxent.kernels._rules import residual
 
-__all__ = ["planes_loss", "start_of"]
-
-MOST_OF_32_BITS = 0xFFFFFFFF
-
-
-@rule
-def start_of(row, n_rows, n_classes, n_columns):
-    """Return the element that a row of planes begins with."""
-    few = n_rows <= MOST_OF_32_BITS
-    plane = quotient(row, n_columns) if few else row // n_columns
-    return plane * n_columns * (n_classes - 1) + row
+__all__ = ["planes_loss"]
 
 
 @rule

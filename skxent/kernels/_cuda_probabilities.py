@@ -11,7 +11,7 @@ import math
 from numba import cuda, float64
 
 from skxent.kernels._cuda_groups import WARP, group_sum
-from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
+from skxent.kernels._cuda_memory import pointer_to, read_one, start_of, write_one
 from skxent.kernels._cuda_targets import class_of_row, target_of, targets_at
 from skxent.kernels._rules import ratio, weighted
 
@@ -100,7 +100,7 @@ def probability_rows_loss(memory, real, group, block, has_indices, has_gradient)
         g = cuda.threadIdx.x % group
         row = cuda.blockIdx.x * (block // group) + cuda.threadIdx.x // group
         y, weight = class_of_row(targets, has_indices, row, row < n_rows, one)
-        start = row // n_columns * n_columns * n_classes + row % n_columns
+        start = start_of(row, n_rows, n_classes, n_columns)
         factor = read_one(pointer_to(scale, real), 0) * weight
         loss = zero
         for k in range(g, n_classes if row < n_rows else 0, group):

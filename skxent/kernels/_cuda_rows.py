@@ -34,7 +34,7 @@ from skxent.kernels._cuda_memory import (
     write_one,
     write_wide,
 )
-from skxent.kernels._cuda_sums import N_PARTIAL, write_partial
+from skxent.kernels._cuda_sums import write_pair, write_partial
 from skxent.kernels._cuda_targets import (
     Sums,
     below,
@@ -338,8 +338,6 @@ def rows_loss(memory, real, schedule, has_indices, is_smooth, has_gradient):
         if group < block:
             write_partial(total, n_counted, block, shared_losses, partial_out)
         elif g == 0:
-            partial = pointer_to(partial_out, float64)
-            write_one(found[0], partial, N_PARTIAL * cuda.blockIdx.x)
-            write_one(found[1], partial, N_PARTIAL * cuda.blockIdx.x + 1)
+            write_pair(found[0], found[1], partial_out)
 
     return kernel

@@ -23,10 +23,10 @@ from skxent.kernels._cuda_memory import (
     quotient,
     read_one,
     read_wide,
+    start_of,
     write_one,
     write_wide,
 )
-from skxent.kernels._cuda_planes import start_of
 from skxent.kernels._cuda_sums import write_partial
 from skxent.kernels._cuda_targets import (
     below,
@@ -237,23 +237,18 @@ def short_rows_loss(
                 if not has_indices:
                     stage(q, begin, n_left, n_classes, way, parts, staged_q)
                 cuda.syncwarp()
+                rows, row_q, row_out = staged, staged_q, staged
                 start, step = at + lane * row_step, 1
-                read_row(staged, start, step, n_classes, counts, own)
-                if has_indices and counts:
-                    z_y = read_one(staged, start + y)
-                sums = sum_row(
-                    own, n_classes, targets, has_indices, staged_q, start, step, one
-                )
             else:
+                rows, row_q, row_out = z, q, out
                 there = min(row, n_rows - 1)  # where something can be read
-                start = start_of(there, n_rows, n_classes, n_columns)
-                step = n_columns
-                read_row(z, start, step, n_classes, counts, own)
-                if has_indices and counts:
-                    z_y = read_one(z, start + y * step)
-                sums = sum_row(
-                    own, n_classes, targets, has_indices, q, start, step, one
-                )
+                start, step = start_of(there, n_rows, n_classes, n_columns), n_columns
+            read_row(rows, start, step, n_classes, counts, own)
+            if has_indices and counts:
+                z_y = read_one(rows, start + y * step)
+            sums = sum_row(
+                own, n_classes, targets, has_indices, row_q, start, step, one
+            )
             t_y = zero
             if has_indices:
                 sums, t_y = with_index(sums, targets, y, z_y, one)
@@ -264,45 +259,28 @@ def short_rows_loss(
                 n_counted += one if counts else zero
                 if is_per_row:
                     write_one(loss, pointer_to(loss_out, real), row)
-            if has_gradient:
+            if has_gradient and (is_staged or is_there):
                 high, low = shares_of(factor * sums.mass, rest, one)
-                slope = residual(high, low, math.exp(z_y - sums.m), factor * t_y)
-                if is_staged:
-                    write_row(
-                        own,
-                        n_classes,
-                        targets,
-                        has_indices,
-                        staged_q,
-                        start,
-                        step,
-                        factor,
-                        high,
-                        low,
-                        one,
-                        staged,
-                    )
-                    if has_indices:
-                        write_one(slope, staged, start + y)
-                    cuda.syncwarp()
-                    unstage(staged, n_left, n_classes, way, parts, out, begin)
-                elif is_there:
-                    write_row(
-                        own,
-                        n_classes,
-                        targets,
-                        has_indices,
-                        q,
-                        start,
-                        step,
-                        factor,
-                        high,
-                        low,
-                        one,
-                        out,
-                    )
-                    if has_indices and counts:
-                        write_one(slope, out, start + y * step)
+                write_row(
+                    own,
+                    n_classes,
+                    targets,
+                    has_indices,
+                    row_q,
+                    start,
+                    step,
+                    factor,
+                    high,
+                    low,
+                    one,
+                    row_out,
+                )
+                if has_indices:
+                    slope = residual(high, low, math.exp(z_y - sums.m), factor * t_y)
+                    write_one(slope, row_out, start + y * step)
+            if has_gradient and is_staged:
+                cuda.syncwarp()
+                unstage(staged, n_left, n_classes, way, parts, out, begin)
             cuda.syncwarp()  # before the next rows are staged over these
             first += cuda.gridDim.x * n_warps * WARP
         write_partial(total, n_counted, block, shared_losses, partial_out)

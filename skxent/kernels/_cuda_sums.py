@@ -22,6 +22,7 @@ __all__ = [
     "sum_counts",
     "sum_rows",
     "survey",
+    "write_pair",
     "write_partial",
 ]
 
@@ -31,21 +32,38 @@ N_COUNTS = 2
 N_PARTIAL = 2
 
 
+@rule
+def write_pair(first, second, p):
+    """Write what a block has found."""
+    out = pointer_to(p, float64)
+    write_one(first, out, 2 * cuda.blockIdx.x)
+    write_one(second, out, 2 * cuda.blockIdx.x + 1)
+
+
 @cuda.jit(device=True)
 def write_partial(total, n_counted, block, shared, partial_out):
-    """Write what a block has found, from what its threads have."""
+    """Write what a block of rows has found, from what its threads have."""
     total = group_sum(total, block, shared)
     n_counted = group_sum(float64(n_counted), block, shared)
     if cuda.threadIdx.x == 0:
-        out = pointer_to(partial_out, float64)
-        write_one(n_counted, out, N_PARTIAL * cuda.blockIdx.x)
-        write_one(total, out, N_PARTIAL * cuda.blockIdx.x + 1)
+        write_pair(n_counted, total, partial_out)
 
 
 @rule
 def inverse_of(x):
     """Return ``1 / x``, nan for 0."""
     return math.nan if x == 0 else 1 / x
+
+
+@cuda.jit(device=True)
+def write_counts(wrong, weight, block, shared, counts_out, inverses):
+    """Write what a block has counted; one that is alone ``1 / weight`` as well."""
+    wrong = group_sum(wrong, block, shared)
+    weight = group_sum(weight, block, shared)
+    if cuda.threadIdx.x == 0:
+        write_pair(wrong, weight, counts_out)
+        if cuda.gridDim.x == 1:
+            write_one(inverse_of(weight), inverses, 0)
 
 
 def survey(real, block):
@@ -71,7 +89,7 @@ def survey(real, block):
         is_per_row,
     ):
         shared = cuda.shared.array(n_warps, float64)
-        indices, out = pointer_to(target, int64), pointer_to(counts_out, float64)
+        indices = pointer_to(target, int64)
         of_class, of_row = pointer_to(class_weight, real), pointer_to(row_weight, real)
         shares = pointer_to(shares_out, float64)
         wrong, weight = float64(0), float64(0)
@@ -90,13 +108,8 @@ def survey(real, block):
             weight += of_this
             if is_per_row:
                 write_one(of_this, shares, row)
-        wrong = group_sum(wrong, block, shared)
-        weight = group_sum(weight, block, shared)
-        if cuda.threadIdx.x == 0:
-            write_one(wrong, out, cuda.blockIdx.x * N_COUNTS)
-            write_one(weight, out, cuda.blockIdx.x * N_COUNTS + 1)
-            if cuda.gridDim.x == 1:
-                write_one(inverse_of(weight), pointer_to(inverse_out, real), 0)
+        inverses = pointer_to(inverse_out, real)
+        write_counts(wrong, weight, block, shared, counts_out, inverses)
 
     return kernel
 
@@ -110,17 +123,13 @@ def sum_counts(real, block):
 
     def kernel(counts, sums_out, inverse_out, n):
         shared = cuda.shared.array(n_warps, float64)
-        x, out = pointer_to(counts, float64), pointer_to(sums_out, float64)
+        x = pointer_to(counts, float64)
         wrong, weight = float64(0), float64(0)
         for i in range(cuda.threadIdx.x, n, block):
             wrong += read_one(x, i * N_COUNTS)
             weight += read_one(x, i * N_COUNTS + 1)
-        wrong = group_sum(wrong, block, shared)
-        weight = group_sum(weight, block, shared)
-        if cuda.threadIdx.x == 0:
-            write_one(wrong, out, 0)
-            write_one(weight, out, 1)
-            write_one(inverse_of(weight), pointer_to(inverse_out, real), 0)
+        inverses = pointer_to(inverse_out, real)
+        write_counts(wrong, weight, block, shared, sums_out, inverses)
 
     return kernel
 

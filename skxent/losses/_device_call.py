@@ -197,6 +197,7 @@ def prepare_scores(
     from_logits = check.check_flag(from_logits, "from_logits")
     ignore_index = check.check_ignore_index(ignore_index)
     smoothing = check.check_label_smoothing(label_smoothing)
+    call = backend.new_call(arrays)
     real = real_name(dtype)
 
     wanted, has_indices = target_on_device(arrays, target, layout, dtype)
@@ -219,13 +220,11 @@ def prepare_scores(
         smoothing > 0,
         has_indices,
     )
-    is_surveyed = has_indices and layout.n_rows > 0
-    call = backend.new_call(arrays)
     mean_of = inverse = None
     shares = None
     if reduction == "sample" and has_indices:
         shares = arrays.empty((layout.n_rows,), "float64")
-    if is_surveyed:
+    if has_indices and layout.n_rows:
         inverse = backend.survey_indices(
             call, targets, class_weight, layout.n_classes, real, shares
         )
@@ -236,8 +235,8 @@ def prepare_scores(
     of_samples = None
     if reduction == "sample" and layout.n_rows:
         of_samples = _weights_of_samples(call, targets, shares, layout, real)
-        shares = backend.inverses_of(call, of_samples, _n_samples(layout), real)
-        targets = times_rows(arrays, targets, per_row(arrays, shares, layout), real)
+        factors = backend.inverses_of(call, of_samples, _n_samples(layout), real)
+        targets = times_rows(arrays, targets, per_row(arrays, factors, layout), real)
     if reduction != "mean":
         scale = arrays.constant((1.0,), real)
     elif inverse is not None:

@@ -39,15 +39,15 @@ def driver(monkeypatch):
 
 def test_the_driver_gets_sizes_and_the_addresses_of_integers(driver):
     arguments = [2**62 + 1, -100, 3]
-    _cuda_launch.launch("kernel", 5, 128, 99, 16, 0, arguments)
+    _cuda_launch.launch("kernel", 5, 128, 99, 0, arguments)
     assert driver.arguments == arguments
-    assert driver.launched == (77, [5, 1, 1, 128, 1, 1], 16, 99, 0)
+    assert driver.launched == (77, [5, 1, 1, 128, 1, 1], 0, 99, 0)
 
 
 def test_what_the_driver_refuses_is_an_error(driver):
     driver.status = 1
     with pytest.raises(RuntimeError, match="did not launch a kernel: 1"):
-        _cuda_launch.launch("kernel", 1, 1, 0, 0, 0, [1, 2, 3])
+        _cuda_launch.launch("kernel", 1, 1, 0, 0, [1, 2, 3])
 
 
 def test_numba_launches_what_has_no_machine_code(monkeypatch):
@@ -59,8 +59,8 @@ def test_numba_launches_what_has_no_machine_code(monkeypatch):
         def __getitem__(self, sizes):
             return lambda *arguments: launched.update(sizes=sizes, arguments=arguments)
 
-    _cuda_launch.launch(Kernel(), 2, 64, 7, 0, 0, [1, 2])
-    assert launched == {"sizes": (2, 64, "stream 7", 0), "arguments": (1, 2)}
+    _cuda_launch.launch(Kernel(), 2, 64, 7, 0, [1, 2])
+    assert launched == {"sizes": (2, 64, "stream 7"), "arguments": (1, 2)}
 
 
 def test_a_kernel_that_cannot_be_compiled_names_the_remedy():
