@@ -24,7 +24,7 @@ from skxent.kernels._flat_rows import (
     take_indices,
 )
 from skxent.kernels._groups import a_near_logit, lines_of_group
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inner, inner_with_memory
 from skxent.kernels._rows import pointers_of
 from skxent.kernels._simd import (
     advance,
@@ -125,7 +125,7 @@ def write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out):
                 store(e * load(shares, g * n), out, at)
 
 
-@inner
+@inner_with_memory
 def add_flat_planes(rows, target, begin, end, sums, lost):
     """Return the sums over lanes with the losses of rows ``begin:end``, whole groups.
 

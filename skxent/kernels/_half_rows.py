@@ -19,7 +19,7 @@ from numba import prange
 
 from skxent.kernels._groups import AHEAD
 from skxent.kernels._half import read_floats, write_floats
-from skxent.kernels._jit import inner, twins
+from skxent.kernels._jit import inner, inner_with_memory, twins
 from skxent.kernels._long_rows import long_rows_chunk
 from skxent.kernels._rows import Rows
 from skxent.kernels._short_rows import short_rows_chunk
@@ -104,7 +104,7 @@ def write_columns(block, o, j, planes_out):
             narrow(segment, width, advance(p, k * n_columns))
 
 
-@inner
+@inner_with_memory
 def half_short_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
     n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
@@ -149,7 +149,7 @@ def half_short_rows_chunk(rows, target, begin, end):
     return joined(sums, lost)
 
 
-@inner
+@inner_with_memory
 def half_long_rows_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
     n_rows, n_classes = end - begin, rows.logits.shape[1]

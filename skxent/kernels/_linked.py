@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 from numba._dynfunc import make_function
+from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import register_pass
@@ -27,6 +28,12 @@ FIRST_KNOWN, LAST_KNOWN = (0, 61), (0, 68)
 def is_known(version: tuple[int, int] = numba.version_info.short) -> bool:
     """Return whether this was tried with a version of numba."""
     return FIRST_KNOWN <= version <= LAST_KNOWN
+
+
+def _holds_arrays(kind: Any) -> bool:
+    """Return whether a type is an array, or a tuple that has one."""
+    parts = getattr(kind, "types", ()) if isinstance(kind, types.BaseTuple) else ()
+    return isinstance(kind, types.Array) or any(_holds_arrays(each) for each in parts)
 
 
 class _LinkedLibrary(JITCodeLibrary):
@@ -48,6 +55,11 @@ class _LinkedLowering(NativeLowering):
 
     def run_pass(self, state: Any) -> bool:
         """Do what numba does, but for the machine code."""
+        if not state.flags.nrt and _holds_arrays(state.return_type):
+            raise TypeError(  # its caller would give back a reference too many
+                f"{state.func_id.func_name} returns an array, whose references it "
+                "does not count: make it an inner_with_memory"
+            )
         codegen = state.targetctx.codegen()
         state.library = _LinkedLibrary(codegen, state.func_id.func_qualname)
         state.flags.no_compile = True

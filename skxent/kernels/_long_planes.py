@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inner, inner_with_memory
 from skxent.kernels._long_rows import long_rows_chunk, long_rows_curvature_chunk
 from skxent.kernels._rows import Rows
 from skxent.kernels._vector import two_sum
@@ -35,7 +35,7 @@ def write_group(rows, o, j, width, planes_out):
             planes_out[o, k, j + r] = rows[r, k]
 
 
-@inner
+@inner_with_memory
 def long_planes_chunk(rows, target, begin, end):
     """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
     n_classes, n_columns = rows.logits.shape[1], rows.logits.shape[2]
@@ -72,7 +72,7 @@ def long_planes_chunk(rows, target, begin, end):
     return sums + lost if math.isfinite(sums) else sums
 
 
-@inner
+@inner_with_memory
 def long_planes_curvature_chunk(
     logits, mass, row_weight, vector, scale, begin, end, product_out
 ):

@@ -11,7 +11,7 @@ import numpy as np
 
 from skxent.kernels._gathered_rows import clipped_surprise
 from skxent.kernels._groups import read, write
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inner, inner_with_memory
 from skxent.kernels._long_planes import GROUP, read_group, write_group
 from skxent.kernels._long_targets import (
     FOUR,
@@ -85,7 +85,7 @@ def one_row(
     return loss
 
 
-@inner
+@inner_with_memory
 def long_probabilities_chunk(
     probabilities,
     target,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from skxent.kernels import _cpu, _half_rows, _sigmoid
-from skxent.kernels._jit import Twins, inner, rule
+from skxent.kernels._jit import Twins, inner, inner_with_memory, rule
 from skxent.kernels._linked import is_known
 from skxent.losses import cross_entropy_value_and_grad
 
@@ -81,6 +81,45 @@ def test_what_is_linked_is_no_machine_code():
     engine = compiled.target_context.codegen()._engine
     assert not engine.is_symbol_defined(compiled.fndesc.llvm_func_name)
     assert is_known(), "tests pass with this numba: let _linked.py know it"
+
+
+@inner
+def first_of(x):
+    return x[0]
+
+
+@inner_with_memory
+def first_of_copy(x):
+    return x.copy()[0]
+
+
+@inner
+def beside_first(x):
+    return x[0], x
+
+
+@numba.njit
+def first_with(function, x):
+    return function(x)
+
+
+@numba.njit
+def first_beside(x):
+    return beside_first(x)[0]
+
+
+@pytest.mark.parametrize("function", [first_of, first_of_copy])
+def test_only_what_takes_memory_counts_references(function):
+    assert first_with(function, np.array([3.0, 4.0])) == 3.0
+    (compiled,) = function.overloads.values()
+    counts = "NRT_incref" in compiled.library.get_llvm_str()
+    assert counts == (function is first_of_copy)
+
+
+@pytest.mark.skipif(not is_known(), reason="left to numba")
+def test_inner_functions_return_no_arrays():
+    with pytest.raises(TypeError, match="beside_first returns an array"):
+        first_beside(np.array([3.0, 4.0]))
 
 
 def test_unknown_numba_compiles_as_it_likes():
