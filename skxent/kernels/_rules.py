@@ -37,11 +37,10 @@ def weighted(t, x):
 def residual(high, low, e, t):
     """Return the gradient ``a p - t`` with respect to one logit.
 
-    ``a p`` is an exponential times a share in two parts: what is left of the first is
-    all that the second adds to, also where ``a p`` and ``t`` cancel.
+    ``a p`` is an exponential times a share in two parts, so that it is off by no more
+    than the exponential where it and ``t`` cancel.
     """
-    product = high * e
-    return (product - t) + fma(low, e, fma(high, e, -product))
+    return fma(high, e, fma(low, e, -t))
 
 
 @rule

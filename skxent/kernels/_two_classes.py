@@ -77,12 +77,16 @@ def find_index_slopes(pairs, at, masses, are_known, i, end):
 
 @inner
 def soft_slope(t0, t1, x, e):
-    """Return the gradient ``a p_1 - t_1``, of whose terms nothing is lost."""
+    """Return the gradient ``a p_1 - t_1``, or ``t_0 - a p_0`` if class 0 is less likely.
+
+    So it is right to the last digits of the smaller of the targets.
+    """
     one = spread(1.0, e)
     a, a_low = two_sum(t0, t1)
     d, d_low = two_sum(one, e)
     high, low = divided(a, a_low, d, d_low)
-    return residual(high, low, select(x > 0.0, one, e), t1)
+    slope = residual(high, low, e, select(x > 0.0, t0, t1))
+    return select(x > 0.0, -slope, slope)
 
 
 @inner
