@@ -29,6 +29,7 @@ from skxent.kernels._simd import (
     load_part_beside,
     maximum,
     narrowed,
+    numbers,
     prefetch,
     scratch,
     select,
@@ -52,45 +53,53 @@ def narrow_values(values, n_classes, near):
 
 
 @inner
-def smoothing_of(z, off, k, width, z_y):
-    """Return the terms of ``width`` classes from ``k`` on."""
+def smoothing_of(z, off, uniform, k, width, z_y):
+    """Return the terms of ``width`` classes from ``k`` on.
+
+    Over ``off_value``, if that of all classes is the same.
+    """
+    x = z_y - load_part(z, k, width, 0.0)
+    if uniform:
+        return select(numbers(x) < width, x, 0.0)
     t = load(off, k)
-    return select(t == 0.0, 0.0, t * (z_y - load_part(z, k, width, 0.0)))
+    return select(t == 0.0, 0.0, t * x)
 
 
 @inner
-def smoothing_of_row(z, off, n_classes, z_y):
-    """Return the terms of a row, added up to one vector."""
+def smoothing_of_row(z, off, uniform, n_classes, z_y):
+    """Return such terms of a row, added up to one vector."""
     n = lanes(z)
     whole = n_classes - n_classes % n
     few = whole % (4 * n)
-    terms = smoothing_of(z, off, whole, n_classes - whole, z_y)
+    terms = smoothing_of(z, off, uniform, whole, n_classes - whole, z_y)
     for k in range(0, few, n):
-        terms = terms + smoothing_of(z, off, k, n, z_y)
+        terms = terms + smoothing_of(z, off, uniform, k, n, z_y)
     lost = terms * 0.0
     for k in range(few, whole, 4 * n):
-        a = smoothing_of(z, off, k, n, z_y) + smoothing_of(z, off, k + n, n, z_y)
-        k += 2 * n
-        b = smoothing_of(z, off, k, n, z_y) + smoothing_of(z, off, k + n, n, z_y)
-        terms, error = two_sum(terms, a + b)
+        a = smoothing_of(z, off, uniform, k, n, z_y)
+        b = smoothing_of(z, off, uniform, k + n, n, z_y)
+        c = smoothing_of(z, off, uniform, k + 2 * n, n, z_y)
+        d = smoothing_of(z, off, uniform, k + 3 * n, n, z_y)
+        terms, error = two_sum(terms, (a + b) + (c + d))
         lost = lost + error
     return joined(terms, lost)
 
 
 @inner
-def smoothing_of_group(batch, r, z, off, n_classes, parts):
-    """Return the terms of a group of rows, float64."""
+def smoothing_of_group(batch, r, z, off, uniform, n_classes, parts):
+    """Return such terms of a group of rows, float64."""
     n = lanes(z)
     if n_classes <= n:
         for j in range(n):
             z_y = spread(batch.z_y[r + j], z)
             row = advance(z, j * n_classes)
-            store(smoothing_of(row, off, 0, n_classes, z_y), parts, j * n)
+            store(smoothing_of(row, off, uniform, 0, n_classes, z_y), parts, j * n)
     else:
         for j in range(n):
             z_y = spread(batch.z_y[r + j], z)
             row = advance(z, j * n_classes)
-            store(smoothing_of_row(row, off, n_classes, z_y), parts, j * n)
+            terms = smoothing_of_row(row, off, uniform, n_classes, z_y)
+            store(terms, parts, j * n)
     return sums_of_rows(parts, n)
 
 

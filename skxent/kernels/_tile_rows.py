@@ -330,7 +330,7 @@ def read_index_targets(batch, q, on, off, low, n_low, options, n_classes, i, end
         store(z_y, batch.z_y, r)
         linear = widened(spread(0.0, m))
         if smooth:
-            linear = smoothing_from_index(tile, n_classes, off, z_y, parts)
+            linear = smoothing_from_index(tile, n_classes, off, uniform, z_y, parts)
             t_y = mass + mass_of_class(off, uniform, y, m)
             store(t_y, batch.at_target, r)
             is_near = is_index_heavy(mass, smoothing)

@@ -16,14 +16,17 @@ from skxent.kernels._vector import accumulate, joined, two_sum
 
 
 @inner
-def off_term(tile, off_value, k, z_y):
-    """Return what smoothing adds for a class."""
+def off_term(tile, off_value, uniform, k, z_y):
+    """Return what smoothing adds for a class, over ``off_value`` if all are alike."""
+    x = z_y - load(tile, k * lanes(tile))
+    if uniform:
+        return x
     t = spread(off_value[k], z_y)
-    return select(t == 0.0, 0.0, t * (z_y - load(tile, k * lanes(tile))))
+    return select(t == 0.0, 0.0, t * x)
 
 
 @inner
-def smoothing_from_index(tile, n_classes, off_value, z_y, parts):
+def smoothing_from_index(tile, n_classes, off_value, uniform, z_y, parts):
     """Return the terms of smoothing, measured from the logit of the index."""
     n = lanes(tile)
     whole = n_classes - n_classes % n
@@ -31,19 +34,20 @@ def smoothing_from_index(tile, n_classes, off_value, z_y, parts):
     for j in range(n):
         part = spread(0.0, tile)
         if whole + j < n_classes:
-            part = off_term(tile, off_value, whole + j, z_y)
+            part = off_term(tile, off_value, uniform, whole + j, z_y)
         for k in range(j, few, n):
-            part = part + off_term(tile, off_value, k, z_y)
+            part = part + off_term(tile, off_value, uniform, k, z_y)
         lost = spread(0.0, tile)
         for k in range(few + j, whole, FOUR * n):
-            a = off_term(tile, off_value, k, z_y)
-            b = off_term(tile, off_value, k + n, z_y)
-            c = off_term(tile, off_value, k + 2 * n, z_y)
-            d = off_term(tile, off_value, k + 3 * n, z_y)
+            a = off_term(tile, off_value, uniform, k, z_y)
+            b = off_term(tile, off_value, uniform, k + n, z_y)
+            c = off_term(tile, off_value, uniform, k + 2 * n, z_y)
+            d = off_term(tile, off_value, uniform, k + 3 * n, z_y)
             part, error = two_sum(part, (a + b) + (c + d))
             lost = lost + error
         store(joined(part, lost), parts, j * n)
-    return sum_of_parts(parts)
+    terms = sum_of_parts(parts)
+    return terms * off_value[0] if uniform else terms
 
 
 @inner
