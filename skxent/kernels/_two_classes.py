@@ -77,7 +77,7 @@ def find_index_slopes(pairs, at, masses, are_known, i, end):
 
 @inner
 def soft_slope(t0, t1, x, e):
-    """Return the gradient ``a p_1 - t_1``, or ``t_0 - a p_0`` if class 0 is less likely.
+    """Return ``a p_1 - t_1``, or ``t_0 - a p_0`` if class 0 is the less likely one.
 
     So it is right to the last digits of the smaller of the targets.
     """
