@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from skxent.linear_model._factor import Factor
 from skxent.linear_model._linear_loss import LinearCrossEntropy, LinearModelLoss
-from skxent.linear_model._probabilities import softmax
+from skxent.linear_model._probabilities import own_shares, softmax
 from skxent.linear_model._products import add_gram, multiply
 from skxent.linear_model._row_masses import pulls
 
@@ -299,7 +299,14 @@ class CorrectedCurvature:
 
 
 class DiagonalCurvature:
-    """About the diagonal of the Hessian, with respect to centred columns."""
+    """A diagonal over all K classes, of which the coefficients are differences.
+
+    Let ``D`` be that of the classes' own weights for centred columns. With respect to
+    the differences from the first, the inverse is ``1 / D_k + 1 / D_0``, the second
+    between all classes: for equal rows, that of the Hessian. The diagonal of this
+    Hessian alone would leave a direction in each column, all classes but the first
+    going together, in which it is K times flatter.
+    """
 
     scaled = False
 
@@ -308,8 +315,11 @@ class DiagonalCurvature:
             self._take_sparse(objective, coef)
         else:
             self._take_dense(objective, coef)
-        ridge = objective.l2 * objective.metric.diagonal()
-        self.diagonal[:, : objective.X.shape[1]] += ridge[:, np.newaxis]
+        # D - D D^T / sum D has the same trace as the classes' Hessian then
+        total, squares = self.diagonal.sum(axis=0), np.square(self.diagonal).sum(axis=0)
+        some = total > 0
+        self.diagonal[:, some] /= 1.0 - (squares[some] / total[some]) / total[some]
+        self.diagonal[:, : objective.X.shape[1]] += objective.l2
         self.diagonal[self.diagonal == 0] = 1.0
 
     def _take_dense(self, objective: LinearCrossEntropy, coef: Matrix) -> None:
@@ -318,13 +328,12 @@ class DiagonalCurvature:
         self.centring = _Centring(_centre_of(objective, ROWS_OF_MEANS))
         n = len(objective.X)
         sample = objective.in_place(np.arange(0, n, max(1, n // ROWS_OF_SQUARES)))
-        self.diagonal = np.zeros(coef.shape)
+        self.diagonal = np.zeros((len(coef) + 1, coef.shape[1]))
         for X, proba, weight in _blocks(
             sample, self.centring.coef(coef), coef.shape[1], self.centring.centre, 1
         ):
-            share = weight[:, np.newaxis] * proba * (1.0 - proba)
             np.square(X, out=X)
-            self.diagonal += share.T.astype(X.dtype) @ X
+            self.diagonal += own_shares(proba, weight).T.astype(X.dtype) @ X
 
     def _take_sparse(self, objective: Any, coef: Matrix) -> None:
         """Sum over the entries, the rows of each class weighted as those of all."""
@@ -341,14 +350,17 @@ class DiagonalCurvature:
             # what is left of a column of one number is rounding
             squares = np.where(centred > LEAST_SHARE * squares, centred, squares)
         self.centring = _Centring(centre)
-        self.diagonal = np.empty(coef.shape)
+        self.diagonal = np.empty((len(coef) + 1, coef.shape[1]))
         per_class = share.sum(axis=0) / (total or 1.0)
         self.diagonal[:, :p] = per_class[:, np.newaxis] * squares
         self.diagonal[:, p:] = total * per_class[:, np.newaxis]
 
     def solve(self, gradient: Matrix) -> Matrix:
         """Return the inverse times a gradient, or times each of a stack of them."""
-        return self.centring.back(self.centring.gradient(gradient) / self.diagonal)
+        gradient = self.centring.gradient(gradient)
+        solved = gradient / self.diagonal[1:]
+        solved += gradient.sum(axis=-2, keepdims=True) / self.diagonal[0]
+        return self.centring.back(solved)
 
 
 def class_moments(proba: Matrix, weight: Matrix) -> tuple[Matrix, Matrix]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets, backend_for
 from skxent.losses._targets import encode_targets
 
-__all__ = ["log_softmax", "softmax"]
+__all__ = ["log_softmax", "own_shares", "softmax"]
 
 
 def softmax(logits: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -41,3 +41,15 @@ def _likeliest(logits: NDArray[Any]) -> tuple[NDArray[np.intp], EncodedTargets]:
     """Return the class of the largest logit of each row, also as targets."""
     likeliest = logits.argmax(axis=1)
     return likeliest, encode_targets(likeliest, logits.shape[1], dtype=logits.dtype)
+
+
+def own_shares(
+    proba: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return ``w p (1 - p)`` of all K classes, given the P of all but the first."""
+    shares = np.empty((len(proba), proba.shape[1] + 1))
+    others = proba.sum(axis=1)
+    shares[:, 0] = others * np.maximum(0.0, 1.0 - others)
+    np.multiply(proba, 1.0 - proba, out=shares[:, 1:])
+    shares *= weight[:, np.newaxis]
+    return shares

@@ -33,7 +33,7 @@ from skxent.backends._sparse import (
     share_out,
 )
 from skxent.linear_model._linear_loss import LinearModelLoss
-from skxent.linear_model._probabilities import softmax
+from skxent.linear_model._probabilities import own_shares, softmax
 from skxent.linear_model._row_masses import pulls
 from skxent.losses._targets import mass_and_weight
 
@@ -214,12 +214,11 @@ class SparseLinearCrossEntropy(LinearModelLoss):
         return value, self._slope(gradient, residual)
 
     def shares(self, coef: Coef) -> Coef:
-        """Return what each row adds to the curvature along the logits, (n, R)."""
+        """Return what each row adds to the curvature along each logit, (n, K)."""
         weights, bias = self.weights_of(coef, np.float64)
         z = self._logits(self.design.product(weights) + bias)
-        proba = softmax(z, out=z)[:, 1:]
         mass = pulls(self.targets) / self.targets.denominator
-        return np.asarray(mass[:, np.newaxis] * proba * (1.0 - proba))
+        return own_shares(softmax(z, out=z)[:, 1:], mass)
 
     def curvature_at(self, coef: Coef) -> Callable[[Coef], Coef]:
         """Return ``v -> H v`` with the Hessian at ``coef``; keeps the logits."""
