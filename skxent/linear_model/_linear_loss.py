@@ -81,6 +81,10 @@ class LinearModelLoss:
         n_rows = self.n_classes - 1
         return np.eye(n_rows) - (1.0 / self.n_classes if n_rows > 1 else 0.0)
 
+    def in_float32(self) -> "LinearCrossEntropy | None":
+        """Return the objective with cheaper products, if there is one."""
+        return None
+
     def ridge(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``l2 M`` times the weights of classes (R, any number)."""
         if len(weights) > 1:

@@ -80,6 +80,7 @@ def minimize_patiently(
             lambda: curvature,
             settings._replace(max_iter=min(most, settings.max_iter)),
             memory=MEMORY,
+            rough=objective.in_float32(),
             checked=True,
         )
 

@@ -44,6 +44,7 @@ LEAST_ROWS = 256
 ROWS_OF_MEANS, ROWS_OF_SQUARES = 5000, 500
 # Shares below this are rounding.
 LEAST_SHARE = 1e-12
+TINY = 1e-300
 # Curvatures of classes that differ by less share a factor.
 LARGEST_RATIO = 1.5
 # Unknowns, directions times classes, of which the Hessian itself is taken; directions
@@ -315,11 +316,11 @@ class DiagonalCurvature:
             self._take_sparse(objective, coef)
         else:
             self._take_dense(objective, coef)
+        ridge = objective.l2 * objective.metric[0, 0]  # of all classes alike
+        self.diagonal[:, : objective.X.shape[1]] += ridge
         # D - D D^T / sum D has the same trace as the classes' Hessian then
-        total, squares = self.diagonal.sum(axis=0), np.square(self.diagonal).sum(axis=0)
-        some = total > 0
-        self.diagonal[:, some] /= 1.0 - (squares[some] / total[some]) / total[some]
-        self.diagonal[:, : objective.X.shape[1]] += objective.l2
+        shares = self.diagonal / np.maximum(self.diagonal.sum(axis=0), TINY)
+        self.diagonal /= 1.0 - np.square(shares).sum(axis=0)
         self.diagonal[self.diagonal == 0] = 1.0
 
     def _take_dense(self, objective: LinearCrossEntropy, coef: Matrix) -> None:

@@ -80,6 +80,7 @@ def _minimize_lbfgs(
         coef,
         partial(DiagonalCurvature, objective, coef),
         settings,
+        rough=objective.in_float32(),
         checked=True,
     )
 
