@@ -320,7 +320,8 @@ class DiagonalCurvature:
         self.diagonal[:, : objective.X.shape[1]] += ridge
         # D - D D^T / sum D has the same trace as the classes' Hessian then
         shares = self.diagonal / np.maximum(self.diagonal.sum(axis=0), TINY)
-        self.diagonal /= 1.0 - np.square(shares).sum(axis=0)
+        # none is more than a half, but by rounding
+        self.diagonal /= np.maximum(0.5, 1.0 - np.square(shares).sum(axis=0))
         self.diagonal[self.diagonal == 0] = 1.0
 
     def _take_dense(self, objective: LinearCrossEntropy, coef: Matrix) -> None:

@@ -196,6 +196,17 @@ def test_diagonal_curvature_is_that_of_centred_columns(dtype):
     )
 
 
+def test_diagonal_curvature_of_certain_rows_is_finite():
+    objective = draw(60, 4, 3)
+    objective.l2 = 0.0
+    for scale in np.logspace(0, 8, 33):
+        coef = np.zeros(objective.shape)
+        coef[0, 4] = scale  # class 1 for every row
+        coef[1, 4] = scale / 2
+        solved = DiagonalCurvature(objective, coef).solve(np.ones(coef.shape))
+        assert np.isfinite(solved).all()
+
+
 def test_a_fit_of_square_data_in_any_layout_has_the_same_bits():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(700, 800)), rng.integers(0, 2, 700)
