@@ -347,7 +347,8 @@ def _write_gradient(call: Call, gradient: NDArray[Any]) -> None:
     if not gradient.size:
         return
     place, factor, ignored = _rows_of(call)
-    slopes = 0.0 - factor * call.scale
+    with np.errstate(over="ignore", invalid="ignore"):  # the mean of tiny weights
+        slopes = 0.0 - factor * call.scale
     if ignored is not None:
         slopes = np.where(ignored, 0.0, slopes)
     gradient[place] = cast(slopes, gradient.dtype).reshape(place[1].shape)
