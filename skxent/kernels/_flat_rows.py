@@ -170,11 +170,7 @@ def add_up_rows(batch, at, off, i, width, starts):
             take_low_sum(batch, r, rest_low)
         if at.options[1]:
             rows = advance(at.logits, (i + r) * at.n_classes)
-            linear = smoothing_of_group(
-                batch, r, rows, off, at.options[0], at.n_classes, parts
-            )
-            if at.options[0]:
-                linear = linear * at.off_value[0]
+            linear = smoothing_of_group(batch, r, at, rows, off, parts)
             store(linear, batch.linear, r)
             is_good = is_good & add_smoothing(batch, r, at.options[2])
         if not all_lanes(is_good):

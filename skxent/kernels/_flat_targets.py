@@ -18,6 +18,7 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 from skxent.kernels._batches import MOST_CLASSES
 from skxent.kernels._groups import AHEAD, MOST_LANES
 from skxent.kernels._jit import inner
+from skxent.kernels._long_targets import below_index
 from skxent.kernels._row_sums import parts_of_rows, sums_of_rows
 from skxent.kernels._rules import blend, residual
 from skxent.kernels._simd import (
@@ -29,7 +30,6 @@ from skxent.kernels._simd import (
     load_part_beside,
     maximum,
     narrowed,
-    numbers,
     prefetch,
     scratch,
     select,
@@ -58,9 +58,9 @@ def smoothing_of(z, off, uniform, k, width, z_y):
 
     Over ``off_value``, if that of all classes is the same.
     """
-    x = z_y - load_part(z, k, width, 0.0)
+    x = below_index(z, k, width, z_y)
     if uniform:
-        return select(numbers(x) < width, x, 0.0)
+        return x
     t = load(off, k)
     return select(t == 0.0, 0.0, t * x)
 
@@ -86,9 +86,9 @@ def smoothing_of_row(z, off, uniform, n_classes, z_y):
 
 
 @inner
-def smoothing_of_group(batch, r, z, off, uniform, n_classes, parts):
-    """Return such terms of a group of rows, float64."""
-    n = lanes(z)
+def smoothing_of_group(batch, r, at, z, off, parts):
+    """Return what smoothing adds to the losses of a group of rows, float64."""
+    n, n_classes, uniform = lanes(z), at.n_classes, at.options[0]
     if n_classes <= n:
         for j in range(n):
             z_y = spread(batch.z_y[r + j], z)
@@ -100,7 +100,8 @@ def smoothing_of_group(batch, r, z, off, uniform, n_classes, parts):
             row = advance(z, j * n_classes)
             terms = smoothing_of_row(row, off, uniform, n_classes, z_y)
             store(terms, parts, j * n)
-    return sums_of_rows(parts, n)
+    terms = sums_of_rows(parts, n)
+    return terms * at.off_value[0] if uniform else terms
 
 
 @inner

@@ -80,14 +80,18 @@ def probability_terms(z, q, n_classes, on, off, uniform, m):
 
 
 @inner
+def below_index(z, k, width, z_y):
+    """Return ``z_y - z`` of classes from ``k`` on, 0 behind the last one."""
+    return select(numbers(z_y) < width, z_y - load_part(z, k, width, 0.0), 0.0)
+
+
+@inner
 def off_term(z, off, uniform, k, width, z_y):
     """Return ``z_y - z`` of classes from ``k`` on, times ``off_value`` where it varies.
 
     0 behind the last one.
     """
-    x = z_y - read(z, k, width)
-    if width < lanes(z):
-        x = select(numbers(z_y) < width, x, 0.0)
+    x = below_index(z, k, width, z_y)
     if uniform:
         return x
     t = off_values(off, False, k, width, z_y)

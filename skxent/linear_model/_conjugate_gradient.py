@@ -64,8 +64,8 @@ class TruncatedNewton:
     """The inverse of a Hessian, to the precision that its gradient deserves.
 
     R. S. Dembo, S. C. Eisenstat, T. Steihaug, "Inexact Newton Methods", SIAM Journal
-    on Numerical Analysis 19, 1982: the forcing term. Lengths are those of centred
-    columns over the root of the Hessian's diagonal.
+    on Numerical Analysis 19, 1982: the forcing term. Lengths are those of the diagonal
+    curvature, which is the preconditioner as well.
     """
 
     scaled = True

@@ -93,9 +93,8 @@ def minimize_patiently(
     # nobody is told of what may be for nothing, before it is known
     told = settings._replace(report=None) if is_wide else settings
     result = descend(coef, told, trial)
-    values = result.history["loss"]
-    foretold = OPTIMISM * _steps_to_come(values, settings.allowed(values[-1]))
-    is_slow = foretold > most - trial and not is_over(result)
+    steps = _steps_to_come(result.history["loss"], settings.allowed(result.value))
+    is_slow = OPTIMISM * steps > most - trial and not is_over(result)
     if is_slow and is_wide:
         return solve(objective, coef, settings)
     if is_wide and settings.report is not None:
