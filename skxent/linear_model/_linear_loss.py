@@ -15,6 +15,7 @@ targets.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from skxent.backends import EncodedTargets, backend_for
 from skxent.backends._dense import in_rows
+from skxent.linear_model._centring import means
 from skxent.linear_model._products import multiply
 from skxent.losses._targets import mass_and_weight
 
@@ -80,6 +82,14 @@ class LinearModelLoss:
         """The (R, R) matrix M of the ridge ``l2 / 2 <D, M D>``."""
         n_rows = self.n_classes - 1
         return np.eye(n_rows) - (1.0 / self.n_classes if n_rows > 1 else 0.0)
+
+    @functools.cached_property
+    def centre(self) -> NDArray[np.float64] | None:
+        """About the weighted means of the columns, None without an intercept.
+
+        Samples that are taken after it is asked for keep it.
+        """
+        return means(self.X, self.targets) if self.fit_intercept else None
 
     def in_float32(self) -> "LinearCrossEntropy | None":
         """Return the objective with cheaper products, if there is one."""

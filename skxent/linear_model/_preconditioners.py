@@ -20,6 +20,7 @@ import scipy.linalg
 import scipy.sparse
 from numpy.typing import NDArray
 
+from skxent.linear_model._centring import Centring, dense, sliceable
 from skxent.linear_model._factor import Factor
 from skxent.linear_model._linear_loss import LinearCrossEntropy, LinearModelLoss
 from skxent.linear_model._probabilities import own_shares, softmax
@@ -40,8 +41,8 @@ Matrix = NDArray[np.float64]
 # Elements of the rows that are worked on at a time, and rows at least.
 BLOCK_SIZE = 1 << 16
 LEAST_ROWS = 256
-# Rows that tell the means of columns well, and their squares.
-ROWS_OF_MEANS, ROWS_OF_SQUARES = 5000, 500
+# Rows that tell the squares of columns well.
+ROWS_OF_SQUARES = 500
 # Shares below this are rounding.
 LEAST_SHARE = 1e-12
 TINY = 1e-300
@@ -69,29 +70,19 @@ def _blocks(
     """
     mass = pulls(sample.targets) / sample.targets.denominator
     n, p = sample.X.shape
-    lines = _lines(sample.X)
+    lines = sliceable(sample.X)
     block = max(least, BLOCK_SIZE // numbers_per_row)
     dtype = np.float64 if centre is None else sample.X.dtype
     room = np.empty((min(block, n), coef.shape[1]), dtype)
     for begin in range(0, n, block):
         rows = slice(begin, min(begin + block, n))
         X = room[: rows.stop - begin]
-        some = _dense(lines[rows])
+        some = dense(lines[rows])
         X[:, :p] = some if centre is None else some - centre
         X[:, p:] = 1.0
         logits = np.zeros((len(X), sample.n_classes))
         np.matmul(X, coef.T, out=logits[:, 1:])
         yield X, softmax(logits, out=logits)[:, 1:], mass[rows]
-
-
-def _lines(X: Any) -> Any:
-    """Return data of which rows can be sliced one block after another."""
-    return X.tocsr() if scipy.sparse.issparse(X) else X
-
-
-def _dense(rows: Any) -> NDArray[Any]:
-    """Return rows of an array, of a sparse matrix or of one on a device."""
-    return np.asarray(rows.toarray() if scipy.sparse.issparse(rows) else rows)
 
 
 def _data_hessian(
@@ -120,61 +111,6 @@ def _data_hessian(
     return hessian
 
 
-class _Centring:
-    """Columns minus their means over some rows, where there is an intercept.
-
-    The coefficients of ``x - m`` are those of x, and its intercept is ``b + <m, w>``.
-    """
-
-    def __init__(self, centre: Matrix | None) -> None:
-        self.centre = centre
-
-    def coef(self, coef: Matrix) -> Matrix:
-        """Return the coefficients of centred columns."""
-        if self.centre is None:
-            return coef
-        weights, intercepts = coef[:, :-1], coef[:, -1:]
-        return np.hstack([weights, intercepts + weights @ self.centre[:, None]])
-
-    def gradient(self, gradient: Matrix) -> Matrix:
-        """Return a gradient, or a stack of them, with respect to those."""
-        if self.centre is not None:
-            gradient = gradient.copy()
-            gradient[..., :-1] -= gradient[..., -1:] * self.centre
-        return gradient
-
-    def back(self, coef: Matrix) -> Matrix:
-        """Undo :meth:`coef`, of one or of a stack, in its memory."""
-        if self.centre is not None:
-            coef[..., -1] -= coef[..., :-1] @ self.centre
-        return coef
-
-
-def _centre_of(sample: LinearModelLoss, n_rows: int) -> Matrix | None:
-    """Return weighted means of the columns of some rows, None without an intercept."""
-    if not sample.fit_intercept:
-        return None
-    n, p = sample.X.shape
-    step = max(1, n // n_rows)
-    block = step * max(1, BLOCK_SIZE // max(1, p))
-    lines = _lines(sample.X)
-    total, weight = np.zeros(p), 0.0
-    low, high = np.full(p, np.inf), np.full(p, -np.inf)
-    for begin in range(0, n, block):
-        places = slice(begin, begin + block, step)
-        share = pulls(sample.targets.rows(places))
-        some = _dense(lines[places])[share > 0]
-        share = share[share > 0]
-        low = np.minimum(low, some.min(axis=0, initial=np.inf))
-        high = np.maximum(high, some.max(axis=0, initial=-np.inf))
-        # in one order of addition, whatever the layout
-        weighted = np.multiply(some, share[:, np.newaxis], order="C")
-        total += weighted.sum(axis=0)
-        weight += float(share.sum())
-    # a mean of equal numbers is off by rounding, which would be scaled up
-    return np.where(low == high, low, total / (weight or 1.0))
-
-
 class FullCurvature:
     """The Hessian of a sample, with all R q unknowns in one matrix.
 
@@ -187,7 +123,7 @@ class FullCurvature:
     def __init__(self, sample: LinearModelLoss, coef: Matrix) -> None:
         n_rows, q = coef.shape
         p = sample.X.shape[1]
-        self.centring = _Centring(_centre_of(sample, LEAST_ROWS))
+        self.centring = Centring(sample.centre)
         blocks_of_rows = _blocks(
             sample, self.centring.coef(coef), n_rows * q, self.centring.centre
         )
@@ -327,7 +263,7 @@ class DiagonalCurvature:
     def _take_dense(self, objective: LinearCrossEntropy, coef: Matrix) -> None:
         """Sum over a sample of rows."""
         # a mean that is off would couple all weights by the intercept
-        self.centring = _Centring(_centre_of(objective, ROWS_OF_MEANS))
+        self.centring = Centring(objective.centre)
         n = len(objective.X)
         sample = objective.in_place(np.arange(0, n, max(1, n // ROWS_OF_SQUARES)))
         self.diagonal = np.zeros((len(coef) + 1, coef.shape[1]))
@@ -351,7 +287,7 @@ class DiagonalCurvature:
             centred = squares - centre * moment
             # what is left of a column of one number is rounding
             squares = np.where(centred > LEAST_SHARE * squares, centred, squares)
-        self.centring = _Centring(centre)
+        self.centring = Centring(centre)
         self.diagonal = np.empty((len(coef) + 1, coef.shape[1]))
         per_class = share.sum(axis=0) / (total or 1.0)
         self.diagonal[:, :p] = per_class[:, np.newaxis] * squares
