@@ -1,8 +1,8 @@
 """L-BFGS that starts from a preconditioner instead of a multiple of the identity.
 
 D. C. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization",
-Mathematical Programming 45, 1989: the two loops of algorithm 2.1, with ``solve`` of the
-preconditioner for the product with ``H_0``.
+Mathematical Programming 45, 1989: algorithm 2.1, with ``solve`` of the preconditioner
+for the product with ``H_0``.
 
 When it stops
 -------------
@@ -18,19 +18,21 @@ hardly curves, and so of how far the minimum is. There the estimate is checked b
 it is believed: by conjugate gradients, whose result is the next step if it was wrong.
 """
 
-from collections import deque
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtrs
 
 from skxent.linear_model._conjugate_gradient import SHARE_LEFT, conjugate_gradients
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._trace import Trace
 
 __all__ = [
+    "MEMORY",
     "Estimate",
     "Identity",
     "Objective",
@@ -50,8 +52,10 @@ MOST_ROUNDING = 10.0
 LONGEST_SEARCH = 30
 # Rates are those between the means of so many decreases, and this at most.
 WINDOW = 3
-LARGEST_RATE = 0.95
+LARGEST_LOG_RATE = math.log(0.95)
 TINY = 1e-300
+# Steps that are remembered.
+MEMORY = 20
 # What is left of a value's last digit may be the rounding of the gradient, which no
 # step makes smaller: 10,000 of them on 600 digits, where so many show it.
 EPS = float(np.finfo(np.float64).eps)
@@ -109,37 +113,65 @@ class Identity:
 
 
 class _Memory:
-    """The last steps and what they did to the gradient."""
+    """The last steps and what they did to the gradient.
+
+    Lines of two matrices, the oldest of which are written over. The two loops become
+    products with these and two triangular systems: R. H. Byrd, J. Nocedal, R. B.
+    Schnabel, "Representations of quasi-Newton matrices and their use in limited memory
+    methods", Mathematical Programming 63, 1994, theorem 2.2.
+    """
 
     def __init__(self, length: int) -> None:
-        self.pairs: deque[tuple[Coef, Coef, float]] = deque(maxlen=length)
+        self.length = length
+        self.lines: list[int] = []  # from the oldest to the latest
+        self.steps = self.changes = np.empty((0, 0))
+        self.products = np.empty((length, length))  # of steps and later changes
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.lines.clear()
 
     def add(self, step: Coef, change: Coef) -> None:
         """Keep a pair, if the curvature along the step is more than rounding."""
         product = float(np.vdot(step, change))
         size = float(np.linalg.norm(step) * np.linalg.norm(change))
-        if product > np.finfo(np.float64).eps * size:
-            self.pairs.append((step, change, product))
+        if not self.length or not product > EPS * size:
+            return
+        if not self.steps.size:
+            self.steps = np.empty((self.length, step.size))
+            self.changes = np.empty((self.length, step.size))
+        is_full = len(self) == self.length
+        line = self.lines.pop(0) if is_full else len(self)
+        self.lines.append(line)
+        self.steps[line] = step.ravel()
+        self.changes[line] = change.ravel()
+        n = len(self)
+        self.products[:n, line] = self.steps[:n] @ self.changes[line]
+        self.products[line, line] = product
 
     def inverse_times(self, gradient: Coef, preconditioner: Preconditioner) -> Coef:
         """Return the approximate inverse Hessian times the gradient."""
-        q = gradient.copy()
-        shares = []
-        for step, change, product in reversed(self.pairs):
-            share = np.vdot(step, q) / product
-            q -= share * change
-            shares.append(share)
+        if not self.lines:
+            return preconditioner.solve(gradient)
+        n, lines, latest = len(self), np.array(self.lines), self.lines[-1]
+        steps, changes = self.steps[:n], self.changes[:n]
+        products = self.products[lines[:, np.newaxis], lines]
+        shares = np.empty(n)
+        shares[lines], _ = dtrtrs(products, (steps @ gradient.ravel())[lines])
+        q = gradient - (shares @ changes).reshape(gradient.shape)
         z: Coef
-        if self.pairs and not preconditioner.scaled:
-            _, change, product = self.pairs[-1]
-            z, of_change = preconditioner.solve(np.array([q, change]))
-            z *= product / np.vdot(change, of_change)
-        else:
+        if preconditioner.scaled:
             z = preconditioner.solve(q)
-        for (step, change, product), share in zip(
-            self.pairs, reversed(shares), strict=True
-        ):
-            z += (share - np.vdot(change, z) / product) * step
+        else:
+            change = changes[latest].reshape(gradient.shape)
+            z, of_change = preconditioner.solve(np.array([q, change]))
+            z *= self.products[latest, latest] / np.vdot(change, of_change)
+        left = products.diagonal() * shares[lines] - (changes @ z.ravel())[lines]
+        shares[lines], _ = dtrtrs(products, left, trans=1)
+        z += (shares @ steps).reshape(gradient.shape)
         return z
 
 
@@ -150,7 +182,7 @@ def minimize(
     settings: Settings,
     *,
     enough: Callable[[float, float], bool] | None = None,
-    memory: int = 20,
+    memory: int = MEMORY,
     renew: Renewal | None = None,
     rough: Objective | None = None,
     checked: bool = False,
@@ -181,14 +213,14 @@ def minimize(
     while True:
         direction = -kept.inverse_times(gradient, preconditioner)
         slope = float(np.vdot(gradient, direction))
-        if not slope <= 0 and kept.pairs:  # rounding has spoilt the memory
-            kept.pairs.clear()
+        if not slope <= 0 and len(kept):  # rounding has spoilt the memory
+            kept.clear()
             continue
         if slope > 0:  # or the preconditioner
             preconditioner = Identity()
             continue
         rest = _remaining([*decreases, -0.5 * slope])
-        if checked and kept.pairs and not preconditioner.scaled:
+        if checked and len(kept) and not preconditioner.scaled:
             rest *= mistrust
             if enough(rest, value):
                 invert = partial(kept.inverse_times, preconditioner=preconditioner)
@@ -207,7 +239,7 @@ def minimize(
         if not np.isfinite(slope):
             status = SolverStatus.LINE_SEARCH
             break
-        known = preconditioner.scaled or len(kept.pairs) > 0
+        known = preconditioner.scaled or len(kept) > 0
         if slope == 0 or (known and (enough(rest, value) or spent(rest, value))):
             status = SolverStatus.CONVERGED
             break
@@ -277,11 +309,12 @@ def _remaining(decreases: list[float]) -> float:
     length = min(WINDOW, len(decreases) // 2)
     if not length:
         return decreases[-1]
-    logs = np.log(np.maximum(decreases[-2 * length :], TINY))
-    last, before = float(logs[length:].mean()), float(logs[:length].mean())
-    rate = min(float(np.exp((last - before) / length)), LARGEST_RATE)
-    latest = np.exp(last) * rate ** ((length - 1) / 2)
-    return float(max(decreases[-1], latest) / (1.0 - rate))
+    # on floats: numpy takes longer for so few numbers
+    logs = [math.log(min(max(d, TINY), 1 / TINY)) for d in decreases[-2 * length :]]
+    last, before = sum(logs[length:]) / length, sum(logs[:length]) / length
+    rate = math.exp(min((last - before) / length, LARGEST_LOG_RATE))
+    latest: float = math.exp(last) * rate ** ((length - 1) / 2)
+    return max(decreases[-1], latest) / (1.0 - rate)
 
 
 def _search(

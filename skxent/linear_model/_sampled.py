@@ -6,6 +6,7 @@ are left. And a sample's curvature preconditions L-BFGS, so that the scale and t
 correlation of the columns do not matter.
 """
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._lbfgs import Estimate, Preconditioner, Renewal, minimize
+from skxent.linear_model._lbfgs import (
+    MEMORY,
+    Estimate,
+    Preconditioner,
+    Renewal,
+    minimize,
+)
 from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.linear_model._patient import cost_of_products, is_dear
 from skxent.linear_model._preconditioners import (
@@ -82,6 +89,7 @@ def minimize_sampled(
                 partial(take.curvature, sample, coef),
                 settings._replace(stop=None, report=None),
                 enough=stage.is_solved,
+                memory=take.memory,
                 renew=take.renewal(sample),
             ).coef
             del sample
@@ -92,6 +100,7 @@ def minimize_sampled(
         settings,
         renew=take.renewal(objective),
         rough=rough,
+        memory=take.memory,
         # where that costs little beside a curvature, or there is none
         checked=is_dear(objective, cost) or curvature_of is DiagonalCurvature,
     )
@@ -186,18 +195,26 @@ class _Sampler:
         self.n_curved = _rows_of_curvature(objective, of is FullCurvature)
         if of is DiagonalCurvature:  # which samples on its own
             self.n_curved = len(objective.X)
-        # the minimum does not depend on it, so neither should the bits of a fit
-        self.random_state = np.random.RandomState(0)
         self.patience = PATIENCE
         if of is FullCurvature and self.n_curved == len(objective.X):
             # Newton's method, where a Hessian costs no more than an evaluation
             self.patience = round(min(max(1, _cost_of_full(objective)), PATIENCE))
+        # earlier steps tell less than a curvature that is taken at every one
+        self.memory = 0 if self.patience == 1 else MEMORY
 
     def rows(self, objective: LinearCrossEntropy, n_rows: int) -> LinearCrossEntropy:
         """Return the objective of about evenly spaced rows, in their order."""
         if n_rows >= len(objective.X):
             return objective
         return objective.take(self._places(len(objective.X), n_rows))
+
+    @functools.cached_property
+    def random_state(self) -> np.random.RandomState:
+        """Where samples are drawn from, which small data needs not.
+
+        The minimum does not depend on it, so neither should the bits of a fit.
+        """
+        return np.random.RandomState(0)
 
     def _places(self, n: int, n_rows: int) -> NDArray[np.intp]:
         places = np.arange(n_rows) + self.random_state.uniform(size=n_rows)
