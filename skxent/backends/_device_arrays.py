@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of the DLPack header
+_DEFAULT_STREAM, _NO_STREAM = 1, -1  # as DLPack numbers them
 _ALIGNMENT = 16  # bytes, of what a kernel reads at a time
 _ON_HOST = (np.ndarray, np.generic, list, tuple, int, float)
 
@@ -46,7 +47,10 @@ def arrays_like(array: Any) -> "TorchArrays | CupyArrays | NumbaArrays":
         return _torch_arrays(array.device)
     if package == "cupy":
         return _cupy_arrays(array.device.id)
-    return _numba_arrays()
+    from numba import cuda
+
+    # the simulator's has no number
+    return _numba_arrays(getattr(cuda.get_current_device(), "id", 0))
 
 
 def copy_to_host(array: Any) -> Any:
@@ -144,7 +148,14 @@ class TorchArrays:
     def address(self, array: Any) -> Any:
         return array.data_ptr()
 
-    first_address = address
+    def span(self, array: Any) -> tuple[int, int]:
+        """Return where the numbers begin, and where as many of them would end."""
+        begin = array.data_ptr()
+        return begin, begin + array.nbytes
+
+    def owns(self, array: Any) -> bool:
+        """Return whether an array is one of this library."""
+        return _package(array) == "torch"
 
     def to_host(self, array: Any) -> Any:
         return array.cpu().numpy()
@@ -246,38 +257,81 @@ class CupyArrays:
     def address(self, array: Any) -> Any:
         return array.data.ptr
 
-    first_address = address
+    def span(self, array: Any) -> tuple[int, int]:
+        """Return where the numbers begin, and where as many of them would end."""
+        begin = array.data.ptr
+        return begin, begin + array.nbytes
+
+    def owns(self, array: Any) -> bool:
+        """Return whether an array is one of this library."""
+        return _package(array) == "cupy"
 
     def to_host(self, array: Any) -> Any:
         return array.get()
 
     def stream(self) -> int:
-        return int(self.cupy.cuda.get_current_stream().ptr)
+        with self.device:  # each has a current stream
+            return int(self.cupy.cuda.get_current_stream().ptr)
+
+
+class _Exported:
+    """What a library exports by DLPack, in the form that numba reads.
+
+    The default stream is made to wait for those who write it, if that is asked for.
+    """
+
+    def __init__(self, array: Any, *, in_order: bool) -> None:
+        from cuda.core.utils import StridedMemoryView
+
+        stream = _DEFAULT_STREAM if in_order else _NO_STREAM
+        view = StridedMemoryView.from_dlpack(array, stream_ptr=stream)
+        dtype, strides = np.dtype(view.dtype), view.strides
+        if strides is not None:
+            strides = tuple(step * dtype.itemsize for step in strides)
+        self.view = view  # keeps the memory alive
+        self.__cuda_array_interface__ = {
+            "shape": tuple(view.shape),
+            "typestr": dtype.str,
+            "data": (view.ptr, view.readonly),
+            "strides": strides,
+            "version": 3,
+        }
 
 
 class NumbaArrays:
     """Device arrays of numba, and those of other libraries seen as such.
 
-    Numba computes nothing with arrays but in kernels: small ones take the way over the
-    host.
+    They are on the device that is current. Numba computes nothing with arrays but in
+    kernels: small ones take the way over the host.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: int) -> None:
         from numba import cuda
 
         self.cuda = cuda
-        self.index = 0  # of the device that is current when numba's arrays are made
+        self.index = device
         self.constant = lru_cache(maxsize=64)(self._constant)
 
     def read(self, array: Any) -> Any:
         """Return an array of this library, contiguous and aligned, on this device."""
         if not is_on_device(array):
             return self.cuda.to_device(np.asarray(array, order="C"))
-        if not hasattr(array, "copy_to_host"):
-            array = self.cuda.as_cuda_array(array, sync=False)
-        if array.is_c_contiguous():
+        array = self._seen(array, in_order=True)
+        if not array.is_c_contiguous():
+            return self.cuda.to_device(np.asarray(array.copy_to_host(), order="C"))
+        if self.span(array)[0] % _ALIGNMENT == 0:
             return array
-        return self.cuda.to_device(np.asarray(array.copy_to_host(), order="C"))
+        copied = self.empty(array.shape, array.dtype)
+        copied.copy_to_device(array)
+        return copied
+
+    def _seen(self, array: Any, *, in_order: bool) -> Any:
+        """Return an array as one of numba, which maybe waits for those who write it."""
+        if self.owns(array):
+            return array
+        if not hasattr(array, "__cuda_array_interface__"):
+            array = _Exported(array, in_order=in_order)
+        return self.cuda.as_cuda_array(array, sync=in_order)
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         return self.cuda.to_device(np.array(values, dtype))
@@ -319,10 +373,19 @@ class NumbaArrays:
         # the simulator runs kernels on the array itself
         return array.reshape(-1) if pointer is None else pointer.value
 
-    def first_address(self, array: Any) -> Any:
-        """Return where the numbers begin, in the simulator as well."""
+    def span(self, array: Any) -> tuple[int, int]:
+        """Return where the numbers begin, and where as many of them would end."""
+        array = self._seen(array, in_order=False)
         pointer = getattr(array, "device_ctypes_pointer", None)
-        return array.ctypes.data if pointer is None else pointer.value
+        if pointer is None:  # in the simulator
+            begin = array.ctypes.data
+        else:
+            begin = pointer.value or 0  # None for no numbers
+        return begin, begin + array.nbytes
+
+    def owns(self, array: Any) -> bool:
+        """Return whether an array is one of this library."""
+        return hasattr(array, "copy_to_host")
 
     def to_host(self, array: Any) -> Any:
         return array.copy_to_host()
@@ -333,4 +396,4 @@ class NumbaArrays:
 
 _torch_arrays = lru_cache(maxsize=16)(TorchArrays)
 _cupy_arrays = lru_cache(maxsize=16)(CupyArrays)
-_numba_arrays = lru_cache(maxsize=1)(NumbaArrays)
+_numba_arrays = lru_cache(maxsize=16)(NumbaArrays)

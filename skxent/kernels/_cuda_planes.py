@@ -27,7 +27,7 @@ from skxent.kernels._cuda_targets import (
     with_target,
 )
 from skxent.kernels._jit import rule
-from skxent.kernels._rules import residual
+from skxent.kernels._rules import residual, weighted
 
 __all__ = ["planes_loss"]
 
@@ -112,7 +112,8 @@ def planes_loss(memory, real, block, has_indices, is_smooth, has_gradient):
             row = first + cuda.threadIdx.x
             if row < n_rows:
                 y, weight = class_of_row(targets, has_indices, row, row < n_rows, one)
-                factor = read_one(pointer_to(scale, real), 0) * weight
+                # a mean of no rows has a scale of nan
+                factor = weighted(weight, read_one(pointer_to(scale, real), 0))
                 start = start_of(row, n_rows, n_classes, n_columns)
                 sums = sum_row(z, q, start, n_columns, targets, has_indices, one)
                 t_y = one - one

@@ -52,7 +52,7 @@ from skxent.kernels._cuda_targets import (
     with_target,
 )
 from skxent.kernels._jit import rule
-from skxent.kernels._rules import residual
+from skxent.kernels._rules import residual, weighted
 
 __all__ = ["Schedule", "rows_loss"]
 
@@ -309,7 +309,8 @@ def rows_loss(memory, real, schedule, has_indices, is_smooth, has_gradient):
                     write_one(loss, pointer_to(loss_out, real), row)
 
             if has_gradient and row < n_rows:
-                factor = read_one(pointer_to(scale, real), 0) * weight
+                # a mean of no rows has a scale of nan
+                factor = weighted(weight, read_one(pointer_to(scale, real), 0))
                 high, low = shares_of(factor * sums.mass, rest, one)
                 for turn in range(n_turns - 1, -1, -1):
                     here = turned(seen, turn, turn_size)

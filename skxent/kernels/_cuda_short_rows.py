@@ -43,7 +43,7 @@ from skxent.kernels._cuda_targets import (
     with_target,
 )
 from skxent.kernels._jit import rule
-from skxent.kernels._rules import residual
+from skxent.kernels._rules import residual, weighted
 
 __all__ = ["short_rows_loss"]
 
@@ -160,7 +160,7 @@ def write_row(
         if is_spread(targets, has_indices):
             probability = one if has_indices else read_one(q, start + k * step)
             t = target_of(targets, has_indices, k, probability)
-            slope = residual(high, low, own[k], factor * t)
+            slope = residual(high, low, own[k], weighted(factor, t))
         write_one(slope, out, start + k * step)
 
 
@@ -229,7 +229,8 @@ def short_rows_loss(
             n_left = int32(min(WARP, n_rows - first))
             is_there = lane < n_left
             y, weight = class_of_row(targets, has_indices, row, is_there, one)
-            factor = read_one(pointer_to(scale, real), 0) * weight
+            # a mean of no rows has a scale of nan
+            factor = weighted(weight, read_one(pointer_to(scale, real), 0))
             counts = weight != 0
             z_y = zero
             if is_staged:
@@ -260,7 +261,7 @@ def short_rows_loss(
                 if is_per_row:
                     write_one(loss, pointer_to(loss_out, real), row)
             if has_gradient and (is_staged or is_there):
-                high, low = shares_of(factor * sums.mass, rest, one)
+                high, low = shares_of(weighted(factor, sums.mass), rest, one)
                 write_row(
                     own,
                     n_classes,

@@ -12,7 +12,7 @@ from numba.core.types import int64
 from skxent.kernels._cuda_memory import pointer_to, read_one
 from skxent.kernels._jit import rule
 from skxent.kernels._rules import blend, weighted
-from skxent.kernels._simd import spread
+from skxent.kernels._simd import select, spread
 from skxent.kernels._targets import class_and_weight
 from skxent.kernels._vector import divided, two_sum
 
@@ -148,7 +148,9 @@ def with_logit(sums, x, e, one):
 @rule
 def with_target(sums, x, t):
     """Return the sums with the target of a logit."""
-    linear = sums.linear + weighted(t, sums.m - x)
+    # all may be -inf so far
+    distance = select(x == sums.m, 0.0, sums.m - x)
+    linear = sums.linear + weighted(t, distance)
     return Sums(sums.m, sums.rest, sums.ones, linear, sums.mass + t)
 
 

@@ -114,6 +114,8 @@ class DeviceCall(NamedTuple):
             check_out_on_device(arrays, out, self.layout.shape, self.dtype)
         weight = self.targets.row_weight
         operands = self.targets.target, *([] if weight is None else [weight]), *others
+        if getattr(self.loss, "func", None) is backend.picked_loss:
+            operands += (self.logits,)  # which it would clear before it reads them
         return gradient_buffer_on_device(arrays, out, self.logits, self.dtype, operands)
 
     def delivered(self, gradient: Any, out: Any) -> Any:

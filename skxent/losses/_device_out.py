@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from skxent.backends._device_arrays import arrays_like, is_on_device
+from skxent.backends._device_arrays import is_on_device
 
 __all__ = [
     "check_out_on_device",
     "deliver_on_device",
     "gradient_buffer_on_device",
+    "is_same",
     "overlap",
 ]
 
@@ -16,7 +17,7 @@ def check_out_on_device(
     arrays: Any, out: Any, shape: tuple[int, ...], dtype: str
 ) -> None:
     """Raise unless ``out`` can receive the gradient."""
-    if not is_on_device(out) or type(arrays_like(out)) is not type(arrays):
+    if not is_on_device(out) or not arrays.owns(out):
         raise TypeError(
             "out must be an array of the library of input, on its device; got "
             f"{type(out).__name__}. Leave it out to get a new one."
@@ -39,8 +40,8 @@ def gradient_buffer_on_device(
     """
     if out is not None:
         buffer = arrays.read(out)
-        own = _is_same(arrays, buffer, out)
-        in_place = _is_same(arrays, out, like) or not overlap(arrays, out, like)
+        own = is_same(arrays, buffer, out)
+        in_place = is_same(arrays, out, like) or not overlap(arrays, out, like)
         if own and in_place and not any(overlap(arrays, out, x) for x in operands):
             return buffer.reshape(tuple(like.shape))
     return arrays.empty(tuple(like.shape), dtype)
@@ -52,23 +53,17 @@ def deliver_on_device(
     """Return a gradient in the shape of the input, in ``out`` if that is given."""
     if out is None:
         return gradient.reshape(shape)
-    if not _is_same(arrays, gradient, out):
+    if not is_same(arrays, gradient, out):
         arrays.copy(gradient.reshape(shape), out)
     return out
 
 
-def _span(arrays: Any, array: Any) -> tuple[int, int]:
-    """Return the first address of an array's numbers, and that behind the last."""
-    begin = arrays.first_address(array)
-    return begin, begin + array.nbytes
-
-
-def _is_same(arrays: Any, a: Any, b: Any) -> bool:
+def is_same(arrays: Any, a: Any, b: Any) -> bool:
     """Return whether two arrays are the same numbers in memory."""
-    return _span(arrays, a) == _span(arrays, b)
+    return bool(arrays.span(a) == arrays.span(b))
 
 
 def overlap(arrays: Any, a: Any, b: Any) -> bool:
     """Return whether two arrays may share numbers in memory."""
-    (begin_a, end_a), (begin_b, end_b) = _span(arrays, a), _span(arrays, b)
-    return max(begin_a, begin_b) < min(end_a, end_b)
+    (begin_a, end_a), (begin_b, end_b) = arrays.span(a), arrays.span(b)
+    return bool(max(begin_a, begin_b) < min(end_a, end_b))

@@ -21,6 +21,7 @@ from skxent.losses._device_operands import FLOATS
 from skxent.losses._device_out import (
     check_out_on_device,
     gradient_buffer_on_device,
+    is_same,
     overlap,
 )
 
@@ -109,7 +110,8 @@ def _plain(
     gradient = out
     if has_gradient and out is not None:
         check_out_on_device(arrays, out, shape, dtype)
-        if overlap(arrays, out, logits):  # which may be needed again
+        # the input may be needed again; of one that was copied nobody knows where it is
+        if overlap(arrays, out, logits) or not is_same(arrays, input, logits):
             return None
         gradient = gradient_buffer_on_device(arrays, out, logits, dtype, (indices,))
         if not overlap(arrays, gradient, out):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skxent.backends._device_arrays import TorchArrays, is_on_device
+from skxent.backends._device_arrays import TorchArrays, _Exported, is_on_device
 
 
 class CudaArray:
@@ -32,6 +32,34 @@ def test_what_is_not_on_a_cuda_device(array):
 @pytest.mark.parametrize("array", [CudaArray(), Capsule(CUDA), Capsule(MANAGED)])
 def test_what_is_on_a_cuda_device(array):
     assert is_on_device(array)
+
+
+class Exporting(Capsule):
+    """Exports memory of the host as if it were that of a device."""
+
+    def __init__(self, array):
+        super().__init__(CUDA)
+        self.array = array
+        self.streams = []
+
+    def __dlpack__(self, *, stream=None, **options):
+        self.streams.append(stream)
+        return self.array.__dlpack__(**options)
+
+
+def test_what_is_exported_by_dlpack_has_the_interface_that_numba_reads():
+    pytest.importorskip("cuda.core")
+    whole = np.arange(12.0).reshape(3, 4)
+    for array in (whole, whole.T, whole[1:, 2:]):
+        exporting = Exporting(array)
+        interface = _Exported(exporting, in_order=True).__cuda_array_interface__
+        wanted = array.__array_interface__
+        for name in ("shape", "typestr", "data"):
+            assert interface[name] == wanted[name]
+        assert interface["strides"] in (array.strides, wanted["strides"])
+        assert exporting.streams == [1]
+    _Exported(exporting, in_order=False)
+    assert exporting.streams == [1, -1]
 
 
 @pytest.fixture

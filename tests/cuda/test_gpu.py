@@ -168,6 +168,67 @@ def test_cupy():
     assert_near(torch.as_tensor(gradient), wanted_gradient, torch.float32)
 
 
+def test_arrays_of_numba_that_begin_anywhere():
+    from numba import cuda
+
+    logits, target = drawn((101, 3))
+    wanted, wanted_gradient = expected(logits[1:], target[1:], {})
+    there = cuda.to_device(logits.cpu().numpy())
+    loss, gradient = losses.cross_entropy_value_and_grad(
+        there[1:], target[1:].cpu().numpy(), out=there[1:]
+    )
+    assert_near(loss, wanted, torch.float32)
+    for found in (gradient, there[1:]):
+        found = torch.as_tensor(found.copy_to_host(), device="cuda")
+        assert_near(found, wanted_gradient, torch.float32)
+
+
+class Exporting:
+    """A tensor that is known by DLPack alone."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        return self.tensor.__dlpack__(**options)
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_dlpack(is_transposed):
+    logits, target = drawn((100, 37))
+    wanted, wanted_gradient = expected(logits, target, {})
+    if is_transposed:
+        logits = logits.T.contiguous().T
+    loss, gradient = losses.cross_entropy_value_and_grad(
+        Exporting(logits), Exporting(target)
+    )
+    assert_near(loss, wanted, torch.float32)
+    found = torch.as_tensor(gradient.copy_to_host(), device="cuda")
+    assert_near(found, wanted_gradient, torch.float32)
+
+
+@pytest.mark.parametrize("n_classes", CLASSES)
+def test_the_mean_of_no_rows_has_no_gradient(n_classes):
+    logits, target = drawn((20, n_classes))
+    target.fill_(-100)
+    loss, gradient = losses.cross_entropy_value_and_grad(logits, target)
+    assert np.isnan(loss)
+    assert not gradient.any()
+
+
+def test_the_input_is_read_before_the_gradient_takes_its_place():
+    logits, target = drawn((100, 37))
+    rows = logits.log_softmax(1)
+    wanted, wanted_gradient = losses.nll_loss_value_and_grad(rows, target)
+    loss, gradient = losses.nll_loss_value_and_grad(rows, target, out=rows)
+    assert loss == wanted
+    assert gradient is rows
+    torch.testing.assert_close(gradient, wanted_gradient, rtol=0, atol=0)
+
+
 def test_module_of_torch():
     logits, target = drawn((64, 300))
     ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()

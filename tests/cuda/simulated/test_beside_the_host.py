@@ -94,10 +94,61 @@ def test_out_receives_the_gradient(name):
         assert getattr(losses, name + "_grad")(there, target, out=out) is out
         np.testing.assert_allclose(on_host(out), expected, rtol=1e-13, atol=1e-16)
         out = there
-    there = cuda.to_device(SCORES)
-    _, gradient = getattr(losses, name + "_value_and_grad")(there, target, out=there)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "options"),
+    [
+        ("cross_entropy", INDICES, {}),
+        ("cross_entropy", INDICES, {"from_logits": False}),
+        ("cross_entropy", SOFT, {"from_logits": False}),
+        ("nll_loss", INDICES, {}),
+        ("binary_cross_entropy_with_logits", SOFT, {}),
+    ],
+)
+def test_the_input_is_read_before_the_gradient_takes_its_place(name, target, options):
+    scores = np.exp(SCORES) if options else SCORES
+    function = getattr(losses, name + "_value_and_grad")
+    expected = function(scores, target, **options)
+    there = cuda.to_device(scores)
+    loss, gradient = function(there, target, out=there, **options)
     assert gradient is there
-    np.testing.assert_allclose(on_host(there), expected, rtol=1e-13, atol=1e-16)
+    assert loss == pytest.approx(float(expected[0]), rel=1e-13)
+    np.testing.assert_allclose(on_host(there), expected[1], rtol=1e-13, atol=1e-16)
+
+
+# Rows in one thread, rows in several, planes of few classes and of many.
+SHAPES = [(3, 4), (3, 70), (2, 4, 3), (2, 70, 3)]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_mean_of_no_rows_has_no_gradient(shape, smoothing):
+    scores = RNG.normal(size=shape).astype(np.float32)
+    target = np.full(shape[:1] + shape[2:], -100)
+    for where in (np.asarray, cuda.to_device):
+        loss, gradient = losses.cross_entropy_value_and_grad(
+            where(scores), target, label_smoothing=smoothing
+        )
+        assert np.isnan(loss)
+        np.testing.assert_array_equal(on_host(gradient), 0.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_weighs_nothing_may_have_any_target(shape):
+    scores = RNG.normal(size=shape).astype(np.float32)
+    target = np.moveaxis(RNG.dirichlet(np.ones(shape[1]), shape[:1] + shape[2:]), -1, 1)
+    target = target.astype(np.float32)
+    scores[0], target[0] = np.inf, np.nan
+    weight = np.arange(shape[0], dtype=float)
+    found = [
+        losses.cross_entropy_value_and_grad(where(scores), target, sample_weight=weight)
+        for where in (np.asarray, cuda.to_device)
+    ]
+    (wanted, expected), (loss, gradient) = found
+    assert loss == pytest.approx(float(wanted), rel=1e-6)
+    np.testing.assert_array_equal(on_host(gradient)[0], 0.0)
+    np.testing.assert_allclose(on_host(gradient), expected, atol=1e-7)
 
 
 def test_out_may_be_what_the_kernel_reads():

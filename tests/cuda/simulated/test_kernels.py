@@ -240,6 +240,31 @@ def test_a_class_of_probability_zero():
     np.testing.assert_allclose(gradient.sum(axis=1), 0.0, atol=3e-16)
 
 
+@pytest.mark.parametrize("options", ["smooth", "probabilities"])
+@pytest.mark.parametrize("form", [form for form in ROWS if "turn" in form])
+def test_a_turn_of_probability_zero(form, options):
+    n_classes, schedule = ROWS[form]
+    case = Case(3, n_classes, "float32", options)
+    case.z[0, : n_classes // 2] = -np.inf
+    kernel = kernels.rows_loss(
+        float32, float32, schedule, case.has_indices, case.is_smooth, True
+    )
+    losses, gradient = np.zeros(3, "f4"), np.zeros(case.z.size, "f4")
+    arrays = case.target, case.on, case.off, case.row_weight, case.scale
+    outputs = losses, np.zeros(6), gradient
+    cuda.jit(kernel)[3, schedule.block](
+        *(array.reshape(-1) for array in (case.z, *arrays)),
+        *outputs,
+        3,
+        n_classes,
+        *case.flags(),
+        1,
+    )
+    assert losses[0] == np.inf
+    _, expected = case.expected()
+    np.testing.assert_allclose(gradient.reshape(3, -1)[0], expected[0], atol=3e-6)
+
+
 def bfloat16(values):
     """Return the upper halves of float32 numbers, rounded to the nearest."""
     bits = np.float32(values).view(np.uint32).astype(np.uint64)

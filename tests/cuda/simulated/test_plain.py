@@ -114,6 +114,19 @@ def test_the_gradient_may_take_the_place_of_the_logits(is_ignored):
     np.testing.assert_array_equal(on_host(logits), wanted)
 
 
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_the_gradient_may_overlap_an_input_that_is_copied(is_ignored):
+    z, y = drawn((7, 7))
+    if is_ignored:
+        y[2] = -100
+    whole = cuda.to_device(z)
+    loss, gradient = cross_entropy_value_and_grad(whole.T, cuda.to_device(y), out=whole)
+    assert gradient is whole
+    expected = reference.cross_entropy_grad(z.T, y)
+    assert loss == pytest.approx(reference.cross_entropy(z.T, y), rel=1e-6)
+    np.testing.assert_allclose(on_host(whole), expected, atol=1e-7)
+
+
 def test_another_ignored_index():
     z, y = drawn((40, 2))
     loss = cross_entropy(*there(z, y), ignore_index=1)
