@@ -376,11 +376,9 @@ class NumbaArrays:
     def span(self, array: Any) -> tuple[int, int]:
         """Return where the numbers begin, and where as many of them would end."""
         array = self._seen(array, in_order=False)
+        # the simulator has no pointers, and no numbers are nowhere
         pointer = getattr(array, "device_ctypes_pointer", None)
-        if pointer is None:  # in the simulator
-            begin = array.ctypes.data
-        else:
-            begin = pointer.value or 0  # None for no numbers
+        begin = array.ctypes.data if pointer is None else pointer.value or 0
         return begin, begin + array.nbytes
 
     def owns(self, array: Any) -> bool:
