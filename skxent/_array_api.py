@@ -63,7 +63,7 @@ def to_host(name: str, value: Any) -> Any:
             return np.asarray(value)
     torch = _torch_of(value)
     if torch is not None:
-        value = value.detach().cpu()
+        value = value.detach().cpu().resolve_neg()  # DLPack exports what is stored
         if value.dtype == torch.bfloat16:  # numpy has none; scikit-learn's choice
             value = value.to(torch.float64)
     try:

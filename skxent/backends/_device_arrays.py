@@ -80,9 +80,13 @@ class TorchArrays:
 
     def read(self, array: Any) -> Any:
         """Return an array of this library, contiguous and aligned, on this device."""
-        if isinstance(array, np.ndarray) and not array.flags.writeable:
-            array = array.copy()  # torch has no read-only tensors, and warns
-        array = self.torch.as_tensor(array).detach().to(self.device).contiguous()
+        if isinstance(array, np.ndarray):
+            # torch has no strides below 0 and no other order of bytes
+            array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+            if not array.flags.writeable:
+                array = array.copy()  # of which torch warns
+        array = self.torch.as_tensor(array).detach().resolve_neg()
+        array = array.to(self.device).contiguous()
         return array if array.data_ptr() % _ALIGNMENT == 0 else array.clone()
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
@@ -117,8 +121,9 @@ class TorchArrays:
         out.detach().copy_(array)
 
     def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where a weight is 0."""
-        return self.torch.where(weights == 0, weights, weights * factors)
+        """Return the product, 0 where either is 0."""
+        is_zero = (weights == 0) | (factors == 0)
+        return self.torch.where(is_zero, 0.0, weights * factors).to(weights.dtype)
 
     def take(self, array: Any, rows: Any) -> Any:
         """Return some rows, which a numpy array numbers."""
@@ -218,9 +223,11 @@ class CupyArrays:
             out[...] = array
 
     def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where a weight is 0."""
+        """Return the product, 0 where either is 0."""
         with self.device:
-            return self.cupy.where(weights == 0, weights, weights * factors)
+            is_zero = (weights == 0) | (factors == 0)
+            product = self.cupy.where(is_zero, 0.0, weights * factors)
+            return product.astype(weights.dtype, copy=False)
 
     def take(self, array: Any, rows: Any) -> Any:
         """Return some rows, which a numpy array numbers."""
@@ -363,9 +370,10 @@ class NumbaArrays:
         out.copy_to_device(array)
 
     def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where a weight is 0."""
+        """Return the product, 0 where either is 0."""
         weights, factors = weights.copy_to_host(), factors.copy_to_host()
-        product = np.where(weights == 0, weights, weights * factors)
+        is_zero = (weights == 0) | (factors == 0)
+        product = np.where(is_zero, 0.0, weights * factors)
         return self.cuda.to_device(product.astype(weights.dtype))
 
     def address(self, array: Any) -> Any:

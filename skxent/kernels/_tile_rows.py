@@ -369,7 +369,7 @@ def turn_into_gradient(
         high, low = shares_of_rows(batch, r, factor, like)
         if n_classes == 1:
             # a p and t are the same number, which rounding must not tell
-            store(high * 0.0, tile, 0)
+            store(select(slope == 0.0, 0.0, high * 0.0), tile, 0)
         elif target.ndim > 1:
             t = advance(batch.target_tile, r * n_classes)
             probability_gradient(tile, t, n_classes, slope, high, low, out, step)

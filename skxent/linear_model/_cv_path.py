@@ -119,8 +119,8 @@ def penalised(
 def fit_path(
     parameters: dict[str, Any],
     samples: Samples,
-    train: NDArray[np.intp],
-    test: NDArray[np.intp],
+    train: Any,
+    test: Any,
     Cs: NDArray[np.float64],
     l1_ratio: float,
     scorer: Any,
@@ -128,9 +128,10 @@ def fit_path(
 ) -> Path:
     """Fit every C, the smallest first, and score it on the rows ``test``.
 
-    ``metadata`` goes to the scorer.
+    Rows are numbers or a mask. ``metadata`` goes to the scorer.
     """
-    training, testing = _with_every_class(samples, train), samples.take(test)
+    training = _with_every_class(samples, _numbers_of(train))
+    testing = samples.take(_numbers_of(test))
     model = penalised(parameters, 1.0, l1_ratio)
     coefs: list[NDArray[Any]] = [np.empty(0)] * len(Cs)
     scores = np.empty(len(Cs))
@@ -152,6 +153,12 @@ def fit_path(
         n_iter[place] = model.n_iter_[0]
         scores[place] = scorer(model, testing.X, testing.y, **metadata)
     return Path(np.stack(coefs), scores, n_iter, n_failed)
+
+
+def _numbers_of(rows: Any) -> NDArray[np.intp]:
+    """Return the numbers of rows, which a splitter may give as a mask."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def _with_every_class(samples: Samples, rows: NDArray[np.intp]) -> Samples:

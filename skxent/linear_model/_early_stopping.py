@@ -31,7 +31,7 @@ def check_early_stopping(validation_fraction: Any, n_iter_no_change: Any) -> Non
 
 def split_validation(
     target: NDArray[Any],
-    sample_weight: NDArray[np.float64] | None,
+    mass: NDArray[np.float64],
     *,
     validation_fraction: float,
     random_state: Any,
@@ -39,13 +39,12 @@ def split_validation(
     """Return the rows to hold out, in ascending order, drawn evenly from the classes.
 
     ``target`` holds class indices or probabilities, whose largest counts as the class.
-    Rows without weight are not drawn, nor is the last row left of a class.
+    Rows of no mass are not drawn, nor is the last row left of a class.
     """
     classes = target if target.ndim == 1 else target.argmax(axis=1)
     rng = check_random_state(random_state)
     order = rng.permutation(len(classes))
-    if sample_weight is not None:
-        order = order[sample_weight[order] > 0]
+    order = order[mass[order] > 0]
     order = order[np.argsort(classes[order], kind="stable")]
     # one of each class stays behind
     drawn_from = order[1:][np.diff(classes[order]) == 0]
@@ -82,7 +81,7 @@ def hold_out(
 class Monitor:
     """Says when the loss of the samples held out has stopped falling.
 
-    Called with the coefficients once per iteration of a solver, the start included.
+    Called with the coefficients after each iteration of a solver.
 
     Parameters
     ----------
@@ -94,9 +93,9 @@ class Monitor:
     Attributes
     ----------
     best_coef : ndarray
-        The coefficients of the least loss so far, a copy; empty before the first call.
+        The coefficients of the least loss so far, a copy; empty before the start.
     losses : list of float
-        The loss of each call.
+        The loss of the start and of each call.
     """
 
     def __init__(
@@ -109,13 +108,23 @@ class Monitor:
         self._best = np.inf
         self._n_worse = 0
 
+    def begin(self, coef: NDArray[np.float64]) -> None:
+        """Look at the start.
+
+        Zeros are no model: a first step may lead to worse, and later ones to better.
+        """
+        value = float(self.loss(coef))
+        self.losses.append(value)
+        self.best_coef = coef.copy()
+        if coef.any() and value < np.inf:  # nan is improved upon by any number
+            self._best = value
+
     def __call__(self, coef: NDArray[np.float64]) -> bool:
         """Return whether to stop."""
         value = float(self.loss(coef))
         self.losses.append(value)
-        if value < self._best or not self.best_coef.size:
-            # nan, too, is improved upon by any number
-            self._best = value if value < self._best else np.inf
+        if value < self._best:
+            self._best = value
             self.best_coef = coef.copy()
             self._n_worse = 0
         else:

@@ -67,8 +67,15 @@ def _on_device(X: Any) -> DeviceMatrix:
             f"shape {tuple(X.shape)}. Reshape it."
         )
     array = arrays.read(X)
-    if arrays.dtype(array) not in ("float32", "float64"):
+    dtype = arrays.dtype(array)
+    if dtype in ("float16", "bfloat16"):
         array = arrays.cast(array, "float32")
+    elif dtype.startswith(("int", "uint", "bool")):
+        array = arrays.cast(array, "float64")  # as on the host
+    elif dtype not in ("float32", "float64"):
+        raise TypeError(
+            f"X must hold real numbers; got dtype {dtype}. Convert it to float32."
+        )
     return DeviceMatrix(arrays, array)
 
 

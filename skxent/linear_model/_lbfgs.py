@@ -60,6 +60,8 @@ MEMORY = 20
 # step makes smaller: 10,000 of them on 600 digits, where so many show it.
 EPS = float(np.finfo(np.float64).eps)
 PATIENCE = 10
+# Steps that gain nothing where all is rounding, though more was asked for.
+LONG_PATIENCE = 50
 # How many times too small an estimate is held to be, before it is checked: checks of
 # random data of as many rows as columns found it 2 to 40 times too small.
 MISTRUST = 5.0
@@ -239,6 +241,10 @@ def minimize(
         if not np.isfinite(slope):
             status = SolverStatus.LINE_SEARCH
             break
+        noise = NOISE[evaluated.dtype]
+        if rest <= noise * abs(value) and _has_stalled(decreases, LONG_PATIENCE):
+            status = SolverStatus.LINE_SEARCH
+            break
         known = preconditioner.scaled or len(kept) > 0
         if slope == 0 or (known and (enough(rest, value) or spent(rest, value))):
             status = SolverStatus.CONVERGED
@@ -246,7 +252,6 @@ def minimize(
         if trace.n_iter >= settings.max_iter:
             status = SolverStatus.MAX_ITER
             break
-        noise = NOISE[evaluated.dtype]
         found = _search(evaluated, coef, direction, value, slope, noise)
         if found is None and is_rough:
             evaluated = objective
@@ -298,9 +303,9 @@ def _newton_step(
     return conjugate_gradients(product, gradient, precondition, enough, rounding)
 
 
-def _has_stalled(decreases: list[float]) -> bool:
+def _has_stalled(decreases: list[float], patience: int = PATIENCE) -> bool:
     """Return whether some steps have not halved the least decrease before them."""
-    latest, before = decreases[-PATIENCE:], decreases[:-PATIENCE]
+    latest, before = decreases[-patience:], decreases[:-patience]
     return bool(before) and min(latest) > 0.5 * min(before)
 
 

@@ -1,5 +1,6 @@
 """The minibatch training of SoftmaxRegression."""
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,8 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["PartialFitMixin"]
 
 
-def _weighs_batches(model: Any) -> bool:
+def _learns_from_batches(model: Any) -> bool:
     """Raise where ``partial_fit`` is absent, and say why."""
+    if model.early_stopping is True:
+        raise ValueError(
+            "early_stopping must be False for partial_fit, which holds no samples out; "
+            "got True. Score batches before they are learnt from."
+        )
+    if isinstance(model.l1_ratio, Real) and float(model.l1_ratio) > 0:
+        raise ValueError(
+            "l1_ratio must be 0 for partial_fit, which knows no L1 penalty; got "
+            f"{model.l1_ratio!r}. Set l1_ratio=0, or call fit."
+        )
     if isinstance(model.class_weight, str):
         raise ValueError(
             "class_weight must be a dict or None for partial_fit, since a batch does "
@@ -47,9 +58,10 @@ def _unique_labels(classes: ArrayLike) -> NDArray[Any]:
 class PartialFitMixin:
     """``partial_fit`` for a linear classifier that has ``coef_`` and ``intercept_``.
 
-    The class also has the parameters ``C``, ``class_weight`` and ``fit_intercept``, the
-    methods ``_check_parameters()`` and ``_encode(target, classes, weights, dtype)``.
-    A fit calls ``_forget_batches`` with the weight of its samples.
+    The class also has the parameters ``C``, ``l1_ratio``, ``class_weight``,
+    ``fit_intercept`` and ``early_stopping``, the methods ``_check_parameters()`` and
+    ``_encode(target, classes, weights, dtype)``. A fit calls ``_forget_batches`` with
+    the weight of its samples.
     """
 
     C: float
@@ -60,7 +72,7 @@ class PartialFitMixin:
     _check_parameters: Any
     _encode: Any
 
-    @available_if(_weighs_batches)  # type: ignore[untyped-decorator]
+    @available_if(_learns_from_batches)  # type: ignore[untyped-decorator]
     @guarded
     def partial_fit(
         self,
@@ -104,7 +116,7 @@ class PartialFitMixin:
             not fit.
         AttributeError
             If `class_weight` is "balanced": a batch does not show how often a class
-            occurs. Pass a dict.
+            occurs. Pass a dict. And if `l1_ratio` is positive or `early_stopping` set.
 
         Notes
         -----
@@ -159,7 +171,8 @@ class PartialFitMixin:
         )
         known = self._known_classes(classes, labels)
         target = check_known_targets(labels, to_host("soft_labels", soft_labels), known)
-        targets = self._encode(target, known, weights, data.dtype)
+        # batches are gathered in float64
+        targets = self._encode(target, known, weights, np.dtype(np.float64))
         self.classes_ = known
         self._learn(data, targets, first, home)
         return self
@@ -215,6 +228,12 @@ class PartialFitMixin:
             fitted = 0.0 if first else getattr(self, "_fitted_weight", 0.0)
             has_intercept = bool(self.fit_intercept)
             state = start(coef.shape, fit_intercept=has_intercept, total=fitted)
+        elif state.fit_intercept != bool(self.fit_intercept):
+            raise ValueError(
+                "fit_intercept must stay what it was in the first call to partial_fit, "
+                f"{state.fit_intercept}; got {self.fit_intercept!r}. Begin with a "
+                "clone of the estimator."
+            )
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
         with naming("X, sample_weight or C"), quiet:
             state = learn(state, coef, data, targets, C=float(self.C))

@@ -116,7 +116,18 @@ class PredictionMixin:
         -------
         score : float
             The accuracy.
+
+        Raises
+        ------
+        ValueError
+            If `y` holds soft labels.
         """
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+            raise ValueError(
+                f"y must hold labels, of which accuracy counts those that are right; "
+                f"got the shape {np.shape(y)}. Score soft labels with "
+                "skxent.metrics.make_cross_entropy_scorer(), or take y.argmax(axis=1)."
+            )
         y, weight, predicted = on_host(
             y=y, sample_weight=sample_weight, labels=self.predict(X)
         )

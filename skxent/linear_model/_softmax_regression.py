@@ -37,6 +37,7 @@ from skxent.linear_model._homes import (
 from skxent.linear_model._partial_fit import PartialFitMixin
 from skxent.linear_model._pickling import VersionedMixin
 from skxent.linear_model._prediction import PredictionMixin
+from skxent.linear_model._row_masses import row_masses
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._sparse_coef import SparseCoefMixin
 from skxent.linear_model._training import Problem, train, train_with_early_stopping
@@ -242,12 +243,13 @@ class SoftmaxRegression(
             to_host("sample_weight", sample_weight), data.shape[0]
         )
         classes, target = check_targets(labels, to_host("soft_labels", soft_labels))
-        problem = self._problem(data, target, classes, weights)
+        asked = self._problem(data, target, classes, weights)
+        problem = asked.in_range()
         held = None
         if self.early_stopping:
             held = split_validation(
                 target,
-                weights,
+                row_masses(problem.targets),
                 validation_fraction=self.validation_fraction,
                 random_state=self.random_state,
             )
@@ -285,9 +287,18 @@ class SoftmaxRegression(
             setattr(self, name, value)
         self.n_iter_ = home.bring(np.array([result.n_iter], dtype=np.int32))
         self.history_ = result.history
-        self._forget_batches(problem.targets.denominator)
+        self._forget_batches(asked.targets.denominator)
         callbacks.close()
         return self
+
+    @property
+    def penalty(self) -> str:
+        """The penalty by the name that LogisticRegression had for it.
+
+        SelectFromModel asks for it.
+        """
+        names = {0.0: "l2", 1.0: "l1"}
+        return names.get(self.l1_ratio, "elasticnet")
 
     def _problem(
         self,
@@ -401,7 +412,15 @@ class SoftmaxRegression(
             classes=classes,
             y=classes[target] if target.ndim == 1 else classes,
         )
-        return np.asarray(weights, dtype=np.float64)
+        weights = np.asarray(weights, dtype=np.float64)
+        wrong = ~(np.isfinite(weights) & (weights >= 0))
+        if wrong.any():
+            label = classes[wrong].tolist()[0]
+            raise ValueError(
+                "class_weight must hold finite numbers that are not negative; got "
+                f"{weights[wrong].tolist()[0]!r} for the class {label!r}."
+            )
+        return weights
 
     def _starting_point(self, problem: Problem) -> NDArray[np.float64]:
         """Return zeros, or the coefficients of the previous fit for a warm start."""

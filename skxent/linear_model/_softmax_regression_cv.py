@@ -324,6 +324,7 @@ class SoftmaxRegressionCV(
         # with a single best, the mean over all folds is where the last fit starts
         coef = self.coefs_paths_[np.arange(n_folds), ratio, place].mean(axis=0)
         self._take(coef)
+        self.__dict__.pop("history_", None)  # of an earlier fit
         if self.refit:
             model = penalised(parameters, self.C_, self.l1_ratio_)
             model.coef_, model.intercept_ = self.coef_, self.intercept_

@@ -211,8 +211,12 @@ def descend_newton(
     settings: Settings,
     trace: Trace,
 ) -> tuple[SolverStatus, Coef, Coef]:
-    """Take Newton steps; return how it ended, and the weights and the bias."""
+    """Take Newton steps; return how it ended, and the weights and the bias.
+
+    ``settings.stop`` is asked after each step; others have seen the start.
+    """
     enough = settings.tol**2
+    has_moved = False
     inverse = _inverse_of(objective)
     weights, bias = _without_mean(
         objective, weights.astype(np.float64, copy=False), bias
@@ -234,10 +238,10 @@ def descend_newton(
         step = _newton_step(objective, curved, gradient, inverse, share_at)
         del slope, gradient, curved
         trace.add(value, step.decrease)
-        stops = settings.stop is not None and settings.stop(
-            objective.coef_of(weights, bias)
-        )
-        if stops or trace.estimates[-1] <= enough:
+        if has_moved and settings.stop is not None:
+            if settings.stop(objective.coef_of(weights, bias)):
+                return SolverStatus.CONVERGED, weights, bias
+        if trace.estimates[-1] <= enough:
             return SolverStatus.CONVERGED, weights, bias
         if trace.n_iter >= settings.max_iter:
             return SolverStatus.MAX_ITER, weights, bias
@@ -248,3 +252,4 @@ def descend_newton(
             return status, weights, bias
         weights = weights + length * step.weights
         bias = bias + length * step.bias
+        has_moved = True

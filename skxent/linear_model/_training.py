@@ -9,6 +9,7 @@ Solvers are imported when they are first used: they would be a quarter of the ti
 the import of the estimator takes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from skxent.linear_model._linear_loss import (
     relative,
 )
 from skxent.linear_model._solvers import Settings, SolverResult
+from skxent.losses._targets import need_float64
 
 __all__ = ["Problem", "train", "train_with_early_stopping"]
 
@@ -55,6 +57,27 @@ class Problem(NamedTuple):
     def penalty(self) -> float:
         """Factor of both norms where the losses are averaged."""
         return 1.0 / (self.C * self.targets.denominator)
+
+    def in_range(self) -> "Problem":
+        """Return the same problem with weights that float32 can multiply with.
+
+        The minimum depends on the products of C and the weights alone. Powers of two
+        take no digit.
+        """
+        targets = self.targets
+        rows, classes = targets.row_weight, targets.on_value + targets.off_value
+        if not need_float64(self.X.dtype, rows, classes):
+            return self
+        of_rows = _power_of_two(rows.max(initial=0.0)) if rows.size else 1.0
+        of_classes = _power_of_two(classes.max())
+        scaled = targets._replace(
+            row_weight=rows / of_rows,
+            on_value=targets.on_value / of_classes,
+            off_value=targets.off_value / of_classes,
+            on_low=targets.on_low / of_classes,
+            denominator=targets.denominator / of_rows / of_classes,
+        )
+        return self._replace(targets=scaled, C=self.C * of_rows * of_classes)
 
     @property
     def shows_non_finite(self) -> bool:
@@ -92,6 +115,11 @@ class Problem(NamedTuple):
             fit_intercept=self.fit_intercept,
             l2=self.penalty,
         )
+
+
+def _power_of_two(x: float) -> float:
+    """Return the power of two below a positive number, 1 for others."""
+    return math.ldexp(1.0, math.frexp(x)[1] - 1) if 0 < x < math.inf else 1.0
 
 
 def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
@@ -143,7 +171,7 @@ def train_with_early_stopping(
     monitor = Monitor(
         lambda coef: loss.value_and_gradient(relative(coef))[0], n_iter_no_change
     )
-    monitor(coef)
+    monitor.begin(coef)
     asked = settings.stop
 
     def stop(coef: Coef) -> bool:
@@ -152,7 +180,8 @@ def train_with_early_stopping(
     result = train(
         problem._replace(targets=training), coef, settings._replace(stop=stop)
     )
-    if result.n_iter == 0:  # samples had led to where it ended
-        monitor(result.coef)
-    history = result.history | {"validation_loss": np.array(monitor.losses)}
+    if result.n_iter == 0 and not np.array_equal(result.coef, coef):
+        monitor(result.coef)  # where samples had led to
+    losses = monitor.losses[-(result.n_iter + 1) :]
+    history = result.history | {"validation_loss": np.array(losses)}
     return result._replace(coef=monitor.best_coef, history=history)

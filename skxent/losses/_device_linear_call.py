@@ -4,6 +4,7 @@ Conventions are those of :mod:`skxent.losses._linear_call`. The library of the i
 multiplies matrices, on the device; the kernel writes the gradient over the scores.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -213,6 +214,10 @@ def prepare_on_device(
     D = X.shape[-1]
     if b is not None:
         b = b.reshape((1, -1))
-    return DeviceLinearCall(
-        loss, X.reshape((-1, D)), W.reshape((-1, D)), b, tuple(shapes)
-    )
+    X = X.reshape((math.prod(X.shape[:-1]), D))
+    W = W.reshape((math.prod(W.shape[:-1]), D))
+    if not loss.targets.has_indices:  # those of a single row, too, are cut by rows
+        by_rows = (len(X), *layout.kernel_shape[1:])
+        soft = loss.targets.target.reshape(by_rows)
+        loss = loss._replace(targets=loss.targets._replace(target=soft))
+    return DeviceLinearCall(loss, X, W, b, tuple(shapes))

@@ -29,7 +29,7 @@ def floats_on_device(arrays: Any, value: Any, name: str, dtype: str) -> Any:
         value = check.check_floats(value, name)
     array = arrays.read(value)
     came = arrays.dtype(array)
-    if came not in (*FLOATS, *INTEGERS):
+    if came not in (*FLOATS, *INTEGERS, "bool"):
         raise TypeError(
             f"{name} must hold real numbers of dtype float16, bfloat16, float32 or "
             f"float64; got dtype {came}. Convert it to float32."

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxent.backends import NO_INDEX
-from skxent.backends._device_arrays import arrays_like
+from skxent.backends._device_arrays import arrays_like, is_on_device
 from skxent.losses._device import on_device
+from skxent.losses._targets import need_float64
 from skxent.metrics._blocks import IGNORED, eps_of, most_distance
 
 __all__ = ["dtype_on_device", "log_loss_on_device", "sums_on_device"]
@@ -36,13 +37,16 @@ def log_loss_on_device(
 ) -> float | None:
     """Return the sum of ``-log p`` of class indices; p is limited to [low, high].
 
-    ``sample_weight`` is (n,), or (0,) for ones; ``most`` bounds a probability.
+    ``sample_weight`` is (n,), or (0,) for ones; ``most`` bounds a probability. None
+    if the host has to do it.
     """
     on_device()
     from skxent.backends import _cuda as backend
 
     arrays = arrays_like(scores)
     rows, name = arrays.read(scores), str(arrays.dtype(scores))
+    if need_float64(np.dtype(name), sample_weight):
+        return None
     one = arrays.constant((1.0,), name)
     weight = arrays.read(sample_weight.astype(name)) if sample_weight.size else None
     targets = backend.DeviceTargets(
@@ -82,7 +86,14 @@ def sums_on_device(
     class_weight: NDArray[np.float64] | None,
     label_smoothing: float,
 ) -> tuple[float, float] | None:
-    """Return the sum of the losses and what their mean divides it by."""
+    """Return the sum of the losses and what their mean divides it by.
+
+    None if the host has to do it.
+    """
+    weights = [w for w in (sample_weight, class_weight) if not is_on_device(w)]
+    dtype = dtype_on_device(scores)
+    if dtype is not None and need_float64(dtype, *weights):
+        return None
     losses = on_device()
     from skxent.backends import _cuda as backend
 

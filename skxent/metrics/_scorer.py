@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import UNUSED
@@ -92,7 +93,15 @@ class CrossEntropyScorer(BaseEstimator):
             The negative of the metric.
         """
         response = getattr(estimator, self.response_method)(X)
-        options = {"labels": getattr(estimator, "classes_", None), **self.options}
+        options = dict(self.options)
+        if getattr(estimator, "classes_", None) is not None:
+            options["labels"] = estimator.classes_  # the order of the columns
+        if soft_labels is not None and self.metric is log_loss:
+            raise ValueError(
+                "soft_labels must be None for 'neg_log_loss', which takes labels; got "
+                f"an array of the shape {np.shape(soft_labels)}. Score them with "
+                "'neg_cross_entropy'."
+            )
         return -self.metric(
             y_true if soft_labels is None else soft_labels,
             response,

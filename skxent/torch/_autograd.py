@@ -76,7 +76,8 @@ def as_array(tensor: Tensor) -> Any:
 def as_tensor(result: Any, like: Tensor) -> Tensor:
     """Return a result of the losses as a tensor with dtype and device of another."""
     if isinstance(result, float):
-        return like.new_full((), result)  # on a device, without a copy that waits
+        # on a device, without a copy that waits; what is too large becomes inf
+        return like.new_full((), result, dtype=torch.float64).to(like.dtype)
     if not isinstance(result, Tensor):
         result = torch.from_numpy(np.asarray(result))
     converted: Tensor = result.to(like)
@@ -87,7 +88,9 @@ def loss(
     input: Tensor, target: Tensor, weight: Tensor | None, options: Options
 ) -> Tensor:
     """Return the loss, as a node of the graph if a gradient can be asked for."""
-    if torch.is_grad_enabled() and (input.requires_grad or target.requires_grad):
+    backward = torch.is_grad_enabled() and (input.requires_grad or target.requires_grad)
+    # of tangents, which it has none of, a node of the graph says so
+    if backward or torch.autograd.forward_ad._current_level >= 0:
         result: Tensor = CrossEntropy.apply(input, target, weight, options)
         return result
     value = cross_entropy(as_array(input), as_array(target), **options.keywords(weight))

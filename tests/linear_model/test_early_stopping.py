@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
+from sklearn.datasets import load_digits
 
+from skxent.linear_model import SoftmaxRegression, _training
 from skxent.linear_model._early_stopping import (
     Monitor,
     check_early_stopping,
@@ -13,9 +16,10 @@ from skxent.linear_model._linear_loss import LinearCrossEntropy
 from skxent.losses._targets import encode_targets
 
 
-def split(target, weight=None, fraction=0.1, seed=0):
+def split(target, mass=None, fraction=0.1, seed=0):
+    mass = np.ones(len(target)) if mass is None else mass
     return split_validation(
-        target, weight, validation_fraction=fraction, random_state=seed
+        target, mass, validation_fraction=fraction, random_state=seed
     )
 
 
@@ -101,7 +105,8 @@ def test_both_parts_are_objectives_of_their_own(soft, weighted):
 def calls_until_stop(losses, n_iter_no_change):
     """Call a monitor with coefficients that are the number of the call."""
     monitor = Monitor(lambda coef: losses[int(coef[0])], n_iter_no_change)
-    for number in range(len(losses)):
+    monitor.begin(np.zeros(1))
+    for number in range(1, len(losses)):
         if monitor(np.array([float(number)])):
             return number, monitor
     return None, monitor
@@ -113,7 +118,8 @@ def calls_until_stop(losses, n_iter_no_change):
         ([5, 4, 3, 2, 1], 1, None, 4),
         ([5, 4, 4, 3, 3, 3], 2, 5, 3),
         ([5, 6, 4, 5, 4.5, 4.2, 1], 3, 5, 2),
-        ([5, 6], 1, 1, 0),
+        ([5, 6, 6], 1, 2, 1),  # zeros are no model
+        ([5, 7, 6, 4, 4, 4], 2, 5, 3),
         ([np.nan, np.nan, 3, 4], 5, None, 2),
         ([5, np.nan, np.nan, 1], 2, 2, 0),
         ([np.inf, np.inf, 2, 3], 3, None, 2),
@@ -133,10 +139,14 @@ def test_stops_after_so_many_iterations_without_a_new_best(
 def test_the_best_coefficients_are_a_copy():
     monitor = Monitor(lambda coef: coef[0], 3)
     coef = np.array([1.0])
-    monitor(coef)
+    monitor.begin(coef)
     coef[0] = 2.0
+    assert not monitor(coef)
+    assert monitor.best_coef == [1.0]  # a start that is a model counts
+    coef[0] = 0.5
     monitor(coef)
-    assert monitor.best_coef == [1.0]
+    coef[0] = 3.0
+    assert monitor.best_coef == [0.5]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +164,63 @@ def test_parameters_out_of_range(fraction, n_iter, message):
     check_early_stopping(0.1, 5)
     with pytest.raises(ValueError, match=message):
         check_early_stopping(fraction, n_iter)
+
+
+FORMS = {
+    "dense": np.asarray,
+    "csr": scipy.sparse.csr_array,
+    "csc": scipy.sparse.csc_array,
+}
+
+
+@pytest.fixture(scope="module")
+def wide():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 200)) * (rng.uniform(size=(2000, 200)) < 0.1)
+    logits = X @ (2 * rng.normal(size=(200, 3)))
+    return X, (logits + rng.gumbel(size=(2000, 3))).argmax(axis=1)
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_start_is_not_an_iteration(wide, form, C, monkeypatch):
+    monkeypatch.setattr(_training, "DENSE_SIZE", 0)
+    X, y = wide
+    model = SoftmaxRegression(
+        C=C, early_stopping=True, n_iter_no_change=1, random_state=0
+    ).fit(FORMS[form](X), y)
+    assert model.n_iter_[0] > 1
+    assert model.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("max_iter", [0, 3])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_loss_held_out_for_each_entry_of_the_history(
+    wide, form, max_iter, monkeypatch
+):
+    monkeypatch.setattr(_training, "DENSE_SIZE", 0)
+    X, y = wide
+    model = SoftmaxRegression(
+        C=10.0, early_stopping=True, max_iter=max_iter, random_state=0
+    ).fit(FORMS[form](X), y)
+    lengths = {len(values) for values in model.history_.values()}
+    assert lengths == {model.n_iter_[0] + 1}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_first_steps_that_lead_away_are_gone_on_from(seed):
+    X, y = load_digits(return_X_y=True)
+    model = SoftmaxRegression(
+        C=np.inf, solver="lbfgs", early_stopping=True, random_state=seed
+    ).fit(X / 16, y)
+    assert model.score(X / 16, y) > 0.5
+
+
+def test_rows_of_classes_that_weigh_nothing_are_not_held_out():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    y = np.repeat([0, 1, 2], [9, 9, 2])
+    model = SoftmaxRegression(
+        class_weight={0: 0.0, 1: 0.0}, early_stopping=True, random_state=0
+    ).fit(X, y)
+    assert np.isfinite(model.history_["validation_loss"]).all()

@@ -402,3 +402,36 @@ def test_changed_classes_are_refused(iris):
         model.partial_fit(X, np.full((150, 3), 0.5))
     with pytest.raises(ValueError, match="3 columns"):
         model.partial_fit(X, np.full((150, 2), 0.5))
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_soft_labels_of_float32_samples(iris, form, n_classes):
+    X, y = iris
+    X, y = X[y < n_classes], y[y < n_classes]
+    soft = 0.7 * np.eye(n_classes)[y] + 0.3 / n_classes
+    model = SoftmaxRegression().partial_fit(form(X.astype(np.float32)), soft)
+    expected = SoftmaxRegression().partial_fit(X, soft)
+    assert model.coef_.dtype == np.float32
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("parameter", [{"l1_ratio": 0.5}, {"early_stopping": True}])
+def test_what_batches_cannot_do_is_absent(iris, parameter):
+    X, y = iris
+    model = SoftmaxRegression(**parameter)
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError) as caught:
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    (name,) = parameter
+    assert f"{name} must be" in str(caught.value.__cause__)
+    assert hasattr(model.fit(X, y).set_params(l1_ratio=0, early_stopping=False), "fit")
+
+
+def test_the_intercept_stays_what_it_was(iris):
+    X, y = iris
+    model = SoftmaxRegression().partial_fit(X, y, classes=[0, 1, 2])
+    model.set_params(fit_intercept=False)
+    with pytest.raises(ValueError, match=r"fit_intercept must stay .* True; got False"):
+        model.partial_fit(X, y)
+    model.fit(X, y).partial_fit(X, y)  # a fit begins anew

@@ -319,3 +319,22 @@ def test_sparse_data_and_shares_of_the_lasso(iris):
     # so strong a lasso leaves the intercepts alone
     assert (dense.coefs_paths_[:, 1, 0, :, :-1] == 0).all()
     assert (dense.coefs_paths_[:, 0, 0, :, :-1] != 0).all()
+
+
+@pytest.mark.parametrize("form", [np.asarray, list])
+def test_folds_may_be_masks(iris, form):
+    X, y = iris
+    order = np.random.default_rng(0).permutation(len(y))
+    train = np.zeros(len(y), bool)
+    train[order[:100]] = True
+    by_mask = SoftmaxRegressionCV(CS, cv=[(form(train), form(~train))]).fit(X, y)
+    numbers = np.flatnonzero(train), np.flatnonzero(~train)
+    by_number = SoftmaxRegressionCV(CS, cv=[numbers]).fit(X, y)
+    np.testing.assert_array_equal(by_mask.scores_, by_number.scores_)
+    np.testing.assert_array_equal(by_mask.coef_, by_number.coef_)
+
+
+def test_no_history_of_an_earlier_fit(iris):
+    model = SoftmaxRegressionCV([1.0]).fit(*iris)
+    assert "loss" in model.history_
+    assert not hasattr(model.set_params(refit=False).fit(*iris), "history_")

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_selection import SelectFromModel
 from sklearn.preprocessing import StandardScaler
 
 from skxent.linear_model import SoftmaxRegression, _training
@@ -191,3 +192,71 @@ def test_labels_are_encoded_as_numpy_sorts_them(labels, dtype):
     assert classes.dtype == expected.dtype
     assert np.array_equal(classes, expected)
     assert np.array_equal(indices, expected_indices)
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+def test_class_weights_are_checked(weight):
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    model = SoftmaxRegression(class_weight={"b": weight})
+    with pytest.raises(ValueError, match=f"class_weight .* got {weight} .* 'b'"):
+        model.fit(X, names)
+    with pytest.raises(ValueError, match="class_weight must hold finite"):
+        model.partial_fit(X, names, classes=np.unique(names))
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"l1_ratio": 0.5}])
+@pytest.mark.parametrize("scale", [1e-100, 1e-40, 1e39])
+def test_the_scale_of_the_weights_goes_with_c(scale, options):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(3, size=60)
+    options = options | {"tol": 1e-5}
+    expected = SoftmaxRegression(**options).fit(X, y)
+    scaled = SoftmaxRegression(**options, C=1 / scale)
+    for model in (
+        scaled.fit(X, y, np.full(60, scale)),
+        SoftmaxRegression(
+            **options, C=1 / scale, class_weight=dict.fromkeys(range(3), scale)
+        ).fit(X, y),
+    ):
+        np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-5)
+
+
+def test_samples_of_a_fit_count_in_the_batches_after_it():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(3, size=60)
+    expected = SoftmaxRegression().fit(X, y).partial_fit(X, y)
+    weight = np.full(60, 1e-40)
+    model = SoftmaxRegression(C=1e40).fit(X, y, weight)
+    model.partial_fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-4)
+
+
+def test_accuracy_is_that_of_labels():
+    X, y = load_iris(return_X_y=True)
+    soft = np.eye(3)[y]
+    model = SoftmaxRegression().fit(X, soft)
+    assert model.score(X, y) > 0.9
+    with pytest.raises(ValueError, match=r"y must hold labels.*\(150, 3\)"):
+        model.score(X, soft)
+
+
+def test_the_name_of_the_penalty():
+    names = [SoftmaxRegression(l1_ratio=r).penalty for r in (0, 0.5, 1)]
+    assert names == ["l2", "elasticnet", "l1"]
+    assert "penalty" not in SoftmaxRegression().get_params()
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 20))
+    y = (X[:, 0] + 0.5 * X[:, 1] + rng.logistic(size=300) > 0).astype(int)
+    selector = SelectFromModel(SoftmaxRegression(l1_ratio=1.0, C=0.3)).fit(X, y)
+    assert selector.get_support().sum() == np.count_nonzero(selector.estimator_.coef_)
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton-cg", "newton-cholesky"])
+def test_a_tolerance_below_the_rounding_ends_soon(solver):
+    X, y = load_iris(return_X_y=True)
+    X = StandardScaler().fit_transform(X).astype(np.float32)
+    model = SoftmaxRegression(tol=1e-7, solver=solver)
+    with pytest.warns(ConvergenceWarning, match="could not be lowered any further"):
+        model.fit(X, y)
+    assert model.n_iter_[0] < 300

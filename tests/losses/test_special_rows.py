@@ -152,3 +152,21 @@ def test_a_nan_logit_without_target_mass_is_nan(targets, n_classes, dtype):
     losses, gradient = check(z, target, options)
     np.testing.assert_array_equal(np.isnan(losses), bad & kept)
     np.testing.assert_array_equal(np.isnan(gradient).all(axis=1), bad & kept)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(20, 1), (20, 1, 3)])
+def test_ignored_rows_of_one_class_have_no_gradient(shape, dtype):
+    z = np.zeros(shape, dtype)
+    z[0], z[1], z[2] = np.inf, np.nan, -np.inf
+    target = np.zeros(shape[:1] + shape[2:], int)
+    target[:2] = -100
+    loss, gradient = cross_entropy_value_and_grad(z, target, reduction="none")
+    np.testing.assert_array_equal(gradient[:2], 0.0)
+    np.testing.assert_array_equal(loss[:2], 0.0)
+    assert np.isnan(gradient[2]).all()
+    np.testing.assert_array_equal(gradient[3:], 0.0)
+    weight = np.ones(20)
+    weight[:2] = 0.0
+    gradient = cross_entropy_grad(z, np.ones_like(z), sample_weight=weight)
+    np.testing.assert_array_equal(gradient[:2], 0.0)

@@ -158,3 +158,19 @@ def test_a_label_that_the_model_has_never_seen_is_refused(iris):
     model = LogisticRegression().fit(X[:100], y[:100])
     with pytest.raises(ValueError, match="never seen"):
         make_cross_entropy_scorer()(model, X, y)
+
+
+def test_the_columns_are_those_of_the_estimator():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    model = SoftmaxRegression().fit(X, names)
+    expected = make_cross_entropy_scorer()(model, X, names)
+    scorer = make_cross_entropy_scorer(labels=["c", "b", "a"])
+    assert scorer(model, X, names) == expected
+
+
+def test_log_loss_takes_no_soft_labels():
+    X, y = load_iris(return_X_y=True)
+    model = SoftmaxRegression().fit(X, y)
+    with pytest.raises(ValueError, match="soft_labels must be None for 'neg_log_loss'"):
+        get_scorer("neg_log_loss")(model, X, y, soft_labels=np.eye(3)[y])

@@ -83,3 +83,13 @@ def test_assigned_options_are_checked():
         criterion(Z, Y)
     with torch.no_grad():
         criterion(Z, Y)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")  # of torch's own making
+def test_tangents_are_refused():
+    z, target = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
+    for module in (CrossEntropyLoss(), CrossEntropyLoss(reduction="none")):
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(z, torch.randn(5, 3))
+            with pytest.raises(NotImplementedError, match=r"jvp|forward"):
+                module(dual, target)

@@ -164,6 +164,25 @@ def test_out_may_be_what_the_kernel_reads():
     np.testing.assert_allclose(on_host(vector), expected, rtol=1e-12, atol=1e-16)
 
 
+def test_no_inflow_to_a_sample_that_weighs_nothing():
+    target = np.array([2, 0, -100])
+    options = {"weight": [1.0, 1.0, 0.0, 1.0], "reduction": "sample"}
+    options["grad_output"] = np.zeros(3)
+    scores = SCORES[:, :, 0].copy()
+    for where in (np.asarray, cuda.to_device):
+        gradient = losses.cross_entropy_grad(where(scores), target, **options)
+        np.testing.assert_array_equal(on_host(gradient), 0.0)
+
+
+def test_binary_targets_may_be_bools():
+    x, target = SCORES[0], SOFT[0] > 0.3
+    expected = losses.binary_cross_entropy_with_logits(x, target)
+    got = losses.binary_cross_entropy_with_logits(
+        cuda.to_device(x), cuda.to_device(target)
+    )
+    assert got == pytest.approx(float(expected), rel=1e-13)
+
+
 def test_samples_without_rows_are_nan():
     empty = cuda.to_device(np.zeros((2, 3, 0)))
     loss = losses.cross_entropy(empty, np.zeros((2, 0), int), reduction="sample")

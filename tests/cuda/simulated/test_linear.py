@@ -94,3 +94,17 @@ def test_what_is_refused():
         linear_cross_entropy_grad(there, W, Y, out=there)
     with pytest.raises(ValueError, match="out must have the shape"):
         linear_cross_entropy_grad(there, W, Y, out=(there, there))
+
+
+def test_no_features_and_a_single_row_of_probabilities():
+    for x, w, target in (
+        (X[:, :0], W[:, :0], Y),
+        (X[0], W, SOFT[0]),
+        (X[:1], W, SOFT[:1]),
+    ):
+        expected = linear_cross_entropy_value_and_grad(x, w, target, linear_bias=B)
+        there = on_device(x), on_device(w), target
+        loss, slopes = linear_cross_entropy_value_and_grad(*there, linear_bias=B)
+        assert_near(loss, expected[0])
+        for got, wanted in zip(slopes, expected[1], strict=True):
+            assert_near(got, wanted)

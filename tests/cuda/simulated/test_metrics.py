@@ -113,3 +113,15 @@ def test_other_shapes_and_dtypes_take_the_way_over_the_host():
     assert got == expected
     got, expected = both("cross_entropy_loss", Y % 2, np.float16([[0.25, 0.75]] * 5))
     assert got == expected
+
+
+@pytest.mark.parametrize("scale", [1e-46, 1e-44, 1e39])
+@pytest.mark.parametrize(
+    "name", ["log_loss", "d2_log_loss_score", "cross_entropy_loss"]
+)
+def test_weights_that_float32_does_not_hold(name, scale):
+    scores = P.astype(np.float32)
+    got, expected = both(name, Y, scores, sample_weight=np.full(5, scale))
+    assert got == pytest.approx(expected, rel=1e-12)
+    got, _ = both(name, Y, scores)
+    assert got == pytest.approx(expected, rel=1e-6)

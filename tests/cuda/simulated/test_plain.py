@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numba import cuda
 
 from skxent.losses import (
@@ -125,6 +126,26 @@ def test_the_gradient_may_overlap_an_input_that_is_copied(is_ignored):
     expected = reference.cross_entropy_grad(z.T, y)
     assert loss == pytest.approx(reference.cross_entropy(z.T, y), rel=1e-6)
     np.testing.assert_allclose(on_host(whole), expected, atol=1e-7)
+
+
+def test_tensors_beside_arrays_of_any_layout(monkeypatch):
+    use_host_memory(monkeypatch)
+    z, y = drawn((40, 5))
+    weight = np.linspace(0.5, 2, 5)
+    expected = cross_entropy(z, y, weight=weight)
+    for target in (y[::-1].copy()[::-1], y.astype(">i8"), y.astype(">i2")):
+        got = cross_entropy(
+            on_device(z), target, weight=weight[::-1].astype(">f8").copy()[::-1]
+        )
+        assert got == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_negated_view_is_read_as_such(monkeypatch):
+    use_host_memory(monkeypatch)
+    z, y = drawn((40, 5))
+    negated = torch._neg_view(torch.as_tensor(-z)).as_subclass(type(on_device(z)))
+    got = cross_entropy(negated, on_device(y))
+    assert got == pytest.approx(float(cross_entropy(z, y)), rel=1e-6)
 
 
 def test_another_ignored_index():

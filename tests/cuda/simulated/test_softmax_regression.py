@@ -200,3 +200,16 @@ def test_what_is_refused():
         SoftmaxRegression().fit(on_device(X), y)
     with pytest.raises(ValueError, match="X must be finite"):
         model.predict(on_device(X))
+
+
+def test_integers_are_float64_and_other_dtypes_refused():
+    rng = np.random.default_rng(0)
+    base = 2**30
+    X = base + rng.integers(0, 3, (40, 2))
+    y = (X[:, 0] - base > 1).astype(int)
+    model = SoftmaxRegression(C=1e3).fit(on_device(X), y)
+    host = SoftmaxRegression(C=1e3).fit(X, y)
+    assert model.coef_.dtype == torch.float64
+    assert model.score(on_device(X), y) == host.score(X, y) == 1.0
+    with pytest.raises(TypeError, match="X must hold real numbers; got dtype complex"):
+        SoftmaxRegression().fit(on_device(X.astype(complex)), y)
