@@ -14,6 +14,7 @@ from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model import _probabilities
 from skxent.linear_model._homes import as_numpy, check_same_home, read_matrix
 from skxent.linear_model._products import product_of_rows
+from skxent.losses._validation import naming
 
 __all__ = ["PredictionMixin"]
 
@@ -122,10 +123,12 @@ class PredictionMixin:
         ValueError
             If `y` holds soft labels.
         """
-        if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        with naming("y"):
+            shape = np.shape(y)
+        if len(shape) == 2 and shape[1] > 1:
             raise ValueError(
-                f"y must hold labels, of which accuracy counts those that are right; "
-                f"got the shape {np.shape(y)}. Score soft labels with "
+                "y must hold labels, of which accuracy counts those that are right; "
+                f"got the shape {shape}. Score soft labels with "
                 "skxent.metrics.make_cross_entropy_scorer(), or take y.argmax(axis=1)."
             )
         y, weight, predicted = on_host(

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent._array_api import Home, home_of, to_host
+from skxent._class_weights import weights_by_label
 from skxent.backends import EncodedTargets
 from skxent.backends._device_matrix import DeviceMatrix
 from skxent.linear_model._callbacks import (
@@ -407,12 +408,9 @@ class SoftmaxRegression(
         """Return one weight per class; "balanced" counts samples by their weight."""
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             return balanced_weights(target, classes, sample_weight)
-        weights = compute_class_weight(
-            self.class_weight,
-            classes=classes,
-            y=classes[target] if target.ndim == 1 else classes,
-        )
-        weights = np.asarray(weights, dtype=np.float64)
+        if not isinstance(self.class_weight, dict):  # which scikit-learn refuses
+            compute_class_weight(self.class_weight, classes=classes, y=classes)
+        weights = weights_by_label(self.class_weight, classes)
         wrong = ~(np.isfinite(weights) & (weights >= 0))
         if wrong.any():
             label = classes[wrong].tolist()[0]

@@ -98,7 +98,7 @@ class Call(NamedTuple):
         """Return the call whose sum of losses has the gradient of the reduced loss."""
         if self.sample_denominator is None:
             return self
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             share = np.where(
                 self.sample_denominator == 0, math.nan, 1.0 / self.sample_denominator
             )
@@ -110,7 +110,7 @@ def cast(values: Any, dtype: np.dtype[Any]) -> Any:
     """Return the values in the dtype; what it cannot hold becomes inf, as in torch."""
     if values.dtype == dtype:
         return values
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         return values.astype(dtype, copy=False)
 
 
@@ -248,6 +248,8 @@ def is_direct(
         return False
     if not np.may_share_memory(out, scores):
         return True
+    if not scores.flags.c_contiguous:
+        return False
     # asked last, since numpy takes long to tell an address
     return bool(out.ctypes.data == scores.ctypes.data)
 

@@ -78,7 +78,9 @@ def check_shape(value: Any, name: str, contract: Contract | None) -> None:
     if contract is None:
         return
     shape = shape_of(value, name)
-    if not _fits(contract, shape):
+    # a length that varies among the arrays of a list is None
+    fixed = zip(contract, shape, strict=False)
+    if not _fits(contract, shape) or any(b is None and a is not None for a, b in fixed):
         raise ValueError(
             f"{name} must have shape {contract}, the {name}_shape of this loss with "
             f"None for any length; got shape {shape}. Reshape or transpose it, or make "

@@ -152,6 +152,8 @@ class RaggedLayout(NamedTuple):
         if _is_list(value):
             value = _entries(value, "target")
             if [entry.shape for entry in value] == list(self.shapes):
+                for entry in value:
+                    check.refuse_integers_as_probabilities(entry.dtype)
                 return self.read(value, "target")
         arrays = self._arrays(
             value,

@@ -22,11 +22,16 @@ def _report(title: str, items: dict[str, str]) -> str:
     return "\n".join([title, *lines])
 
 
+def _shown(contract: tuple[int | None, ...] | None) -> str:
+    """Return a contract of shapes, of which () is one."""
+    return "any" if contract is None else str(contract)
+
+
 def _options(loss: Any) -> dict[str, str]:
     """Return what is told of every loss in the same words."""
     return {
-        "input shape": str(loss.input_shape or "any"),
-        "target shape": str(loss.target_shape or "any"),
+        "input shape": _shown(loss.input_shape),
+        "target shape": _shown(loss.target_shape),
         "options": loss._changed_options() or "defaults",
     }
 

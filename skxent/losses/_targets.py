@@ -53,7 +53,7 @@ def encode_targets(
     row_weight = NO_ROWS if sample_weight is None else sample_weight
     if target.ndim == 1:
         came = target, n_classes, ignore_index
-        if target.dtype == check.UINT64 and ignore_index >= check.LARGEST_INT64:
+        if check.is_uint64(target) and ignore_index >= check.LARGEST_INT64:
             # as int64 other classes beyond it would be this one
             target = np.where(target == ignore_index, -1, check.as_int64(target))
             ignore_index = -1

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "LARGEST_INT64",
-    "UINT64",
     "as_int64",
     "check_class_weight",
     "check_distributions",
@@ -65,8 +64,15 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
             f"{name} must be dense; got a sparse {type(value).__name__}. "
             "Convert it with .toarray()."
         )
+    if isinstance(value, list | tuple) and any(map(_is_masked_array, value)):
+        raise TypeError(
+            f"{name} must not hold masked arrays, whose masks would be ignored. Fill "
+            "them, or drop the rows with sample_weight=0."
+        )
     try:
         return np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(
             f"{name} must be convertible to an array with numpy.asarray; got a "
@@ -74,11 +80,17 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
         ) from error
 
 
+def _is_masked_array(value: Any) -> bool:
+    return isinstance(value, np.ma.MaskedArray)
+
+
 @contextmanager
 def naming(name: str) -> Iterator[None]:
     """Let an error of another library name the argument that it read."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         if type(error) is kind and re.search(rf"\b{name}\b", str(error)):
@@ -275,9 +287,14 @@ def check_index_dtype(target: NDArray[Any]) -> NDArray[np.int64]:
     return as_int64(target)
 
 
+def is_uint64(target: NDArray[Any]) -> bool:
+    """Return whether integers are uint64, in any order of bytes."""
+    return target.dtype.newbyteorder("=") == UINT64
+
+
 def as_int64(target: NDArray[Any]) -> NDArray[np.int64]:
     """Return integers as int64, the largest one for what lies beyond."""
-    if target.dtype == UINT64:  # no class may come of wrapping around
+    if is_uint64(target):  # no class may come of wrapping around
         target = np.minimum(target, UINT64.type(LARGEST_INT64))
     return target.astype(np.int64)
 
@@ -294,16 +311,21 @@ def refuse_first_wrong_index(
     )
 
 
+def refuse_integers_as_probabilities(dtype: np.dtype[Any]) -> None:
+    """Raise for targets of the input's shape that hold integers."""
+    if dtype.kind in "iub":
+        raise TypeError(
+            "target of the input's shape must hold probabilities in a float dtype; "
+            f"got dtype {dtype}. Convert it with .astype('float64'), or pass class "
+            "indices of the input's shape without the class axis."
+        )
+
+
 def check_probability_targets(
     target: NDArray[Any], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return probability targets in the dtype and the layout of the kernels."""
-    if target.dtype.kind in "iub":
-        raise TypeError(
-            "target of the input's shape must hold probabilities in a float dtype; "
-            f"got dtype {target.dtype}. Convert it with .astype('float64'), or pass "
-            "class indices of the input's shape without the class axis."
-        )
+    refuse_integers_as_probabilities(target.dtype)
     probabilities = check_floats(target, "target")
     if dtype == FLOAT16 and probabilities.dtype != FLOAT16:
         dtype = FLOAT32  # what float16 logits are computed in

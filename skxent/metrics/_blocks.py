@@ -65,7 +65,10 @@ def two_columns(scores: NDArray[Any], from_logits: bool) -> NDArray[Any]:
     if scores.ndim == 2 and scores.shape[1] != 1:
         return scores
     scores = scores.reshape(-1, 1)
-    return np.hstack([np.zeros_like(scores) if from_logits else 1 - scores, scores])
+    if from_logits:
+        return np.hstack([np.zeros_like(scores), scores])
+    # a probability may be above 1 by rounding
+    return np.hstack([np.maximum(0, 1 - scores), scores])
 
 
 def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
 from skxent._array_api import on_host, to_host
+from skxent._class_weights import weights_by_label
 from skxent.backends._device_arrays import is_on_device
 from skxent.losses._validation import (
     check_class_weight,
@@ -49,14 +50,17 @@ def _weights_of_classes(
         )
     if classes is None:  # soft labels of columns without names
         classes = np.arange(n_classes)
-    seen = classes
-    if isinstance(class_weight, str):
-        counts = class_totals(target, n_classes)
-        if class_weight == "balanced" and counts.all():
-            return np.asarray(counts.sum() / (n_classes * counts), dtype=np.float64)
-        seen = classes[counts > 0]
+    if isinstance(class_weight, dict):
+        with naming("class_weight"):
+            weights = weights_by_label(class_weight, classes)
+        return check_class_weight(weights, n_classes, "class_weight")
+    counts = class_totals(target, n_classes)
+    if class_weight == "balanced" and counts.all():
+        return np.asarray(counts.sum() / (n_classes * counts), dtype=np.float64)
     with naming("class_weight"):
-        weights = compute_class_weight(class_weight, classes=classes, y=seen)
+        weights = compute_class_weight(
+            class_weight, classes=classes, y=classes[counts > 0]
+        )
     return np.asarray(weights, dtype=np.float64)
 
 

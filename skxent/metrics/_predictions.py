@@ -120,7 +120,7 @@ def reading() -> Iterator[None]:
     """Let scikit-learn's errors pass; others, of a conversion, become one of its."""
     try:
         yield
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ZeroDivisionError, Warning, MemoryError):
         raise
     except Exception as error:
         raise ValueError(

@@ -102,3 +102,14 @@ def test_without_dispatch_tensors_are_read_as_arrays():
     model = SoftmaxRegression().fit(torch.from_numpy(X), torch.from_numpy(y))
     assert isinstance(model.coef_, np.ndarray)
     assert isinstance(model.predict(torch.from_numpy(X)), np.ndarray)
+
+
+def test_a_negated_view_is_read_as_such(dispatch):
+    pairs = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 2, 2)))
+    negated = torch.view_as_complex(pairs).conj().imag
+    assert negated.is_neg()
+    y = (negated[:, 0] > 0).numpy().astype(int)
+    model = SoftmaxRegression().fit(negated, y)
+    expected = SoftmaxRegression().fit(negated.resolve_neg(), y)
+    assert np.array_equal(np.asarray(model.coef_), np.asarray(expected.coef_))
+    assert model.score(negated, y) > 0.9

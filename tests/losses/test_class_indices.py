@@ -236,3 +236,13 @@ def test_ignore_index_beyond_int64_is_that_of_uint64_alone(ignore_index):
             ValueError, match=rf"target must .* {ignore_index} at row 1"
         ):
             cross_entropy(z, target, ignore_index=other)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_uint64_of_any_order_of_bytes(order):
+    z = np.array([[1.0, 2.0], [3.0, 1.0]])
+    target = np.array([0, 2**64 - 100], f"{order}u8")
+    with pytest.raises(ValueError, match="got 18446744073709551516 at row 1"):
+        cross_entropy(z, target)
+    loss = cross_entropy(z, target, ignore_index=2**64 - 100)
+    assert loss == pytest.approx(np.log1p(np.e))

@@ -11,6 +11,7 @@ from skxent.losses import (
     _call,
     cross_entropy,
     cross_entropy_grad,
+    cross_entropy_hvp,
     cross_entropy_value_and_grad,
 )
 from tests.losses import cases
@@ -155,3 +156,11 @@ def test_nothing_of_the_size_of_the_logits_is_copied(form, shape):
             tracemalloc.stop()
         # a chunk of 32,768 logits, and of targets, in float32 for each of two threads
         assert peak < 4 * 4 * 32_768 + 20_000 < 0.05 * z.nbytes
+
+
+def test_underflow_of_the_result_is_no_error():
+    z = np.array([[0, -5, 3]], np.float16)
+    with np.errstate(all="raise"):
+        product = cross_entropy_hvp(z, [0], np.array([[1e-4, 0, 1]], np.float16))
+        cross_entropy_grad(np.array([[0.5, 0.5]], np.float16), [0], from_logits=False)
+    assert np.isfinite(product).all()

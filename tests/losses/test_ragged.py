@@ -247,3 +247,27 @@ def test_bad_binary_lists_are_refused():
         binary_cross_entropy_with_logits([[0.0], [0.0, 1.0]], [[0, 1], [0]])
     with pytest.raises(ValueError, match="target must be a list of 2 arrays"):
         binary_cross_entropy_with_logits([[0.0], [0.0, 1.0]], np.zeros(3))
+
+
+def test_probabilities_are_no_integers():
+    scores = [np.zeros((2, 1)), np.zeros((2, 2))]
+    target = [np.array([[1], [0]]), np.array([[1, 0], [0, 1]])]
+    with pytest.raises(TypeError, match="probabilities in a float dtype"):
+        cross_entropy(scores, target)
+
+
+def test_lengths_that_vary_do_not_fit_a_fixed_one():
+    scores, target = [np.zeros((4, 3)), np.zeros((2, 3))], [[0, 1, 2, 0], [0, 1]]
+    loss = CrossEntropyLoss(class_axis=-1, input_shape=(None, None, 3))
+    assert loss(scores, target) == pytest.approx(np.log(3))
+    loss = CrossEntropyLoss(class_axis=-1, input_shape=(None, 4, 3))
+    with pytest.raises(ValueError, match=r"\(None, 4, 3\).* got shape \(2, None, 3\)"):
+        loss(scores, target)
+    assert "input shape   ()" in BinaryCrossEntropyLoss(input_shape=()).describe()
+
+
+@pytest.mark.parametrize("entries", [[2, 2], [2, 3]])
+def test_masks_in_lists_are_refused(entries):
+    scores = [np.ma.array(np.zeros(n), mask=np.eye(n)[0]) for n in entries]
+    with pytest.raises(TypeError, match="mask"):
+        cross_entropy(scores, [0, 1])

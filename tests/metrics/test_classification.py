@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skxent.linear_model import SoftmaxRegression
 from skxent.metrics import cross_entropy_loss, log_loss
 from tests import reference
 
@@ -183,3 +184,37 @@ def test_rows_that_do_not_sum_to_one_are_warned_about(data, metric):
     y, proba, _ = data
     with pytest.warns(UserWarning, match="do not sum to one"):
         metric(y, proba * 0.9)
+
+
+@pytest.mark.parametrize(
+    "labels", [[1.0, 1.5], [0.5, 1.5], ["0", "1"], ["a", "b"], [False, True], [3, 7]]
+)
+def test_class_weights_by_label(labels):
+    rng = np.random.default_rng(0)
+    proba, y = rng.dirichlet(np.ones(2), 20), rng.integers(2, size=20)
+    expected = cross_entropy_loss(y, proba, class_weight=[1.0, 5.0])
+    names = np.array(labels)[y]
+    of_label = dict(zip(labels, [1.0, 5.0], strict=True))
+    assert cross_entropy_loss(names, proba, class_weight=of_label) == expected
+    del of_label[labels[0]]  # which then weighs 1
+    assert cross_entropy_loss(names, proba, class_weight=of_label) == expected
+    if names.dtype.kind == "f":  # which scikit-learn takes for a regression's
+        return
+    model = SoftmaxRegression(class_weight=of_label).fit(proba, names)
+    weight = np.where(y == 1, 5.0, 1.0)
+    wanted = SoftmaxRegression().fit(proba, y, sample_weight=weight)
+    np.testing.assert_allclose(model.coef_, wanted.coef_, rtol=1e-4)
+
+
+def test_class_weights_of_other_labels_are_refused():
+    proba = np.array([[0.7, 0.3], [0.2, 0.8]])
+    with pytest.raises(ValueError, match=r"class_weight, .* keys; got \[0, 1\]"):
+        cross_entropy_loss(["0", "1"], proba, class_weight={0: 1.0, 1: 5.0})
+    with pytest.raises(ValueError, match="class_weight"):
+        SoftmaxRegression(class_weight={0: 1.0}).fit(proba, ["0", "1"])
+
+
+def test_a_probability_that_rounding_has_lifted_above_1():
+    loss = cross_entropy_loss([1, 1], np.array([1 + 1e-9, 0.5]), labels=[0, 1])
+    assert loss == pytest.approx(np.log(2) / 2)
+    assert cross_entropy_loss([0, 1], np.array([1 + 1e-9, 0.5])) == np.inf

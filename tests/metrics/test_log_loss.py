@@ -194,3 +194,9 @@ def test_memory_is_a_tenth_of_the_probabilities(n, n_classes, kind):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.1 * proba.nbytes
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_that_is_an_error_stays_a_warning():
+    with pytest.raises(UserWarning, match="do not sum to one"):
+        log_loss([0, 1], [[0.7, 0.2], [0.2, 0.8]])

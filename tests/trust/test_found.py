@@ -166,5 +166,5 @@ def test_infinite_weight_times_an_output_of_no_slope_is_nan_without_a_warning():
 def test_class_weight_by_name_beside_durations_is_named():
     durations = np.arange(3).astype("m8[s]")
     weights = {"a": 1.0, "b": 2.0, "c": 1.0}
-    with pytest.raises(TypeError, match="class_weight"):
+    with pytest.raises(ValueError, match="class_weight"):
         cross_entropy_loss(durations[Y], P, labels=durations, class_weight=weights)
