@@ -241,16 +241,17 @@ def minimize(
         if not np.isfinite(slope):
             status = SolverStatus.LINE_SEARCH
             break
-        noise = NOISE[evaluated.dtype]
-        if rest <= noise * abs(value) and _has_stalled(decreases, LONG_PATIENCE):
-            status = SolverStatus.LINE_SEARCH
-            break
         known = preconditioner.scaled or len(kept) > 0
         if slope == 0 or (known and (enough(rest, value) or spent(rest, value))):
             status = SolverStatus.CONVERGED
             break
         if trace.n_iter >= settings.max_iter:
             status = SolverStatus.MAX_ITER
+            break
+        noise = NOISE[evaluated.dtype]
+        in_noise = rest <= noise * abs(value) and not is_rough
+        if in_noise and _has_stalled(decreases, LONG_PATIENCE):
+            status = SolverStatus.LINE_SEARCH
             break
         found = _search(evaluated, coef, direction, value, slope, noise)
         if found is None and is_rough:

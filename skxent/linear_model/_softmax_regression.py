@@ -101,7 +101,8 @@ class SoftmaxRegression(
         Whether to start from the coefficients of the previous fit.
     early_stopping : bool, default=False
         Whether to hold out a share of the samples, stop when their loss has not
-        improved for `n_iter_no_change` iterations, and keep the best coefficients.
+        improved for `n_iter_no_change` iterations, and keep the best coefficients; the
+        zeros that a cold fit starts from are none.
         "auto" takes few iterations, each of which gets far; "lbfgs" takes many.
     validation_fraction : float in (0, 1), default=0.1
         The share that is held out, drawn evenly from the classes.
