@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from skxent.backends import _dense
 from skxent.backends._base import BinaryTargets, EncodedTargets
-from skxent.backends._threads import LAUNCH_SIZE, launch, launcher
+from skxent.backends._threads import (
+    LAUNCH_SIZE,
+    PARALLEL_MIN_LINEAR,
+    launch,
+    launcher,
+)
 from skxent.kernels import (
     _class_values,
     _cpu,
@@ -265,7 +270,7 @@ def linear_softmax_loss(
     of_intercept = np.zeros((blocks.n_chunks, n_others))
     launch(
         _linear_rows.linear_rows_loss,
-        work,
+        work if work >= PARALLEL_MIN_LINEAR else 0,
         n_segments,
         _operand(data),
         stride,

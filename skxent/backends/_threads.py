@@ -41,12 +41,24 @@ from skxent.backends import _blas
 if TYPE_CHECKING:
     from skxent.kernels._jit import Twins
 
-__all__ = ["launch", "launcher", "stay_on_this_thread", "threads_to_use"]
+__all__ = [
+    "LAUNCH_SIZE",
+    "PARALLEL_MIN_LINEAR",
+    "launch",
+    "launcher",
+    "stay_on_this_thread",
+    "threads_to_use",
+]
 
 # Two chunks of `CHUNK_SIZE` are the least that two threads can share. Measured there,
 # sequential and parallel: 52 and 44 us for rows of 10 classes, 81 and 73 us for rows of
 # 100.
 PARALLEL_MIN_SIZE = 1 << 16
+# Of a linear model, whose loss a fit takes again and again. Below 0.1 ms two threads
+# spare a quarter; but where threads of BLAS still wait in a loop for the next product,
+# as after a fit of scikit-learn's, one of 1800 x 64 numbers in 10 classes took 43 to
+# 124 ms in two threads and 25 in one (22 and 24 where nobody waits).
+PARALLEL_MIN_LINEAR = 1 << 18
 LAUNCH_SIZE = 1 << 24
 
 LOADERS_OF_OPENMP = "sklearn.utils._openmp_helpers", "numba.np.ufunc.omppool", "torch"
