@@ -67,7 +67,7 @@ def check_contract(value: Any, name: str) -> Contract | None:
 
 
 def _fits(contract: Contract, shape: Contract) -> bool:
-    """Whether a shape, or another contract, agrees with a contract."""
+    """Whether another contract agrees with a contract."""
     return len(contract) == len(shape) and all(
         a is None or b is None or a == b for a, b in zip(contract, shape, strict=True)
     )
@@ -78,9 +78,10 @@ def check_shape(value: Any, name: str, contract: Contract | None) -> None:
     if contract is None:
         return
     shape = shape_of(value, name)
-    # a length that varies among the arrays of a list is None
-    fixed = zip(contract, shape, strict=False)
-    if not _fits(contract, shape) or any(b is None and a is not None for a, b in fixed):
+    # a length that varies among the arrays of a list is None, and no fixed one
+    if len(contract) != len(shape) or not all(
+        a in (None, b) for a, b in zip(contract, shape, strict=True)
+    ):
         raise ValueError(
             f"{name} must have shape {contract}, the {name}_shape of this loss with "
             f"None for any length; got shape {shape}. Reshape or transpose it, or make "

@@ -92,16 +92,16 @@ class CrossEntropyScorer(BaseEstimator):
         score : float
             The negative of the metric.
         """
-        response = getattr(estimator, self.response_method)(X)
-        options = dict(self.options)
-        if getattr(estimator, "classes_", None) is not None:
-            options["labels"] = estimator.classes_  # the order of the columns
         if soft_labels is not None and self.metric is log_loss:
             raise ValueError(
                 "soft_labels must be None for 'neg_log_loss', which takes labels; got "
                 f"an array of the shape {np.shape(soft_labels)}. Score them with "
                 "'neg_cross_entropy'."
             )
+        response = getattr(estimator, self.response_method)(X)
+        options = dict(self.options)
+        if getattr(estimator, "classes_", None) is not None:
+            options["labels"] = estimator.classes_  # the order of the columns
         return -self.metric(
             y_true if soft_labels is None else soft_labels,
             response,
