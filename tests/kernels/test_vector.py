@@ -42,6 +42,11 @@ SPARE_BITS = {"float32": _vector.SPARE_BITS_32, "float64": _vector.SPARE_BITS}
 FAR = {"float32": _vector.FAR_32, "float64": _vector.FAR}
 
 
+def even_power(m):
+    """Return the even power of 2 that is nearest to ``exp m``."""
+    return 2 * int(mpmath.nint(mpmath.mpf(float(m)) / (2 * mpmath.log(2))))
+
+
 def shifted(x, m, out):
     p, q = pointer(x), pointer(out)
     offset, lowest = shift_of(spread(m, p))
@@ -92,10 +97,26 @@ def test_exp_is_within_1_5_ulp_whatever_the_largest_logit(dtype, m):
     below = np.concatenate([rng.uniform(0, depth, 800), rng.exponential(1, 160)])
     x = np.minimum(m - below, m).astype(dtype)
     got, plain = both_ways(shifted, x, m)
-    n = int(mpmath.nint(mpmath.mpf(m) / mpmath.log(2)))
-    scale = mpmath.mpf(2) ** (SPARE_BITS[dtype] - n)
+    scale = mpmath.mpf(2) ** (SPARE_BITS[dtype] - even_power(m))
     assert ulps(got, x, lambda z: mpmath.exp(z) * scale) <= 1.5
     np.testing.assert_allclose(plain, got, rtol=4 * np.finfo(dtype).eps)
+
+
+@every_dtype
+def test_exp_has_the_same_digits_whatever_the_largest_logit(dtype):
+    # halfway between two integers, where a product is rounded before the sum
+    log2_e = np.dtype(dtype).type(math.log2(math.e))
+    halves = ((np.arange(-60, 0) + 0.5) / math.log2(math.e)).astype(dtype)
+    near = halves * (1 + np.arange(-8, 9)[:, None] * np.finfo(dtype).eps)
+    near = near.astype(dtype).ravel()
+    ties = near[(near * log2_e) % 1 == 0.5]
+    assert ties.size > 40
+    x = np.random.default_rng(1).uniform(-60, 0, 4096).astype(dtype)
+    x[: ties.size] = ties
+    all_powers = [both_ways(shifted, x, m) for m in (0.0, 0.7, 1.4, 2.1, 9.0)]
+    for powers in zip(*all_powers, strict=True):
+        digits = {np.frexp(each)[0].tobytes() for each in powers}
+        assert len(digits) == 1
 
 
 @every_dtype
@@ -233,8 +254,7 @@ def sums_and_guesses(dtype):
     d = 2.0 ** SPARE_BITS[dtype] * np.exp(rng.uniform(-13, 20, n))
     d[:320] = 2.0 ** np.repeat(np.arange(-16, 16), 10) * 2.0 ** SPARE_BITS[dtype]
     d[:320] *= np.tile([1.0, 0.75, np.sqrt(0.5), np.sqrt(2), 1 + 1e-9], 64)
-    powers = [int(mpmath.nint(mpmath.mpf(float(x)) / mpmath.log(2))) for x in m]
-    return m, d, np.array(powers)
+    return m, d, np.array([even_power(x) for x in m])
 
 
 @every_dtype
@@ -260,7 +280,7 @@ def test_levels_are_multiples_of_log_2_and_the_rest_is_right(dtype):
 def test_levels_do_not_depend_on_the_guess(dtype):
     m, d, powers = sums_and_guesses(dtype)
     expected = list(levels(m, d))
-    for step in (-20, -3, 1, 8, 18):
+    for step in (-20, -4, 2, 8, 18):
         other = ((powers + step) * math.log(2)).astype(dtype)
         for got, right in zip(levels(other, d * 2.0**-step), expected, strict=True):
             assert got[0].tobytes() == right[0].tobytes()
@@ -274,7 +294,7 @@ def test_power_says_how_the_scale_changes(dtype, m):
         store(power_of(load(pointer(x), 0)), pointer(out), 0)
 
     for out in both_ways(run, np.full(16, m, dtype=dtype)):
-        assert out[0] == round(m / math.log(2))
+        assert out[0] == even_power(m)
 
 
 @every_dtype
