@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 
 from skxent.losses import (
     cross_entropy,
@@ -66,11 +66,22 @@ class Options(NamedTuple):
 
 def as_array(tensor: Tensor) -> Any:
     """Return what the losses read: a numpy view of a CPU tensor, else the tensor."""
+    refuse_batched(tensor)
     tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:  # numpy has none
         tensor = tensor.float()
     # `force` resolves conjugate and negative views and copies nothing else
     return tensor.numpy(force=True) if tensor.device.type == "cpu" else tensor
+
+
+def refuse_batched(tensor: Tensor) -> None:
+    """Raise for what stands for many tensors, whose numbers cannot be read."""
+    if is_functorch_wrapped_tensor(tensor) or is_legacy_batchedtensor(tensor):
+        raise RuntimeError(
+            "The cross-entropy of skxent.torch takes no tensors of torch.func, such as "
+            "those of vmap, is_grads_batched=True or vectorize=True. Loop over the "
+            "batch, or take torch.nn.functional.cross_entropy."
+        )
 
 
 def as_tensor(result: Any, like: Tensor) -> Tensor:
@@ -201,6 +212,7 @@ class CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients with respect to the input and to probabilities."""
+        refuse_batched(grad_output)
         d_input = d_target = None
         for_input, for_target, *_ = ctx.needs_input_grad
         options = ctx.options
@@ -237,31 +249,79 @@ class Gradient(torch.autograd.Function):
         return gradient(grad_output, options, input, target, weight)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, vector: Tensor) -> tuple[Tensor | None, ...]:
         """Return what the gradient's derivatives make of a vector."""
         grad_output, input, target, weight = ctx.saved_tensors
-        options = ctx.options
-        axis = options.axis(input)
-        vector = vector.to(compute_dtype(input))
-        d_output = d_input = d_target = None
-        for_output, for_input, for_target, *_ = ctx.needs_input_grad
-        if for_output:
-            product = vector * gradient(None, options, input, target, weight)
-            over = axis if options.reduction == "none" else None
-            d_output = product.sum(over).to(grad_output.dtype)
-        if for_input:
-            # a row of the Hessian is multiplied with c if the vector is
-            result = cross_entropy_hvp(
-                as_array(input),
-                as_array(target),
-                as_array(per_row(grad_output, axis) * vector),
-                **options.keywords(weight),
+        inputs = grad_output, input, target
+        with torch.no_grad():
+            results = second_derivatives(
+                vector, *inputs, weight, ctx.options, ctx.needs_input_grad
             )
-            d_input = as_tensor(result, input)
-        if for_target:
-            p = torch.softmax(input, axis, dtype=vector.dtype)
-            change = (p * vector).sum(axis, keepdim=True) - vector
-            change = change * slope_of_target(input, weight, options)
-            d_target = (per_row(grad_output, axis) * change).to(target.dtype)
-        return d_output, d_input, d_target, None, None
+        if torch.is_grad_enabled():  # to be differentiated again
+            results = [
+                None if each is None else Last.apply(each, vector, *inputs)
+                for each in results
+            ]
+        return *results, None, None
+
+
+def second_derivatives(
+    vector: Tensor,
+    grad_output: Tensor,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    options: Options,
+    needed: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """Return a vector times the gradient's derivatives, None for those not needed.
+
+    With respect to what flows into the loss, the input and the target.
+    """
+    axis = options.axis(input)
+    vector = vector.to(compute_dtype(input))
+    d_output = d_input = d_target = None
+    for_output, for_input, for_target, *_ = needed
+    if for_output:
+        product = vector * gradient(None, options, input, target, weight)
+        over = axis if options.reduction == "none" else None
+        d_output = product.sum(over).to(grad_output.dtype)
+    if for_input:
+        # a row of the Hessian is multiplied with c if the vector is
+        result = cross_entropy_hvp(
+            as_array(input),
+            as_array(target),
+            as_array(per_row(grad_output, axis) * vector),
+            **options.keywords(weight),
+        )
+        d_input = as_tensor(result, input)
+    if for_target:
+        p = torch.softmax(input, axis, dtype=vector.dtype)
+        change = (p * vector).sum(axis, keepdim=True) - vector
+        change = change * slope_of_target(input, weight, options)
+        d_target = (per_row(grad_output, axis) * change).to(target.dtype)
+    return [d_output, d_input, d_target]
+
+
+class Last(torch.autograd.Function):
+    """A second derivative as it is; its own is refused.
+
+    By a node that is connected with all it depends on: torch leaves out the error of
+    `once_differentiable` where it is asked for the gradients of given tensors.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, *of: Tensor) -> Tensor:
+        """Return the derivative."""
+        ctx.mark_dirty(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Raise."""
+        raise RuntimeError(
+            "The cross-entropy of skxent.torch can be differentiated twice, not three "
+            "times. Leave create_graph out of the second call, take "
+            "torch.autograd.functional.vhp in place of hvp, or "
+            "torch.nn.functional.cross_entropy."
+        )

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.jit._trace import is_tracing
 
 from skxent.losses import _validation as check
 from skxent.losses._criterion import legacy_reduction
@@ -91,6 +92,7 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     Examples
     --------
     >>> import torch
+    from torch.jit._trace import is_tracing
     >>> from skxent.torch import CrossEntropyLoss
     >>> logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]], requires_grad=True)
     >>> criterion = CrossEntropyLoss(label_smoothing=0.1)
@@ -188,6 +190,11 @@ def check_input(input: Any) -> None:
         raise TypeError(
             "input must have dtype float16, bfloat16, float32 or float64; got "
             f"{input.dtype}. Convert it with .float()."
+        )
+    if is_tracing():
+        raise RuntimeError(
+            "The cross-entropy of skxent.torch cannot be traced: its loss would become "
+            "a constant. Trace the model without it, or take nn.CrossEntropyLoss."
         )
 
 

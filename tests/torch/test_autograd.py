@@ -81,8 +81,17 @@ def test_third_derivative_is_refused():
     loss = CrossEntropyLoss()(input, problem.target)
     (first,) = torch.autograd.grad(loss, input, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), input, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="twice, not three"):
         second.sum().backward()
+    # of a product with a constant vector, which needs no gradient itself
+    (product,) = torch.autograd.grad(
+        (first * torch.ones_like(first)).sum(), input, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="twice, not three"):
+        (CrossEntropyLoss()(input, problem.target) + product.sum()).backward()
+    # asked for so, torch leaves out errors of nodes that no input leads to
+    with pytest.raises(RuntimeError, match="twice, not three"):
+        torch.autograd.grad((second.square() + input**3).sum(), input)
 
 
 def test_target_gradient_of_a_class_that_does_not_count():

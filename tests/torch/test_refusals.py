@@ -93,3 +93,22 @@ def test_tangents_are_refused():
             dual = torch.autograd.forward_ad.make_dual(z, torch.randn(5, 3))
             with pytest.raises(NotImplementedError, match=r"jvp|forward"):
                 module(dual, target)
+
+
+def test_tensors_of_functorch_are_refused():
+    loss = CrossEntropyLoss(reduction="none")
+    z = Z.double().requires_grad_()
+    with pytest.raises(RuntimeError, match=r"takes no tensors of torch\.func"):
+        torch.func.vmap(loss)(torch.stack([Z, Z]), torch.stack([Y, Y]))
+    with pytest.raises(RuntimeError, match=r"takes no tensors of torch\.func"):
+        torch.autograd.grad(loss(z, Y), z, torch.eye(5).double(), is_grads_batched=True)
+    with pytest.raises(RuntimeError, match=r"takes no tensors of torch\.func"):
+        torch.autograd.functional.hessian(
+            lambda z: CrossEntropyLoss()(z, Y), z, vectorize=True
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_tracing_is_refused():
+    with pytest.raises(RuntimeError, match="cannot be traced"):
+        torch.jit.trace(CrossEntropyLoss(), (Z, Y))
