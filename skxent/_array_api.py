@@ -23,6 +23,7 @@ from skxent.losses._validation import naming, refuse_masked, refuse_times
 __all__ = ["Home", "dispatches", "home_of", "like", "on_host", "to_host"]
 
 LABELS = ("y", "y_true", "labels")  # which may be dates
+ROWS_OF_NUMBERS = ("y", "y_true", "y_score", "y_proba", "soft_labels")
 
 
 def _is_foreign(value: Any) -> bool:
@@ -49,6 +50,19 @@ def on_host(**arguments: Any) -> tuple[Any, ...]:
     return tuple(to_host(name, value) for name, value in arguments.items())
 
 
+def _plain_floats(value: Any) -> Any:
+    """Return a frame of pandas' nullable floats as an array of the dtype they hold.
+
+    `numpy.asarray` makes objects or float64 of it, which asks for more digits.
+    """
+    if not hasattr(value, "dtypes") or np.ndim(value) != 2:
+        return value
+    kinds = [getattr(dtype, "numpy_dtype", None) for dtype in value.dtypes]
+    if kinds and all(getattr(kind, "kind", None) == "f" for kind in kinds):
+        return value.to_numpy(dtype=np.result_type(*kinds), na_value=np.nan)
+    return value
+
+
 def to_host(name: str, value: Any) -> Any:
     """Return an argument of that name, an array of another library as numpy's."""
     refuse_masked(value, name)
@@ -57,7 +71,7 @@ def to_host(name: str, value: Any) -> Any:
     if is_on_device(value):
         return copy_to_host(value)
     if not _is_foreign(value):
-        return value
+        return _plain_floats(value) if name in ROWS_OF_NUMBERS else value
     if not dispatches():
         with naming(name):
             return np.asarray(value)

@@ -47,6 +47,7 @@ LARGEST_INT64 = 2**63 - 1
 FLAGS = (bool, np.bool_)
 INTEGERS = (int, Integral)
 NUMBERS = (float, Real)
+ROUNDED = 1e-5  # how far from 1 the sum of numbers of six decimals may be
 NO_NUMBERS = (bool, np.timedelta64)  # which Python takes for integers
 
 
@@ -74,9 +75,10 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
     except MemoryError:
         raise
     except Exception as error:
+        remedy = " Convert it with .float()." if "BFloat16" in str(error) else ""
         raise ValueError(
             f"{name} must be convertible to an array with numpy.asarray; got a "
-            f"{type(value).__name__}: {error}"
+            f"{type(value).__name__}: {error}{remedy}"
         ) from error
 
 
@@ -137,6 +139,11 @@ def _length_of(value: Any, name: str) -> int:
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return int(shape[0])
+    if shape == ():
+        raise ValueError(
+            f"{name} must have one entry for each sample; got a single one, "
+            f"{value!r}. Pass a vector."
+        )
     if hasattr(value, "__len__") and not isinstance(value, str | bytes | dict | set):
         with naming(name):
             return len(value)
@@ -388,7 +395,7 @@ def check_distributions(value: Any, name: str, n_classes: int | None) -> NDArray
             f"{'n_classes' if n_classes is None else n_classes} columns; got shape "
             f"{array.shape}."
         )
-    tolerance = np.sqrt(np.finfo(array.dtype).eps)
+    tolerance = max(np.finfo(array.dtype).eps ** 0.5, ROUNDED)
     # not <= rather than >, so that nan is refused as well
     off = ~((array >= 0).all(axis=1) & (np.abs(array.sum(axis=1) - 1) <= tolerance))
     if off.any():

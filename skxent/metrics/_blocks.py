@@ -71,6 +71,16 @@ def two_columns(scores: NDArray[Any], from_logits: bool) -> NDArray[Any]:
     return np.hstack([np.maximum(0, 1 - scores), scores])
 
 
+def log_columns(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (n, 2) logarithms for the probabilities of the second class alone.
+
+    Of a tiny probability ``1 - p`` keeps few digits or none, and its logarithm all.
+    """
+    p = scores.reshape(-1, 1).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return np.hstack([np.log1p(-np.minimum(p, 1.0)), np.log(p)])
+
+
 def holds_distributions(rows: NDArray[Any], most: float = 1.0) -> bool:
     """Return whether all is in ``[0, most]`` and rows sum to 1; no in case of doubt.
 
@@ -151,17 +161,23 @@ def sums_of_losses(
     """
     if sample_weight is not None:
         sample_weight = to_array(sample_weight, "sample_weight")
+    is_clipped = low > -np.inf
+    is_exact = scores[:1].size == 1 and not from_logits and not is_clipped
     total = denominator = 0.0
     for block in _blocks_to_copy(scores, target, sample_weight):
         part = target[block]
+        if is_exact:
+            columns = log_columns(scores[block])
+        else:
+            columns = two_columns(scores[block], from_logits)
         call = prepare(
-            two_columns(scores[block], from_logits),
-            part.astype(scores.dtype, copy=False) if part.ndim == 2 else part,
+            columns,
+            part.astype(columns.dtype, copy=False) if part.ndim == 2 else part,
             class_weight,
             IGNORED,
             "sum",
             label_smoothing,
-            from_logits,
+            from_logits or is_exact,
             None,
             None if sample_weight is None else sample_weight[block],
         )._replace(dtype=np.dtype(np.float64))

@@ -63,7 +63,7 @@ def _top_label(
         y_true, labels, proba.shape[1], None, name="y_proba", remedy=remedy
     ).target
     if not is_normalised:
-        warn_unless_normalised(proba, "y_proba", stacklevel=5)
+        warn_unless_normalised(proba, "y_proba", y_proba, stacklevel=5)
     predicted = proba.argmax(axis=1)
     rows = np.arange(len(proba))
     right = target == predicted if target.ndim == 1 else target[rows, predicted]
@@ -107,6 +107,10 @@ def _curve(
     weight = check_weights_of_samples(sample_weight, len(right))
     if weight is None:
         weight = np.ones(len(right))
+    with np.errstate(over="ignore"):
+        overflows = not np.isfinite(weight.sum())
+    if overflows:
+        weight = weight / weight.max() / len(weight)
     edges = _inner_edges(confidence, weight, n_bins, strategy)
     bins = edges.searchsorted(confidence)
     masses, hits, sums = (

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.class_weight import compute_class_weight
 
 from skxent._array_api import on_host, to_host
 from skxent._class_weights import weights_by_label
@@ -15,6 +14,7 @@ from skxent.losses._validation import (
     check_flag,
     check_same_length,
     naming,
+    to_array,
 )
 from skxent.metrics._blocks import (
     class_totals,
@@ -35,33 +35,73 @@ __all__ = ["cross_entropy_loss"]
 
 
 def _weights_of_classes(
-    class_weight: Any, encoded: EncodedLabels, n_classes: int
+    class_weight: Any, encoded: EncodedLabels, n_classes: int, sample_weight: Any
 ) -> NDArray[np.float64] | None:
     """Return one weight per column for None, a dict, "balanced" or an array."""
     if class_weight is None:
         return None
-    if not isinstance(class_weight, dict | str):
-        return check_class_weight(class_weight, n_classes, "class_weight")
     target, classes = encoded
-    if target.ndim == 2 and isinstance(class_weight, str):
-        raise ValueError(
-            "class_weight must be None, a dict or an array beside soft labels; got "
-            f"{class_weight!r}. Pass the weights that you mean."
-        )
-    if classes is None:  # soft labels of columns without names
-        classes = np.arange(n_classes)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                'class_weight must be None, a dict, an array or "balanced"; got '
+                f"{class_weight!r}."
+            )
+        if target.ndim == 2:
+            raise ValueError(
+                "class_weight must be None, a dict or an array beside soft labels; got "
+                f"{class_weight!r}. Pass the weights that you mean."
+            )
+        return _balanced_weights(target, n_classes, sample_weight)
     if isinstance(class_weight, dict):
+        if classes is None:  # soft labels of columns without names
+            classes = np.arange(n_classes)
         with naming("class_weight"):
-            weights = weights_by_label(class_weight, classes)
-        return check_class_weight(weights, n_classes, "class_weight")
-    counts = class_totals(target, n_classes)
-    if class_weight == "balanced" and counts.all():
-        return np.asarray(counts.sum() / (n_classes * counts), dtype=np.float64)
-    with naming("class_weight"):
-        weights = compute_class_weight(
-            class_weight, classes=classes, y=classes[counts > 0]
+            class_weight = weights_by_label(class_weight, classes)
+    weights = check_class_weight(class_weight, n_classes, "class_weight")
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        k = int(bad.argmax())
+        raise ValueError(
+            "class_weight must hold finite numbers, none of them negative; got "
+            f"{weights[k]} for column {k}. Leave a class out with a weight of 0."
         )
-    return np.asarray(weights, dtype=np.float64)
+    return weights
+
+
+def _balanced_weights(
+    target: NDArray[Any], n_classes: int, sample_weight: Any
+) -> NDArray[np.float64]:
+    """Return weights that give the classes that occur the same total."""
+    totals = class_totals(target, n_classes, sample_weight)
+    occurs = totals > 0
+    weights = np.ones(n_classes)
+    weights[occurs] = totals.sum() / (occurs.sum() * totals[occurs])
+    return weights
+
+
+def _checked_weights(sample_weight: Any) -> NDArray[Any] | None:
+    """Return sample weights as an array of finite numbers."""
+    if sample_weight is None:
+        return None
+    weights = to_array(sample_weight, "sample_weight")
+    if weights.dtype.kind == "f" and not np.isfinite(weights).all():
+        raise ValueError(
+            "sample_weight must hold finite numbers; got "
+            f"{weights[~np.isfinite(weights)].tolist()[0]}. Leave samples out with a "
+            "weight of 0."
+        )
+    return weights
+
+
+def _check_two(labels: Any, scores: NDArray[Any]) -> None:
+    """Raise unless scores of one column are those of the second of two classes."""
+    if np.size(labels) != 2:
+        raise ValueError(
+            "y_score of one column must be the scores of the second of two classes; "
+            f"got shape {scores.shape} beside {np.size(labels)} labels. Pass one "
+            "column per class."
+        )
 
 
 def _sums_where_scores_are(
@@ -76,7 +116,7 @@ def _sums_where_scores_are(
     """Return what `sums_on_device` does for labels of any type."""
     n_columns = y_score.shape[1]
     encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
-    weights = _weights_of_classes(class_weight, encoded, n_columns)
+    weights = _weights_of_classes(class_weight, encoded, n_columns, sample_weight)
     return sums_on_device(
         y_score, encoded.target, sample_weight, class_weight=weights, **options
     )
@@ -117,7 +157,9 @@ def cross_entropy_loss(
         Sample weights.
     class_weight : dict, "balanced" or array-like of shape (n_classes,), default=None
         Weight of each class, a dict by label (for soft labels without `labels` by
-        column). The mean is divided by the weights of the labels that occur.
+        column). "balanced" gives the classes that occur the same total weight, that of
+        their samples counted, and others a weight of 1. The mean is divided by the
+        weights of the labels that occur.
     label_smoothing : float in [0, 1], default=0.0
         Share of the target that is spread evenly over all classes.
     ignore_label : object, default=None
@@ -186,6 +228,7 @@ def cross_entropy_loss(
         if sums is not None:
             return sums.loss / sums.weight if normalize else sums.loss
     check_same_length(y_true=y_true, y_score=y_score, sample_weight=sample_weight)
+    sample_weight = _checked_weights(sample_weight)
     if is_on_device(y_score) and dtype_on_device(y_score) is not None:
         found = _sums_where_scores_are(
             y_true,
@@ -201,15 +244,19 @@ def cross_entropy_loss(
             return _reduced(*found, normalize)
     y_score = to_host("y_score", y_score)
     scores, is_normalised = check_scores(y_score, "y_score", from_logits)
+    if scores[:1].size == 1 and labels is not None:
+        _check_two(labels, scores)
     n_columns = n_columns_of(scores)
     encoded = encode_labels(y_true, labels, n_columns, ignore_label, name="y_score")
     if not (from_logits or is_normalised):
-        warn_unless_normalised(two_columns(scores, False), "y_score")
+        warn_unless_normalised(two_columns(scores, False), "y_score", y_score)
     total, denominator = sums_of_losses(
         scores,
         encoded.target,
         sample_weight,
-        class_weight=_weights_of_classes(class_weight, encoded, n_columns),
+        class_weight=_weights_of_classes(
+            class_weight, encoded, n_columns, sample_weight
+        ),
         label_smoothing=label_smoothing,
         from_logits=from_logits,
     )

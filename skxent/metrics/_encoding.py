@@ -5,6 +5,7 @@ Conventions
 n samples, K classes. Scores are (n, K), or (n,) for the second of two classes.
 """
 
+import math
 import warnings
 from collections.abc import Hashable
 from typing import Any, NamedTuple
@@ -89,10 +90,16 @@ def _checked_array(y_score: ArrayLike, name: str, from_logits: bool) -> NDArray[
 
 
 def warn_unless_normalised(
-    probabilities: NDArray[Any], name: str, *, stacklevel: int = 3
+    probabilities: NDArray[Any], name: str, given: Any, *, stacklevel: int = 3
 ) -> None:
-    """Warn as scikit-learn does if the rows do not sum to 1."""
-    tolerance = np.sqrt(np.finfo(probabilities.dtype).eps)
+    """Warn as scikit-learn does if the rows do not sum to 1.
+
+    To the precision of what was given, which may be float16.
+    """
+    eps = eps_of(probabilities.dtype)
+    if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+        eps = max(eps, eps_of(given.dtype))
+    tolerance = eps**0.5
     if not np.allclose(probabilities.sum(axis=1), 1, rtol=tolerance):
         warnings.warn(
             f"The {name} values do not sum to one. Make sure to pass probabilities.",
@@ -119,6 +126,11 @@ def encode_labels(
         raise TypeError(
             f"ignore_label must be one label; got {ignore_label!r}. Drop the samples "
             "of others beforehand."
+        )
+    if isinstance(ignore_label, float) and math.isnan(ignore_label):
+        raise ValueError(
+            f"ignore_label must equal the labels that it stands for; got "
+            f"{ignore_label!r}. Give missing labels a name beforehand, such as -1."
         )
     with naming("y_true, labels or ignore_label"):
         found = _found_labels(y_true, labels, ignore_label, n_columns)

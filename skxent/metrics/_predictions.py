@@ -263,6 +263,6 @@ def check_prediction(
         target, classes = found
     if not is_right:
         probabilities = two_columns(probabilities, from_logits=False)
-        warn_unless_normalised(probabilities, "y_prob", stacklevel=4)
+        warn_unless_normalised(probabilities, "y_prob", probabilities, stacklevel=4)
     _check_count(classes, labels, n_columns)
     return Prediction(probabilities, target, sample_weight)

@@ -100,7 +100,9 @@ class CrossEntropyScorer(BaseEstimator):
             )
         response = getattr(estimator, self.response_method)(X)
         options = dict(self.options)
-        if getattr(estimator, "classes_", None) is not None:
+        # rows of zeros and ones have the order of their columns
+        has_rows = self.metric is log_loss and np.ndim(y_true) == 2
+        if getattr(estimator, "classes_", None) is not None and not has_rows:
             options["labels"] = estimator.classes_  # the order of the columns
         return -self.metric(
             y_true if soft_labels is None else soft_labels,
@@ -203,7 +205,7 @@ def get_scorer(name: str) -> CrossEntropyScorer:
     ----------
     name : {"neg_cross_entropy", "neg_log_loss"}
         Which metric to negate: :func:`cross_entropy_loss`, exact, or :func:`log_loss`,
-        clipped as scikit-learn's, which refuses soft labels other than one-hot rows.
+        clipped as scikit-learn's. It takes one-hot rows as `y_true`, no `soft_labels`.
 
     Returns
     -------

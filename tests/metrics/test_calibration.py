@@ -130,6 +130,16 @@ def test_only_the_ratio_of_weights_counts(data, strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_weights_whose_sum_overflows_count_as_others_do(data, strategy):
+    y, proba = data[0], data[1]
+    got = reliability_curve(
+        y, proba, strategy=strategy, sample_weight=np.full(len(y), 1.7e308)
+    )
+    for a, b in zip(got, reliability_curve(y, proba, strategy=strategy), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_perfect_predictions_have_no_error(data, strategy):
     y, proba, weight = data
     sure = np.eye(4)[y]

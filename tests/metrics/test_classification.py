@@ -1,6 +1,7 @@
 """cross_entropy_loss beside the oracle."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skxent.linear_model import SoftmaxRegression
@@ -123,6 +124,55 @@ def test_balanced_classes_count_alike(data):
     assert got == pytest.approx(np.mean(per_class), rel=1e-12)
 
 
+def test_balanced_classes_are_counted_by_sample_weight(data):
+    y, proba, _ = data
+    w = np.arange(50) % 4
+    got = cross_entropy_loss(y, proba, class_weight="balanced", sample_weight=w)
+    rows = np.repeat(np.arange(50), w)
+    expected = cross_entropy_loss(y[rows], proba[rows], class_weight="balanced")
+    assert got == pytest.approx(expected, rel=1e-13)
+
+
+def test_balanced_classes_need_not_all_occur(data):
+    y, proba, _ = data
+    some = y != 2
+    got = cross_entropy_loss(
+        y[some], proba[some], labels=range(4), class_weight="balanced"
+    )
+    per_class = [
+        cross_entropy_loss(y[y == k], proba[y == k], labels=range(4)) for k in (0, 1, 3)
+    ]
+    assert got == pytest.approx(np.mean(per_class), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_second_of_two_classes_keeps_its_digits(dtype):
+    p = np.array([1e-9, 1e-17, 1e-300, 0.25, 1.0, 0.0], dtype)
+    y = np.array([0, 0, 0, 1, 1, 0])
+    got = [
+        cross_entropy_loss(y[i : i + 1], p[i : i + 1], labels=[0, 1]) for i in range(6)
+    ]
+    expected = [*-np.log1p(-p[:3].astype(float)), np.log(4), 0.0, 0.0]
+    np.testing.assert_allclose(got, expected, rtol=1e-13)
+    assert cross_entropy_loss([1], p[-1:], labels=[0, 1]) == np.inf
+    assert cross_entropy_loss([0], p[4:5], labels=[0, 1]) == np.inf
+    soft = cross_entropy_loss([[0.3, 0.7]], [0.2])
+    assert soft == pytest.approx(-0.3 * np.log(0.8) - 0.7 * np.log(0.2), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", "Float32", "Float64"])
+def test_probabilities_are_held_to_their_own_precision(dtype):
+    P = np.random.default_rng(0).dirichlet(np.ones(3), 20)
+    given = pd.DataFrame(P).astype(dtype) if dtype[0] == "F" else P.astype(dtype)
+    y = np.arange(20) % 3
+    off = 1e-2 if dtype == "float16" else 1e-6
+    exact = cross_entropy_loss(y, P)
+    assert cross_entropy_loss(y, given) == pytest.approx(exact, rel=off)
+    exact = cross_entropy_loss(P, P)
+    assert cross_entropy_loss(given, P) == pytest.approx(exact, rel=off)
+    assert cross_entropy_loss(P.round(6), P) == pytest.approx(exact, rel=1e-5)
+
+
 BAD = {
     "a label without a column": (
         lambda y, p: cross_entropy_loss(y + 1, p, labels=range(4)),
@@ -163,6 +213,30 @@ BAD = {
     "balanced soft labels": (
         lambda y, p: cross_entropy_loss(np.eye(4)[y], p, class_weight="balanced"),
         "class_weight must be",
+    ),
+    "no such weights": (
+        lambda y, p: cross_entropy_loss(y, p, class_weight="uniform"),
+        'class_weight must be None, a dict, an array or "balanced"; got .uniform',
+    ),
+    "a negative class weight": (
+        lambda y, p: cross_entropy_loss(y, p, class_weight={2: -1}),
+        "class_weight must hold .* none of them negative; got -1.0 for column 2",
+    ),
+    "weights that are nan": (
+        lambda y, p: cross_entropy_loss(y, p, sample_weight=np.full(50, np.nan)),
+        "sample_weight must hold finite numbers; got nan",
+    ),
+    "a single weight": (
+        lambda y, p: cross_entropy_loss(y, p, sample_weight=np.array(2.0)),
+        "sample_weight must have one entry for each sample",
+    ),
+    "nan to ignore": (
+        lambda y, p: cross_entropy_loss(y, p, ignore_label=np.nan),
+        "ignore_label must equal the labels",
+    ),
+    "one column of three": (
+        lambda y, p: cross_entropy_loss(y, p[:, 0], labels=range(4)),
+        r"second of two classes; got shape \(50,\) beside 4 labels",
     ),
     "weights": (
         lambda y, p: cross_entropy_loss(y, p, sample_weight=np.ones((50, 2))),

@@ -169,6 +169,22 @@ def test_the_columns_are_those_of_the_estimator():
     assert scorer(model, X, names) == expected
 
 
+def test_log_loss_of_one_hot_rows_is_scikit_learns(iris):
+    X, y = iris
+    model = LogisticRegression(max_iter=1000).fit(X, y)
+    got = get_scorer("neg_log_loss")(model, X, np.eye(3)[y])
+    expected = sklearn.metrics.get_scorer("neg_log_loss")(model, X, np.eye(3)[y])
+    assert got == pytest.approx(expected, rel=1e-13)
+
+
+def test_balanced_weights_survive_a_fold_without_a_class(iris):
+    X, y = iris
+    model = LogisticRegression(max_iter=1000).fit(X, y)
+    scorer = make_cross_entropy_scorer(class_weight="balanced")
+    plain = make_cross_entropy_scorer()(model, X[:50], y[:50])
+    assert scorer(model, X[:50], y[:50]) == pytest.approx(plain, rel=1e-13)
+
+
 def test_log_loss_takes_no_soft_labels():
     X, y = load_iris(return_X_y=True)
     model = SoftmaxRegression().fit(X, y)
