@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skxent.backends._entries import check_pointers, outside
 from skxent.backends._numpy import _operand
 from skxent.backends._threads import LAUNCH_SIZE, launch, threads_to_use
 from skxent.kernels import _dual_rows, _sparse
@@ -65,14 +66,8 @@ def compress(
         If `indptr` does not number the entries, or an index is not in [0, size).
     """
     starts = indptr.astype(np.int64)
+    check_pointers(data, indices, starts)
     entries = int(starts[-1])
-    if starts[0] != 0 or (np.diff(starts) < 0).any():
-        raise ValueError("indptr of a sparse matrix must rise from 0; got another one.")
-    if min(len(data), len(indices)) < entries:
-        raise ValueError(
-            f"data and indices of a sparse matrix must have {entries} entries, the "
-            f"last number of indptr; got {len(data)} and {len(indices)}."
-        )
     data, indices = _operand(data[:entries]), _operand(indices[:entries])
     n_chunks = max(1, min(MOST_CHUNKS, entries // CHUNK_ENTRIES))
     chunks = np.searchsorted(starts, np.linspace(0, entries, n_chunks + 1))
@@ -126,10 +121,7 @@ def _survey(
         unsorted,
     )
     if wrong.any():
-        outside = indices[(indices < 0) | (indices >= size)][0]
-        raise ValueError(
-            f"indices of a sparse matrix must lie in [0, {size}); got {outside}."
-        )
+        raise outside(indices[(indices < 0) | (indices >= size)][0], size)
     return not unsorted.any()
 
 

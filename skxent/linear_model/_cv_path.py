@@ -130,8 +130,16 @@ def fit_path(
 
     Rows are numbers or a mask. ``metadata`` goes to the scorer.
     """
-    training = _with_every_class(samples, _numbers_of(train))
-    testing = samples.take(_numbers_of(test))
+    n = len(samples.y)
+    rows = _numbers_of(train, n)
+    weight = samples.sample_weight
+    if weight is not None and not weight[rows].any():
+        raise ValueError(
+            "sample_weight must be positive for some sample of every part of cv; got "
+            "zero for all of a part to train on. Choose other folds."
+        )
+    training = _with_every_class(samples, rows)
+    testing = samples.take(_numbers_of(test, n))
     model = penalised(parameters, 1.0, l1_ratio)
     coefs: list[NDArray[Any]] = [np.empty(0)] * len(Cs)
     scores = np.empty(len(Cs))
@@ -155,10 +163,20 @@ def fit_path(
     return Path(np.stack(coefs), scores, n_iter, n_failed)
 
 
-def _numbers_of(rows: Any) -> NDArray[np.intp]:
-    """Return the numbers of rows, which a splitter may give as a mask."""
-    rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows
+def _numbers_of(rows: Any, n: int) -> NDArray[np.intp]:
+    """Return the numbers of rows of n, which a splitter may give as a mask."""
+    with naming("cv"):
+        given = np.asarray(rows)
+    is_mask = given.dtype == bool and given.shape == (n,)
+    numbers: NDArray[Any] = np.flatnonzero(given) if is_mask else given
+    is_right = numbers.ndim == 1 and numbers.size > 0 and numbers.dtype.kind in "iu"
+    if not (is_right and -n <= numbers.min() and numbers.max() < n):
+        raise ValueError(
+            "cv must give, for each part of a split, row numbers below the number of "
+            f"samples, {n}, or a mask of as many entries, and at least one row; got "
+            f"{np.array2string(given, threshold=5)} of the shape {given.shape}."
+        )
+    return numbers
 
 
 def _with_every_class(samples: Samples, rows: NDArray[np.intp]) -> Samples:

@@ -78,6 +78,9 @@ def accepted(scorer: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a scorer has an argument for, where nothing is routed."""
     with naming("scoring"):
         parameters = inspect.signature(scorer).parameters
+    kinds = [parameter.kind for parameter in parameters.values()]
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return dict(metadata)
     return {name: value for name, value in metadata.items() if name in parameters}
 
 

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
 from skxent._array_api import Home, home_of, to_host
+from skxent.backends._entries import check_entries
 from skxent.linear_model._checks import check_known_targets
 from skxent.linear_model._guard import guarded
 from skxent.linear_model._homes import as_numpy, read_samples, refuse_on_device
@@ -166,6 +168,8 @@ class PartialFitMixin:
         home = home_of(X)
         refuse_on_device(X, "X", "live on the host", type(X).__name__)
         data, labels = read_samples(self, X, y, reset=first, accept_sparse="csr")
+        if issparse(data):
+            check_entries(data)
         weights = check_weights_of_samples(
             to_host("sample_weight", sample_weight), data.shape[0]
         )

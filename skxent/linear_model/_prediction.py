@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skxent._array_api import Home, on_host
 from skxent.backends._device_arrays import arrays_like
 from skxent.backends._device_matrix import DeviceMatrix
+from skxent.backends._entries import check_entries
 from skxent.linear_model import _probabilities
 from skxent.linear_model._homes import as_numpy, check_same_home, read_matrix
 from skxent.linear_model._products import product_of_rows
@@ -152,10 +153,12 @@ class PredictionMixin:
 
     def _product(self, data: Any) -> Any:
         """Return the logits without the intercepts."""
+        is_sparse = scipy.sparse.issparse(data)
+        if is_sparse:
+            check_entries(data)
         if scipy.sparse.issparse(self.coef_):
             return data @ self.coef_.T
         coef = as_numpy(self.coef_)
-        is_sparse = scipy.sparse.issparse(data)
         return data @ coef.T if is_sparse else product_of_rows(data, coef.T)
 
     def _two_sided_logits(self, X: Any, method: str) -> tuple[Any, Home]:

@@ -15,7 +15,21 @@ from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
 from skxent.linear_model._sparse_newton import descend_newton, is_narrow
 from skxent.linear_model._trace import Trace
 
-__all__ = ["minimize_sparse"]
+__all__ = ["is_moderate", "minimize_sparse"]
+
+# Of numbers up to this, or of its inverse, float32 holds sums of squares and inverses.
+MODERATE = 1e12
+
+
+def is_moderate(objective: SparseLinearCrossEntropy) -> bool:
+    """Return whether float32 can hold the curvatures of all columns, and inverses."""
+    data = objective.X.data
+    if max(data.max(initial=0.0), -data.min(initial=0.0)) > MODERATE:
+        return False
+    if objective.l2 > MODERATE**-2:
+        return True
+    least = np.abs(data[data != 0]).min(initial=np.inf)
+    return bool(least > 1 / MODERATE)
 
 
 def minimize_sparse(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from skxent.backends import EncodedTargets
 from skxent.backends._dense import in_lines
 from skxent.backends._device_matrix import DeviceMatrix
+from skxent.backends._entries import check_entries
 from skxent.linear_model._early_stopping import Monitor, hold_out
 from skxent.linear_model._linear_loss import (
     LinearCrossEntropy,
@@ -128,6 +129,7 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     if isinstance(problem.X, np.ndarray):
         problem = problem._replace(X=in_lines(problem.X))
     elif scipy.sparse.issparse(problem.X) and n * p <= DENSE_SIZE:
+        check_entries(problem.X)
         problem = problem._replace(X=problem.X.toarray())
     penalty = problem.penalty
     if problem.l1_ratio > 0 and penalty > 0:
@@ -146,7 +148,10 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     if problem.solver == "auto" and scipy.sparse.issparse(problem.X):
         from skxent.linear_model import _sparse_solver
 
-        return _sparse_solver.minimize_sparse(problem.objective(), coef, settings)
+        objective = problem.objective()
+        if _sparse_solver.is_moderate(objective):
+            return _sparse_solver.minimize_sparse(objective, coef, settings)
+        problem = problem._replace(solver="lbfgs")  # whose arithmetic is float64
     stop = settings.stop
     if stop is not None:
         settings = settings._replace(stop=lambda coef: stop(absolute(coef)))

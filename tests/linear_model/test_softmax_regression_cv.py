@@ -334,6 +334,42 @@ def test_folds_may_be_masks(iris, form):
     np.testing.assert_array_equal(by_mask.coef_, by_number.coef_)
 
 
+ROWS = np.arange(150)
+FOLDS = {
+    "a short mask": (np.ones(7, bool), ROWS),
+    "no rows to train on": (ROWS[:0], ROWS),
+    "no rows to score": (ROWS, ROWS[:0]),
+    "a row that is not there": (ROWS, ROWS + 1),
+    "fractions": (ROWS / 2, ROWS),
+}
+
+
+@pytest.mark.parametrize("fold", FOLDS.values(), ids=FOLDS)
+def test_folds_that_are_no_rows_are_refused(iris, fold):
+    with pytest.raises(ValueError, match=r"^cv must give"):
+        SoftmaxRegressionCV([1.0], cv=[fold]).fit(*iris)
+
+
+def test_a_fold_without_weight_is_refused(iris):
+    X, y = iris
+    weight = np.zeros(150)
+    weight[:50] = 1.0
+    folds = [(ROWS[50:], ROWS[:50])]
+    with pytest.raises(ValueError, match=r"sample_weight must .* of every part of cv"):
+        SoftmaxRegressionCV([1.0], cv=folds).fit(X, y, sample_weight=weight)
+
+
+def test_a_scorer_of_any_keywords_gets_the_weights(iris):
+    X, y = iris
+
+    def score(estimator, X, y, **given):
+        return float("sample_weight" in given)
+
+    model = SoftmaxRegressionCV([1.0], cv=2, scoring=score)
+    assert model.fit(X, y, sample_weight=np.ones(150)).scores_.all()
+    assert not model.fit(X, y).scores_.any()
+
+
 def test_no_history_of_an_earlier_fit(iris):
     model = SoftmaxRegressionCV([1.0]).fit(*iris)
     assert "loss" in model.history_

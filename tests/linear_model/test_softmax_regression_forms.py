@@ -165,6 +165,46 @@ def test_numbers_that_overflow_end_the_search(n_features, n_classes):
     assert model.n_iter_[0] <= 1000
 
 
+@pytest.mark.parametrize("form", ["csr", "csc"])
+@pytest.mark.parametrize(("scale", "C"), [(1e21, 1.0), (1e-25, np.inf)])
+def test_sparse_numbers_whose_squares_float32_lacks(form, scale, C, monkeypatch):
+    monkeypatch.setattr(_training, "DENSE_SIZE", 0)
+    rng = np.random.default_rng(0)
+    X = scipy.sparse.random(400, 20, 0.3, format=form, random_state=0)
+    y = (X @ rng.normal(size=20) + rng.logistic(size=400) > 0).astype(int)
+    best = SoftmaxRegression(C=np.inf).fit(X, y).predict_proba(X)
+    model = SoftmaxRegression(C=C).fit(X * scale, y)
+    loss = cross_entropy_loss(y, model.predict_proba(X * scale))
+    assert loss == pytest.approx(cross_entropy_loss(y, best), rel=1e-6)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_sparse_numbers_that_overflow_end_the_search(form, monkeypatch):
+    monkeypatch.setattr(_training, "DENSE_SIZE", 0)
+    X = scipy.sparse.random(120, 5, 0.5, format=form, random_state=0) * 1e200
+    with pytest.warns(ConvergenceWarning):
+        SoftmaxRegression().fit(X, np.arange(120) % 2)
+
+
+@pytest.mark.parametrize("index", [3, 777_777, -1])
+def test_entries_outside_of_a_sparse_matrix(index):
+    X = scipy.sparse.csr_matrix(np.eye(10)[:, :3])
+    y = np.arange(10) % 2
+    model = SoftmaxRegression().fit(X, y)
+    X.indices[0] = index
+    for call in (
+        lambda: SoftmaxRegression().fit(X, y),
+        lambda: SoftmaxRegression().partial_fit(X, y),
+        lambda: model.predict(X),
+        lambda: model.sparsify().predict_proba(X),
+    ):
+        with pytest.raises(ValueError, match=rf"lie in \[0, 3\); got {index}"):
+            call()
+    X.indices[0], X.indptr[-1] = 0, 4
+    with pytest.raises(ValueError, match="must have 4 entries"):
+        model.predict(X)
+
+
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 @pytest.mark.parametrize("make", [np.array, scipy.sparse.csr_array])
 @pytest.mark.parametrize("shape", [(6, 10), (40, 2)])
@@ -256,7 +296,7 @@ def test_the_name_of_the_penalty():
 def test_a_tolerance_below_the_rounding_ends_soon(solver):
     X, y = load_iris(return_X_y=True)
     X = StandardScaler().fit_transform(X).astype(np.float32)
-    model = SoftmaxRegression(tol=1e-7, solver=solver)
+    model = SoftmaxRegression(tol=1e-9, solver=solver)
     with pytest.warns(ConvergenceWarning, match="could not be lowered any further"):
         model.fit(X, y)
     assert model.n_iter_[0] < 300
