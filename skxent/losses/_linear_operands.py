@@ -6,6 +6,7 @@ Conventions
 ``linear_bias`` of the shape of ``linear_weight`` but its last axis.
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,9 @@ def check_outputs(
     names = ("input", "linear_weight", "linear_bias")
     for i, (array, shape) in enumerate(zip(out, shapes, strict=True)):
         check.check_out(array, shape, dtype, f"out[{i}]", names[i])
+    for i, j in itertools.combinations(range(len(out)), 2):
+        if np.shares_memory(out[i], out[j]):
+            raise ValueError(
+                f"out must hold arrays of their own memory; got out[{i}] and out[{j}] "
+                "that share some. Pass separate arrays."
+            )

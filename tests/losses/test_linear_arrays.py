@@ -108,6 +108,13 @@ def test_out_may_be_the_operands_in_any_order(dtype, linear_block):
             np.testing.assert_array_equal(array, slope)
 
 
+def test_out_has_memory_of_its_own_for_each_gradient():
+    room = np.empty((4, 3))
+    X, W = np.ones((4, 3)), np.ones((4, 3))
+    with pytest.raises(ValueError, match=r"^out must .* out\[0\] and out\[1\]"):
+        linear_cross_entropy_grad(X, W, [0, 1, 2, 1], out=(room, room))
+
+
 def test_out_may_overlap_the_target():
     X, W, _, _, _ = make_problem(((6, 3), (3, 3)), "index")
     target = cases.make_probabilities(np.random.default_rng(84), (6, 3))
