@@ -7,6 +7,13 @@ minimum by curvatures takes two or three of them and some dozen evaluations. So 
 cheap steps are taken as would cost about that, and only then a curvature, at a better
 point: never is the time more than about twice that of the better way. Where columns go
 together the first steps tell that they will not do.
+
+Of wide data nine steps do not tell; how columns go together does. It is seen by the
+largest eigenvalue of the Hessian over its diagonal, beside their mean. Columns that go
+each its own way, as those of random data, have one of 2 to 5, and 25 to 80 steps do:
+0.2 to 0.6 of the time of curvatures, from 600 rows on. With neighbours that correlate
+by 0.9 it is 6 to 16, with 70 to 120 steps; with factors that all columns share it is
+15 to 500, with up to 3000 steps.
 """
 
 from collections.abc import Callable
@@ -34,6 +41,11 @@ STEPS_PER_COST, STEPS_BESIDE = 2.0, 20
 # data took four times as many steps as these foretold.
 SHARE_OF_TRIAL, FEWEST = 0.25, 9
 OPTIMISM = 4.0
+# Of wide data: products with the Hessian that show its largest eigenvalue, up to which
+# steps are few, and how many there may be.
+PRODUCTS = 3
+EVEN = 8.0
+MOST_OF_WIDE = 100
 # Relative suboptimality of a point that is worth going on from. Newton's method is lost
 # where all but a few rows of separable classes are certain, far from the minimum.
 NEAR = 0.1
@@ -67,11 +79,10 @@ def minimize_patiently(
     *,
     is_wide: bool,
 ) -> SolverResult:
-    """Minimise by cheap steps, by a solver with a curvature of that cost if need be.
-
-    Where X is wide, to go on from a point takes time: it begins anew if steps are slow.
-    """
+    """Minimise by cheap steps, by a solver with a curvature of that cost if need be."""
     curvature = DiagonalCurvature(objective, coef)
+    if is_wide and not _unevenness(objective, coef, curvature) <= EVEN:
+        return solve(objective, coef, settings)
 
     def descend(coef: Coef, settings: Settings, most: int) -> SolverResult:
         return minimize(
@@ -90,24 +101,37 @@ def minimize_patiently(
 
     most = int(STEPS_PER_COST * cost) + STEPS_BESIDE
     trial = max(FEWEST, int(SHARE_OF_TRIAL * cost))
-    # nobody is told of what may be for nothing, before it is known
-    told = settings._replace(report=None) if is_wide else settings
-    result = descend(coef, told, trial)
-    steps = _steps_to_come(result.history["loss"], settings.allowed(result.value))
-    is_slow = OPTIMISM * steps > most - trial and not is_over(result)
-    if is_slow and is_wide:
-        return solve(objective, coef, settings)
-    if is_wide and settings.report is not None:
-        for n, entry in enumerate(zip(*result.history.values(), strict=True)):
-            settings.report(n, *entry)
-    if not (is_slow or is_over(result)):
-        rest = settings.after(result.n_iter)
-        result = result.followed_by(descend(result.coef, rest, most - trial))
+    if is_wide:
+        trial = most = max(most, MOST_OF_WIDE)
+    result = descend(coef, settings, trial)
+    if trial < most and not is_over(result):
+        steps = _steps_to_come(result.history["loss"], settings.allowed(result.value))
+        if OPTIMISM * steps <= most - trial:
+            rest = settings.after(result.n_iter)
+            result = result.followed_by(descend(result.coef, rest, most - trial))
     if is_over(result):
         return result
     is_near = result.history["suboptimality"][-1] < NEAR
     rest = settings.after(result.n_iter)
     return result.followed_by(solve(objective, result.coef if is_near else coef, rest))
+
+
+def _unevenness(
+    objective: LinearCrossEntropy, coef: Coef, diagonal: DiagonalCurvature
+) -> float:
+    """Return about the largest eigenvalue of the Hessian, as multiples of their mean.
+
+    After a diagonal preconditioner, and of those that are not 0 but for the ridge.
+    """
+    n, q = len(objective.X), coef.shape[1]
+    product = objective.curvature_at(coef)
+    pull = np.random.RandomState(0).standard_normal(coef.shape)
+    with np.errstate(all="ignore"):  # nan of numbers that overflow, or of zeros alone
+        for _ in range(PRODUCTS):
+            vector = diagonal.solve(pull)
+            pull = product(vector / np.sqrt(np.vdot(pull, vector)))
+        largest = float(np.sqrt(np.vdot(pull, diagonal.solve(pull))))
+    return largest * min(n, q) / q
 
 
 def _steps_to_come(values: NDArray[np.float64], allowed: float) -> float:

@@ -73,6 +73,31 @@ def test_no_curvature_is_taken_of_random_square_data(shape, dtype, dear, monkeyp
     assert len(seen) == (0 if is_wide else result.n_iter)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_wide_data_whose_columns_go_together_take_no_cheap_step(
+    n_classes, dear, monkeypatch
+):
+    even, uneven = (draw(300, 700, n_classes, n_factors=k) for k in (0, 5))
+    values = []
+    for objective in (even, uneven):
+        start = np.zeros(objective.shape)
+        diagonal = DiagonalCurvature(objective, start)
+        values.append(_patient._unevenness(objective, start, diagonal))
+    # of the largest, that of random data is (1 + sqrt(n / p))**2, and that of 5
+    # factors n / 5
+    assert 1.5 < values[0] < (1 + (300 / 700) ** 0.5) ** 2
+    assert 30 < values[1] < 90
+
+    def fail(*args, **options):
+        raise AssertionError("curvatures were worth it")
+
+    monkeypatch.setattr(_patient, "minimize", fail)
+    monkeypatch.setattr(_ridge_solver, "cost_of_products", lambda *_: 80.0)
+    SOLVERS["auto"](uneven, np.zeros(uneven.shape), Settings(1e-3, 1000))
+    with pytest.raises(AssertionError, match="worth it"):
+        SOLVERS["auto"](even, np.zeros(even.shape), Settings(1e-3, 1000))
+
+
 @pytest.mark.parametrize("shape", [(300, 200, 3), (300, 500, 2)])
 def test_the_curvature_is_taken_when_the_steps_have_cost_as_much(
     shape, dear, monkeypatch
