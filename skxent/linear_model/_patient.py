@@ -130,8 +130,8 @@ def _unevenness(
         for _ in range(PRODUCTS):
             vector = diagonal.solve(pull)
             pull = product(vector / np.sqrt(np.vdot(pull, vector)))
-        largest = float(np.sqrt(np.vdot(pull, diagonal.solve(pull))))
-    return largest * min(n, q) / q
+        largest = np.sqrt(np.vdot(pull, diagonal.solve(pull)))
+    return float(largest * min(n, q) / q)
 
 
 def _steps_to_come(values: NDArray[np.float64], allowed: float) -> float:
