@@ -81,10 +81,15 @@ def _balanced_weights(
 
 
 def _checked_weights(sample_weight: Any) -> NDArray[Any] | None:
-    """Return sample weights as an array of finite numbers."""
+    """Return sample weights as a vector of finite numbers."""
     if sample_weight is None:
         return None
     weights = to_array(sample_weight, "sample_weight")
+    if weights.ndim != 1:
+        raise ValueError(
+            f"sample_weight must have shape ({len(weights)},), one entry per sample; "
+            f"got shape {weights.shape}. Pass a vector."
+        )
     if weights.dtype.kind == "f" and not np.isfinite(weights).all():
         raise ValueError(
             "sample_weight must hold finite numbers; got "

@@ -92,7 +92,6 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     Examples
     --------
     >>> import torch
-    from torch.jit._trace import is_tracing
     >>> from skxent.torch import CrossEntropyLoss
     >>> logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]], requires_grad=True)
     >>> criterion = CrossEntropyLoss(label_smoothing=0.1)
