@@ -170,6 +170,8 @@ def multiply_by_gram(X: NDArray[Any], columns: NDArray[Any]) -> Matrix:
         for begin in range(first, last, step):
             some = slice(begin, min(begin + step, last))
             block = in_rows(X[:, some], columns.dtype)
+            if columns.shape[1] == 1:  # OpenBLAS 0.3.23: its bits depend on the stride
+                block = np.ascontiguousarray(block)
             out += block @ (block.T @ columns)
         return out
 

@@ -253,7 +253,10 @@ def _blocks(size: int) -> Iterator[slice]:
 
 
 def squared_norm(array: NDArray[Any]) -> float:
-    """Return the sum of squares; of float32, the parts are added up in float64."""
+    """Return the sum of squares, added up in float64."""
     flat = array.reshape(-1)
-    parts = [flat[i : i + 4096] for i in range(0, flat.size, 4096)]
-    return float(sum(float(np.vdot(part, part)) for part in parts))
+    total = 0.0
+    for i in range(0, flat.size, 4096):  # no copy of the whole
+        part = flat[i : i + 4096].astype(np.float64, copy=False)
+        total += float(np.vdot(part, part))
+    return total
