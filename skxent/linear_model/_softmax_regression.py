@@ -46,6 +46,7 @@ from skxent.losses._targets import encode_targets
 from skxent.losses._validation import (
     check_flag,
     check_weights_of_samples,
+    refuse_negative,
 )
 
 __all__ = ["SoftmaxRegression"]
@@ -412,13 +413,12 @@ class SoftmaxRegression(
         if not isinstance(self.class_weight, dict):  # which scikit-learn refuses
             compute_class_weight(self.class_weight, classes=classes, y=classes)
         weights = weights_by_label(self.class_weight, classes)
-        wrong = ~(np.isfinite(weights) & (weights >= 0))
-        if wrong.any():
-            label = classes[wrong].tolist()[0]
-            raise ValueError(
-                "class_weight must hold finite numbers that are not negative; got "
-                f"{weights[wrong].tolist()[0]!r} for the class {label!r}."
-            )
+        names = classes.tolist()
+        refuse_negative(
+            weights,
+            "class_weight",
+            lambda k: f"for the class {names[k]!r}. Leave a class out",
+        )
         return weights
 
     def _starting_point(self, problem: Problem) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ Every message names the argument, the rule, what came and the remedy.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = [
     "refuse_first_wrong_index",
     "refuse_ignore_index",
     "refuse_masked",
+    "refuse_negative",
     "refuse_out_for_list",
     "refuse_times",
     "to_array",
@@ -253,6 +254,22 @@ def check_class_weight(
     return _check_vector(value, name, n_classes, "one entry per class")
 
 
+def refuse_negative(
+    weights: NDArray[Any], name: str, where: Callable[[int], str]
+) -> None:
+    """Raise unless weights are finite and not negative.
+
+    ``where(i)`` says where weight i is, and in a second sentence what 0 is there for.
+    """
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        i = int(bad.argmax())
+        raise ValueError(
+            f"{name} must hold finite numbers, none of them negative; got "
+            f"{weights[i]} {where(i)} with a weight of 0."
+        )
+
+
 def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] | None:
     """Return one weight per sample, not all 0, or None; a number weighs all alike."""
     if value is None:
@@ -265,13 +282,9 @@ def check_weights_of_samples(value: Any, n_samples: int) -> NDArray[np.float64] 
             f"sample_weight must have shape ({n_samples},), one entry per sample; got "
             f"shape {weights.shape}. Pass a vector."
         )
-    bad = ~(np.isfinite(weights) & (weights >= 0))
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(
-            "sample_weight must hold finite numbers, none of them negative; got "
-            f"{weights[row]} at row {row}. Drop a sample with a weight of 0."
-        )
+    refuse_negative(
+        weights, "sample_weight", lambda row: f"at row {row}. Drop a sample"
+    )
     if not weights.any():
         raise ValueError(
             "sample_weight must be positive for some sample; got zero for all of them. "

@@ -14,6 +14,7 @@ from skxent.losses._validation import (
     check_flag,
     check_same_length,
     naming,
+    refuse_negative,
     to_array,
 )
 from skxent.metrics._blocks import (
@@ -59,13 +60,9 @@ def _weights_of_classes(
         with naming("class_weight"):
             class_weight = weights_by_label(class_weight, classes)
     weights = check_class_weight(class_weight, n_classes, "class_weight")
-    bad = ~(np.isfinite(weights) & (weights >= 0))
-    if bad.any():
-        k = int(bad.argmax())
-        raise ValueError(
-            "class_weight must hold finite numbers, none of them negative; got "
-            f"{weights[k]} for column {k}. Leave a class out with a weight of 0."
-        )
+    refuse_negative(
+        weights, "class_weight", lambda k: f"for column {k}. Leave a class out"
+    )
     return weights
 
 
