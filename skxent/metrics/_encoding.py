@@ -20,6 +20,7 @@ from skxent.metrics._codes import find_codes, plain_labels
 
 __all__ = [
     "EncodedLabels",
+    "are_integral",
     "check_scores",
     "encode_labels",
     "is_plain",
@@ -135,6 +136,7 @@ def encode_labels(
     with naming("y_true, labels or ignore_label"):
         found = _found_labels(y_true, labels, ignore_label, n_columns)
     if found is not None:
+        _check_integral(found.classes)
         return found
     y: Any = y_true
     named: Any = labels
@@ -160,6 +162,7 @@ def encode_labels(
         y = column_or_1d(y)
         ignored = _is_ignored(y, ignore_label)
         classes = np.unique(y[~ignored]) if labels is None else named
+    _check_integral(classes)
     _check_count(classes, n_columns, name, "y_true" if labels is None else "labels")
     with naming("labels"):
         order = np.argsort(classes, kind="stable")
@@ -217,6 +220,24 @@ def _found_labels(
         return EncodedLabels(found.codes, classes)
     narrowest = np.result_type(np.int8, np.min_scalar_type(n_columns))
     return EncodedLabels(np.array(columns, narrowest).take(found.codes), classes)
+
+
+def are_integral(classes: NDArray[Any]) -> bool:
+    """Return whether scikit-learn takes numbers for classes, not for a quantity."""
+    if classes.dtype.kind != "f":
+        return True
+    return bool((classes == np.floor(classes)).all())
+
+
+def _check_integral(classes: NDArray[Any] | None) -> None:
+    """Raise if the classes are fractions, which scikit-learn refuses as well."""
+    if classes is not None and not are_integral(classes):
+        fractions = classes[classes != np.floor(classes)]
+        raise ValueError(
+            "y_true and labels must hold class labels, floats only if they are whole; "
+            f"got {fractions[0]!s}, a continuous target. Soft labels have a column for "
+            "each class, (n_samples, n_classes)."
+        )
 
 
 def _check_count(classes: NDArray[Any], n_columns: int, name: str, where: str) -> None:

@@ -27,12 +27,11 @@ from sklearn.utils.multiclass import type_of_target
 from skxent.losses._validation import naming
 from skxent.metrics._blocks import holds_distributions, n_columns_of, two_columns
 from skxent.metrics._codes import find_codes
-from skxent.metrics._encoding import is_plain, warn_unless_normalised
+from skxent.metrics._encoding import are_integral, is_plain, warn_unless_normalised
 
 __all__ = [
     "InvalidParameterError",
     "Prediction",
-    "are_integral",
     "check_parameters",
     "check_prediction",
     "n_samples",
@@ -232,13 +231,6 @@ def _check_count(classes: NDArray[Any], labels: Any, n_columns: int) -> None:
         f"{len(classes)} vs {n_columns}. Please provide the true labels explicitly "
         f"through the labels argument. Classes found in y_true: {classes}"
     )
-
-
-def are_integral(classes: NDArray[Any]) -> bool:
-    """Return whether scikit-learn takes numbers for classes, not for a quantity."""
-    if classes.dtype.kind != "f":
-        return True
-    return bool((classes == classes.astype(np.int64)).all())
 
 
 def check_prediction(

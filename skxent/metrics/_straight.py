@@ -20,7 +20,7 @@ from skxent.backends._device_arrays import is_on_device
 from skxent.metrics._blocks import blocks_of, eps_of, most_distance
 from skxent.metrics._codes import Table, find_table
 from skxent.metrics._device import dtype_on_device, log_loss_on_device
-from skxent.metrics._predictions import are_integral
+from skxent.metrics._encoding import are_integral
 
 __all__ = ["Sums", "class_weights", "straight_sums"]
 
@@ -42,8 +42,8 @@ def straight_sums(
 ) -> Sums | None:
     """Return the sums for probabilities, None for what needs a closer look.
 
-    ``clips`` stands for all that is scikit-learn's: it limits probabilities, has none
-    just above 1, and takes fractions for no classes.
+    ``clips`` stands for all that is scikit-learn's: it limits probabilities, and has
+    none just above 1.
     """
     there = is_on_device(y_proba)
     rows = y_proba
@@ -61,7 +61,7 @@ def straight_sums(
     table = find_table(y_true, labels, rows.shape[1])
     if table is None or len(table.labels) != len(rows):
         return None
-    if clips and not are_integral(table.classes):
+    if not are_integral(table.classes):
         return None
     eps = eps_of(dtype)
     limits = (1.0, eps, 1.0 - eps) if clips else (1.0 + eps**0.5, -math.inf, math.inf)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skxent.linear_model import SoftmaxRegression
-from skxent.metrics import cross_entropy_loss, log_loss
+from skxent.metrics import cross_entropy_loss, d2_log_loss_score, log_loss
 from tests import reference
 
 
@@ -261,7 +261,7 @@ def test_rows_that_do_not_sum_to_one_are_warned_about(data, metric):
 
 
 @pytest.mark.parametrize(
-    "labels", [[1.0, 1.5], [0.5, 1.5], ["0", "1"], ["a", "b"], [False, True], [3, 7]]
+    "labels", [[1.0, 2.0], [-1.0, 1.0], ["0", "1"], ["a", "b"], [False, True], [3, 7]]
 )
 def test_class_weights_by_label(labels):
     rng = np.random.default_rng(0)
@@ -272,12 +272,20 @@ def test_class_weights_by_label(labels):
     assert cross_entropy_loss(names, proba, class_weight=of_label) == expected
     del of_label[labels[0]]  # which then weighs 1
     assert cross_entropy_loss(names, proba, class_weight=of_label) == expected
-    if names.dtype.kind == "f":  # which scikit-learn takes for a regression's
-        return
     model = SoftmaxRegression(class_weight=of_label).fit(proba, names)
     weight = np.where(y == 1, 5.0, 1.0)
     wanted = SoftmaxRegression().fit(proba, y, sample_weight=weight)
     np.testing.assert_allclose(model.coef_, wanted.coef_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("metric", [cross_entropy_loss, d2_log_loss_score, log_loss])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("labels", [None, [0.25, 1.0]])
+def test_fractions_are_no_labels(metric, dtype, labels):
+    proba = np.array([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6]])
+    y = np.array([0.25, 1.0, 0.25], dtype=dtype)
+    with pytest.raises(ValueError, match=r"(?i)continuous|unknown label type"):
+        metric(y, proba, labels=labels)
 
 
 def test_class_weights_of_other_labels_are_refused():

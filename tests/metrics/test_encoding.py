@@ -23,7 +23,7 @@ NAMES = {
     "integers": np.array([3, 5, 8, 11]),
     "strings": np.array(["a", "bb", "c", "dd"]),
     "objects": np.array(["a", "bb", "c", "dd"], dtype=object),
-    "floats": np.array([-1.5, 0.0, 1.0, 2.5]),
+    "floats": np.array([-1.0, 0.0, 1.0, 3.0]),
 }
 every_name = pytest.mark.parametrize("names", NAMES.values(), ids=NAMES.keys())
 

@@ -135,10 +135,10 @@ def test_weights_that_need_a_closer_look(proba, weight):
     assert sums_of(INDICES, proba, sample_weight=weight) is None
 
 
-def test_fractions_are_classes_of_ours_alone(proba):
+@pytest.mark.parametrize("clips", [False, True])
+def test_fractions_are_no_classes(proba, clips):
     y = np.array([0.5, 1.0, 2.0, 3.0])[INDICES]
-    assert sums_of(y, proba) is None
-    assert sums_of(y, proba, clips=False) is not None
+    assert sums_of(y, proba, clips=clips) is None
 
 
 @pytest.mark.parametrize("smoothing", [False, "0", None, [0.0]])
