@@ -343,7 +343,7 @@ def test_many_python_threads_at_once_get_the_same_bits():
             assert cases.same_bits(got, alone), f"job {i}"
 
 
-# Kernels that are compiled in seconds; sums of losses, and rows of few and more classes.
+# Kernels that are compiled in seconds: sums of losses, rows of few and more classes.
 SMALL_CALLS = """
 import numpy as np
 from skxent.losses import binary_cross_entropy, cross_entropy_hvp
