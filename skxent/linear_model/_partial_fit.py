@@ -134,8 +134,12 @@ class PartialFitMixin:
         the mean of :math:`\sum_k p_k (1 - p_k) x x^T` over all samples so far, each in
         proportion to :math:`t`, and :math:`u_k` the share of class k in it. A step that
         moves a logit of the minibatch by more than 4 is shortened to that. There is no
-        step size to tune, and the scale and the mean of a column hardly matter. From
-        1024 columns on, only the diagonal of :math:`H` is kept.
+        step size to tune, and the scale and the mean of a column hardly matter. Above
+        1024 columns, the intercept's among them, only the diagonal of :math:`H` is
+        kept. Sparse and dense batches of the same numbers are then learnt from
+        differently: minibatches of dense ones are smaller, and a sparse one moves only
+        the columns that occur in it, the penalty of the others being made up for when
+        they do.
 
         `C` means what it means in ``fit`` for all samples that have been seen: it
         multiplies the sum of their losses, so that the ridge weighs less and less in a

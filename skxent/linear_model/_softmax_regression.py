@@ -95,7 +95,8 @@ class SoftmaxRegression(
     tol : float, default=1e-4
         The solver stops when the objective f is within ``tol**2`` of the least value,
         ``(f - f*) / f <= tol**2``, as far as the curvature tells. The logits are then
-        off by about `tol` of their spread.
+        off by about `tol` of their spread. An f below 1e-6 per unit of sample weight
+        counts as that: without a penalty, separable classes let it fall without end.
     max_iter : int, default=1000
         Largest number of iterations over all data.
     warm_start : bool, default=False
