@@ -26,7 +26,7 @@ def fresh(arguments):
 
 
 def assert_gone(references):
-    if any(ref() is not None for ref in references):  # else it takes a second for nothing
+    if any(ref() is not None for ref in references):  # else for nothing, slowly
         gc.collect()
     held = [ref() for ref in references if ref() is not None]
     assert not held, [gc.get_referrers(array) for array in held]
