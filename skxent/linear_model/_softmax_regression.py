@@ -100,7 +100,8 @@ class SoftmaxRegression(
     max_iter : int, default=1000
         Largest number of iterations over all data.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the previous fit.
+        Whether to start from the coefficients of the previous fit, unless the objective
+        is larger there than at zeros.
     early_stopping : bool, default=False
         Whether to hold out a share of the samples, stop when their loss has not
         improved for `n_iter_no_change` iterations, and keep the best coefficients; the

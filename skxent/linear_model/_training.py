@@ -27,6 +27,8 @@ from skxent.linear_model._linear_loss import (
     absolute,
     relative,
 )
+from skxent.linear_model._penalty import ElasticNet
+from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverResult
 from skxent.losses._targets import need_float64
 
@@ -131,6 +133,8 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     elif scipy.sparse.issparse(problem.X) and n * p <= DENSE_SIZE:
         check_entries(problem.X)
         problem = problem._replace(X=problem.X.toarray())
+    if coef.any() and not _is_better_than_zeros(problem, coef):
+        coef = np.zeros_like(coef)
     penalty = problem.penalty
     if problem.l1_ratio > 0 and penalty > 0:
         from skxent.linear_model._elastic_net import minimize_elastic_net
@@ -160,6 +164,22 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
     solve: Callable[[Any, Coef, Settings], SolverResult] = SOLVERS[problem.solver]
     result = solve(problem.objective(), relative(coef), settings)
     return result._replace(coef=absolute(result.coef))
+
+
+def _is_better_than_zeros(problem: Problem, coef: Coef) -> bool:
+    """Return whether the objective is less than that of zeros, where it is known.
+
+    Coefficients of separable classes without a penalty make other rows certain and
+    wrong: there no curvature is left, and nothing to tell how far the minimum is.
+    """
+    data_term = problem._replace(C=np.inf).objective()
+    loss, _ = data_term.value_and_gradient(relative(coef))
+    share = problem.l1_ratio
+    penalty = ElasticNet(problem.penalty * share, problem.penalty * (1 - share))
+    total = pulls(problem.targets).sum() / problem.targets.denominator
+    at_zeros = total * math.log(problem.n_classes)
+    value = loss + penalty.value(coef[:, : problem.X.shape[1]])
+    return bool(value < at_zeros)
 
 
 def train_with_early_stopping(

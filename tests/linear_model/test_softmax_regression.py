@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -209,6 +210,31 @@ def test_history_holds_the_objective(data):
     assert rest[-1] <= model.tol**2 < rest[0]
     least = SoftmaxRegression(C=0.1, **TIGHT).fit(X, y).history_["loss"][-1]
     assert loss[-1] / least - 1 <= 2 * model.tol**2
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.parametrize(
+    "solver", ["auto", "lbfgs", "newton-cg", "newton-cholesky", "elastic net", "sparse"]
+)
+def test_warm_start_from_where_all_rows_are_certain_and_wrong(solver, C):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    separable = X[:, :3].argmax(axis=1)
+    y = (X @ rng.normal(size=(5, 3)) + rng.gumbel(size=(300, 3))).argmax(axis=1)
+    data, options = X, {"solver": solver}
+    if solver == "sparse":
+        options = {}
+        data = scipy.sparse.csr_array(np.hstack([X, np.zeros((300, 1000))]))
+    elif solver == "elastic net":
+        options = {"l1_ratio": 0.5}
+    cold = SoftmaxRegression(C=C, **options).fit(data, y)
+    warm = SoftmaxRegression(C=np.inf, warm_start=True, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warm.fit(data, separable)
+    warm.set_params(C=C).fit(data, y)
+    assert warm.history_["loss"][-1] / cold.history_["loss"][-1] - 1 < 1e-7
+    assert warm.history_["loss"][0] <= np.log(3)
 
 
 def test_warm_start_begins_where_the_last_fit_ended(data):
