@@ -5,7 +5,6 @@ Conventions
 n samples, K classes. Scores are (n, K), or (n,) for the second of two classes.
 """
 
-import math
 import warnings
 from collections.abc import Hashable
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ __all__ = [
     "check_scores",
     "encode_labels",
     "is_plain",
+    "refuse_nat",
     "warn_unless_normalised",
 ]
 
@@ -128,7 +128,7 @@ def encode_labels(
             f"ignore_label must be one label; got {ignore_label!r}. Drop the samples "
             "of others beforehand."
         )
-    if isinstance(ignore_label, float) and math.isnan(ignore_label):
+    if _is_missing(ignore_label):
         raise ValueError(
             f"ignore_label must equal the labels that it stands for; got "
             f"{ignore_label!r}. Give missing labels a name beforehand, such as -1."
@@ -143,10 +143,13 @@ def encode_labels(
     is_right = is_plain(y, DTYPES) and y.ndim == 2 and holds_distributions(y)
     if not is_right:
         with naming("y_true"):
-            y = check_array(y_true, ensure_2d=False, dtype=None, input_name="y_true")
+            y = _as_array_or_list(y_true)
+            y = check_array(y, ensure_2d=False, dtype=None, input_name="y_true")
     if labels is not None:
         with naming("labels"):
-            named = column_or_1d(labels)
+            named = column_or_1d(_as_array_or_list(labels))
+            _check_one_kind(named, "labels")
+            _check_distinct(named)
     if y.ndim == 2 and y.shape[1] > 1:
         if labels is not None:
             _check_count(named, n_columns, name, "labels")
@@ -160,28 +163,79 @@ def encode_labels(
         return EncodedLabels(y, named)
     with naming("y_true"):
         y = column_or_1d(y)
-        ignored = _is_ignored(y, ignore_label)
-        classes = np.unique(y[~ignored]) if labels is None else named
+        refuse_nat(y, "y_true")
+        rows = np.flatnonzero(~_is_ignored(y, ignore_label))
+        kept = y[rows]
+        _check_one_kind(kept, "y_true")
+        classes = np.unique(kept) if labels is None else named
     _check_integral(classes)
     _check_count(classes, n_columns, name, "y_true" if labels is None else "labels")
-    with naming("labels"):
-        order = np.argsort(classes, kind="stable")
-        ordered = classes[order]
-        repeated = (ordered[1:] == ordered[:-1]).any()
-    if repeated:
-        raise ValueError(f"labels must not repeat; got {classes.tolist()}.")
+    order = np.argsort(classes, kind="stable")
+    ordered = classes[order]
     with naming("y_true beside labels"):  # types that have to compare
-        place = np.searchsorted(ordered, y).clip(max=len(classes) - 1)
-        unknown = (ordered[place] != y) & ~ignored
-    if unknown.any():
-        row = int(unknown.argmax())
-        label = y.tolist()[row]
+        place = np.searchsorted(ordered, kept).clip(max=len(classes) - 1)
+        unknown = np.flatnonzero(ordered[place] != kept)
+    if unknown.size:
+        _check_integral(kept[unknown])
+        label = kept[unknown].tolist()[0]
         raise ValueError(
             f"y_true must hold labels in {classes.tolist()}; got {label!r} at row "
-            f"{row}. A class that the classifier has never seen has no probability: "
-            f"{remedy}"
+            f"{rows[unknown[0]]}. A class that the classifier has never seen has no "
+            f"probability: {remedy}"
         )
-    return EncodedLabels(np.where(ignored, IGNORED, order[place]), classes)
+    target = np.full(len(y), IGNORED)
+    target[rows] = order[place]
+    return EncodedLabels(target, classes)
+
+
+def _is_missing(label: Any) -> bool:
+    """Return whether a label differs from itself, or cannot tell."""
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):  # pandas' NA
+        return True
+
+
+def _as_array_or_list(labels: Any) -> Any:
+    """Return labels, those of a list with strings and others as an array of objects.
+
+    numpy would make strings of all, and so a class of what stands for a missing label.
+    """
+    if not isinstance(labels, list | tuple):
+        return labels
+    if sum(isinstance(label, str) for label in labels) in (0, len(labels)):
+        return labels
+    array = np.empty(len(labels), dtype=object)
+    array[:] = labels
+    return array
+
+
+def _check_one_kind(labels: NDArray[Any], name: str) -> None:
+    """Raise if strings stand beside other labels."""
+    if labels.dtype != object:
+        return
+    others = [label for label in labels.tolist() if not isinstance(label, str)]
+    if 0 < len(others) < len(labels):
+        raise ValueError(
+            f"{name} must hold labels of one kind; got strings and {others[0]!r}. Make "
+            "all of them strings, or pass the other one as ignore_label."
+        )
+
+
+def _check_distinct(labels: NDArray[Any]) -> None:
+    """Raise if a class has two columns."""
+    ordered = np.sort(labels)
+    if (ordered[1:] == ordered[:-1]).any():
+        raise ValueError(f"labels must not repeat; got {labels.tolist()}.")
+
+
+def refuse_nat(labels: NDArray[Any], name: str) -> None:
+    """Raise if a date is missing, which equals none and has no place in an order."""
+    if labels.dtype.kind in "mM" and np.isnat(labels).any():
+        raise ValueError(
+            f"{name} must not contain NaT; got one at row "
+            f"{np.isnat(labels).argmax()}. Drop such rows."
+        )
 
 
 def _found_labels(
@@ -224,18 +278,19 @@ def _found_labels(
 
 def are_integral(classes: NDArray[Any]) -> bool:
     """Return whether scikit-learn takes numbers for classes, not for a quantity."""
-    if classes.dtype.kind != "f":
-        return True
-    return bool((classes == np.floor(classes)).all())
+    if classes.dtype == object:
+        floats = [label for label in classes if isinstance(label, float | np.floating)]
+        return all(float(label).is_integer() for label in floats)
+    return classes.dtype.kind != "f" or bool((classes == np.floor(classes)).all())
 
 
 def _check_integral(classes: NDArray[Any] | None) -> None:
     """Raise if the classes are fractions, which scikit-learn refuses as well."""
     if classes is not None and not are_integral(classes):
-        fractions = classes[classes != np.floor(classes)]
+        fraction = next(label for label in classes.tolist() if label % 1 != 0)
         raise ValueError(
             "y_true and labels must hold class labels, floats only if they are whole; "
-            f"got {fractions[0]!s}, a continuous target. Soft labels have a column for "
+            f"got {fraction}, a continuous target. Soft labels have a column for "
             "each class, (n_samples, n_classes)."
         )
 

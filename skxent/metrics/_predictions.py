@@ -27,7 +27,12 @@ from sklearn.utils.multiclass import type_of_target
 from skxent.losses._validation import naming
 from skxent.metrics._blocks import holds_distributions, n_columns_of, two_columns
 from skxent.metrics._codes import find_codes
-from skxent.metrics._encoding import are_integral, is_plain, warn_unless_normalised
+from skxent.metrics._encoding import (
+    are_integral,
+    is_plain,
+    refuse_nat,
+    warn_unless_normalised,
+)
 
 __all__ = [
     "InvalidParameterError",
@@ -205,7 +210,9 @@ def _encode(y_true: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         return binarizer.transform(y_true), classes  # or raises what is wrong
     if not isinstance(y_true, list):
         y_true = check_array(y_true, ensure_2d=False, dtype=None, input_name="y")
-    return np.searchsorted(classes, column_or_1d(y_true)), classes
+    y = column_or_1d(y_true)
+    refuse_nat(y, "y_true")
+    return np.searchsorted(classes, y), classes
 
 
 def _check_range(probabilities: NDArray[Any]) -> None:

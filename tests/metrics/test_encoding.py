@@ -170,3 +170,48 @@ def test_memory_is_below_a_tenth_of_the_probabilities(metric, y, shape):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.1 * proba.nbytes
+
+
+MIXED = {
+    "a missing name": ["a", np.nan, "a"],
+    "numbers and names": [1, "a", 1],
+    "truth and names": [True, "a", True],
+    "no name": ["a", None, "a"],
+}
+
+
+@pytest.mark.parametrize("form", [list, tuple, lambda y: np.array(y, dtype=object)])
+@pytest.mark.parametrize("y", MIXED.values(), ids=MIXED.keys())
+def test_no_label_becomes_a_string(y, form):
+    with pytest.raises(ValueError, match=r"y_true .*(NaN|one kind)"):
+        encoded(form(y), None, None, 2)
+
+
+@pytest.mark.parametrize("form", [list, pd.Series, lambda y: np.array(y, object)])
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("y", "ignored"), [(["a", "b", -1, "b"], -1), ([0, 1, "?", 1], "?")]
+)
+def test_an_ignored_label_of_another_type(y, ignored, named, form):
+    found = encoded(form(y), [y[0], y[1]] if named else None, ignored, 2)
+    np.testing.assert_array_equal(found.target, [0, 1, _blocks.IGNORED, 1])
+    assert found.classes.tolist() == y[:2]
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.float32("nan"), pd.NA, pd.NaT])
+def test_what_equals_nothing_cannot_be_ignored(missing):
+    with pytest.raises(ValueError, match="ignore_label must equal"):
+        encoded(np.array([0, 1]), None, missing, 2)
+
+
+def test_a_date_that_is_missing_is_refused():
+    dates = np.array(["2020", "2021", "NaT"], dtype="M8[D]")
+    for metric in (cross_entropy_loss, log_loss, d2_log_loss_score):
+        with pytest.raises(ValueError, match="y_true must not contain NaT; .* row 2"):
+            metric(dates, probabilities(3)[:3])
+
+
+def test_labels_do_not_repeat_beside_soft_labels_either():
+    proba = probabilities(2)
+    with pytest.raises(ValueError, match="labels must not repeat"):
+        cross_entropy_loss(proba, proba, labels=["b", "b"])
