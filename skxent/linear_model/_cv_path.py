@@ -56,7 +56,7 @@ class Path(NamedTuple):
 
     coefs: NDArray[Any]  # (n_Cs, R, p), or p + 1 with the intercept in the last column
     scores: NDArray[np.float64]
-    n_iter: NDArray[np.int64]
+    n_iter: NDArray[np.int32]
     n_failed: int  # fits that stopped before their tolerance
 
 
@@ -132,18 +132,14 @@ def fit_path(
     """
     n = len(samples.y)
     rows = _numbers_of(train, n)
-    weight = samples.sample_weight
-    if weight is not None and not weight[rows].any():
-        raise ValueError(
-            "sample_weight must be positive for some sample of every part of cv; got "
-            "zero for all of a part to train on. Choose other folds."
-        )
+    _check_weights(samples.sample_weight, rows, "train")
+    _check_weights(metadata.get("sample_weight"), slice(None), "test")
     training = _with_every_class(samples, rows)
     testing = samples.take(_numbers_of(test, n))
     model = penalised(parameters, 1.0, l1_ratio)
     coefs: list[NDArray[Any]] = [np.empty(0)] * len(Cs)
     scores = np.empty(len(Cs))
-    n_iter = np.empty(len(Cs), dtype=np.int64)
+    n_iter = np.empty(len(Cs), dtype=np.int32)
     n_failed = 0
     for place in np.argsort(Cs, kind="stable"):
         model.set_params(C=float(Cs[place]))
@@ -159,8 +155,19 @@ def fit_path(
                 )
         coefs[place] = joined(model)
         n_iter[place] = model.n_iter_[0]
-        scores[place] = scorer(model, testing.X, testing.y, **metadata)
+        score = scorer(model, testing.X, testing.y, **metadata)
+        with naming("scoring"):  # its result, if that is no number
+            scores[place] = np.asarray(score).item()
     return Path(np.stack(coefs), scores, n_iter, n_failed)
+
+
+def _check_weights(weight: Any, rows: Any, purpose: str) -> None:
+    """Raise if the weights of a part of a split are all zero."""
+    if weight is not None and not np.any(weight[rows]):
+        raise ValueError(
+            "sample_weight must be positive for some sample of every part of cv; got "
+            f"zero for all of a part to {purpose} on. Choose other folds."
+        )
 
 
 def _numbers_of(rows: Any, n: int) -> NDArray[np.intp]:

@@ -79,7 +79,9 @@ def accepted(scorer: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
     with naming("scoring"):
         parameters = inspect.signature(scorer).parameters
     kinds = [parameter.kind for parameter in parameters.values()]
-    if inspect.Parameter.VAR_KEYWORD in kinds:
+    # ** of scikit-learn's scorers is for what is routed
+    is_routed = hasattr(scorer, "get_metadata_routing")
+    if inspect.Parameter.VAR_KEYWORD in kinds and not is_routed:
         return dict(metadata)
     return {name: value for name, value in metadata.items() if name in parameters}
 

@@ -345,10 +345,13 @@ class SoftmaxRegression(
     def _warn_unless_converged(self, result: SolverResult) -> None:
         """Warn if the solver did not finish."""
         if result.status is not SolverStatus.CONVERGED:
+            estimate = result.history["suboptimality"][-1]
+            # an iteration more would have shown if that can be believed
+            which = "above" if estimate > self.tol**2 else "not yet sure to be below"
             warnings.warn(
                 f"The solver stopped after {result.n_iter} iterations at an estimated "
-                f"relative suboptimality of {result.history['suboptimality'][-1]:.3g}, "
-                f"above tol**2={self.tol**2:.3g}. {result.status.value}",
+                f"relative suboptimality of {estimate:.3g}, {which} "
+                f"tol**2={self.tol**2:.3g}. {result.status.value}",
                 ConvergenceWarning,
                 stacklevel=3 + FRAMES_OF_GUARDED + FRAMES_OF_WITH_CALLBACKS,
             )

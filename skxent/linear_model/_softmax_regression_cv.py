@@ -414,7 +414,7 @@ class SoftmaxRegressionCV(
             MetadataRouter(owner=self)
             .add_self_request(self)
             .add(
-                splitter=check_cv(self.cv, classifier=True),
+                splitter=self.cv,  # a generator of splits is not to be used up
                 method_mapping=MethodMapping().add(caller="fit", callee="split"),
             )
             .add(

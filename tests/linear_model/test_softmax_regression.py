@@ -400,3 +400,13 @@ def test_no_iterations_give_a_model_and_a_warning(options, form):
         model = SoftmaxRegression(max_iter=0, **options).fit(form(X), y)
     assert model.n_iter_.tolist() == [0]
     assert model.predict_proba(X).shape == (150, 3)
+
+
+def test_an_estimate_that_no_iteration_confirmed_is_not_called_too_large():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(80, 300)), rng.integers(0, 3, 80)
+    model = SoftmaxRegression(l1_ratio=0.5, tol=1e-3)
+    model.max_iter = int(model.fit(X, y).n_iter_[0]) - 1
+    with pytest.warns(ConvergenceWarning, match="not yet sure to be below tol"):
+        model.fit(X, y)
+    assert model.history_["suboptimality"][-1] <= 1e-6

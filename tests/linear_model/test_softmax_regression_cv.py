@@ -374,3 +374,43 @@ def test_no_history_of_an_earlier_fit(iris):
     model = SoftmaxRegressionCV([1.0]).fit(*iris)
     assert "loss" in model.history_
     assert not hasattr(model.set_params(refit=False).fit(*iris), "history_")
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss"])
+def test_soft_labels_beside_a_scorer_that_does_not_take_them(iris, soft, scoring):
+    X, y = iris
+    _, q = soft
+    model = SoftmaxRegressionCV(Cs=[0.1, 10.0], cv=3, scoring=scoring)
+    model.fit(X, y, soft_labels=q)
+    for C, scores in zip(model.Cs_, model.scores_[0, 0], strict=True):
+        train, test = next(StratifiedKFold(3).split(X, y))
+        fold = SoftmaxRegression(C).fit(X[train], y[train], soft_labels=q[train])
+        expected = get_scorer(scoring)(fold, X[test], y[test])
+        assert scores == pytest.approx(expected, rel=1e-3)
+    assert model.score(X, y, soft_labels=q) == get_scorer(scoring)(model, X, y)
+
+
+def test_a_generator_of_folds_is_used_once(iris):
+    X, y = iris
+    model = SoftmaxRegressionCV(Cs=[1.0], cv=KFold(3, shuffle=True).split(X))
+    with config_context(enable_metadata_routing=True):
+        model.get_metadata_routing()
+        model.fit(X, y, sample_weight=np.ones(len(y)))
+    assert model.scores_.shape == (3, 1, 1)
+    assert model.n_iter_.dtype == np.int32
+
+
+def test_a_scorer_returns_one_number(iris):
+    model = SoftmaxRegressionCV(Cs=[1.0], cv=3, scoring=lambda *_: np.ones(1))
+    assert (model.fit(*iris).scores_ == 1).all()
+    model.scoring = lambda *_: np.ones(2)
+    with pytest.raises(ValueError, match="scoring cannot be taken"):
+        model.fit(*iris)
+
+
+def test_a_fold_without_weight_to_test_on_is_refused(iris):
+    X, y = iris
+    even = np.arange(len(y)) % 2
+    model = SoftmaxRegressionCV(Cs=[1.0], cv=[(even == 0, even == 1)])
+    with pytest.raises(ValueError, match=r"part of cv; .* a part to test on"):
+        model.fit(X, y, sample_weight=1.0 - even)

@@ -207,7 +207,7 @@ def test_what_equals_nothing_cannot_be_ignored(missing):
 def test_a_date_that_is_missing_is_refused():
     dates = np.array(["2020", "2021", "NaT"], dtype="M8[D]")
     for metric in (cross_entropy_loss, log_loss, d2_log_loss_score):
-        with pytest.raises(ValueError, match="y_true must not contain NaT; .* row 2"):
+        with pytest.raises(ValueError, match=r"y_true must not contain NaT; .* row 2"):
             metric(dates, probabilities(3)[:3])
 
 
