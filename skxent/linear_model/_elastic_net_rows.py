@@ -160,19 +160,26 @@ def minimize_rows(
     progress = Progress(point.value, settings)
     status = None
     while status is None:
-        point.value -= penalty.shift(point.weights)
+        shifted = penalty.shift(point.weights)
+        point.value -= shifted
         chosen, complete = _choose(point.weights, point.gradient(), penalty)
-        status = _solve(WorkingSet(point, chosen), point, progress, complete)
+        working = WorkingSet(point, chosen)
+        status = _solve(working, point, progress, complete, shifted)
     return progress.result(point.coef(), status)
 
 
 def _solve(
-    working: WorkingSet, point: _Point, progress: Progress, complete: bool
+    working: WorkingSet,
+    point: _Point,
+    progress: Progress,
+    complete: bool,
+    shifted: float,
 ) -> SolverStatus | None:
     """Take steps on a working set; return a status if that is the end.
 
-    What the first step gains on a complete working set estimates the suboptimality. On
-    another one, more steps would fit what is in it in place of what is missing.
+    What the first step gains on a complete working set, and what a shift of classes has
+    just gained, estimate the suboptimality. On another one, more steps would fit what
+    is in it in place of what is missing.
     """
     first = None
     while not progress.is_over:
@@ -184,7 +191,7 @@ def _solve(
             return SolverStatus.CONVERGED
         if first is None:
             first = gain
-            if complete and gain <= progress.allowed:
+            if complete and gain + shifted <= progress.allowed:
                 return SolverStatus.CONVERGED
         if not complete or gain <= max(
             STEP_PRECISION * first, WORKING_PRECISION * progress.allowed

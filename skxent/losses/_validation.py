@@ -72,7 +72,8 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
             "them, or drop the rows with sample_weight=0."
         )
     try:
-        return np.asarray(value)
+        dtype = _dtype_of_frame(value)
+        return np.asarray(value if dtype is None else value.to_numpy(dtype=dtype))
     except MemoryError:
         raise
     except Exception as error:
@@ -81,6 +82,20 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
             f"{name} must be convertible to an array with numpy.asarray; got a "
             f"{type(value).__name__}: {error}{remedy}"
         ) from error
+
+
+def _dtype_of_frame(value: Any) -> Any:
+    """Return what holds the numbers of pandas' own that are columns of a frame.
+
+    numpy would make objects of them. None for everything else.
+    """
+    if not hasattr(value, "iloc") or np.ndim(value) != 2:
+        return None
+    dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in value.dtypes]
+    is_plain = all(a is b for a, b in zip(dtypes, value.dtypes, strict=True))
+    if is_plain or not all(getattr(dtype, "kind", "O") in "iuf" for dtype in dtypes):
+        return None
+    return np.result_type(*dtypes)
 
 
 def _is_masked_array(value: Any) -> bool:
@@ -165,7 +180,7 @@ def check_floats(value: Any, name: str) -> NDArray[Any]:
     if dtype.char not in FLOAT_CODES:
         raise TypeError(
             f"{name} must hold real numbers of dtype float16, float32 or float64; "
-            f"got dtype {dtype}. Convert it with .astype('float64')."
+            f"got dtype {dtype}. Convert it to float64."
         )
     return array.astype(dtype.newbyteorder("="))
 
@@ -301,7 +316,7 @@ def check_index_dtype(target: NDArray[Any]) -> NDArray[np.int64]:
     if target.dtype.kind not in "iu" and target.size:
         raise TypeError(
             "target of class indices must have an integer dtype; got dtype "
-            f"{target.dtype}. Convert it with .astype('int64'), or pass one row of "
+            f"{target.dtype}. Convert it to int64, or pass one row of "
             "probabilities for each row of input."
         )
     return as_int64(target)
@@ -336,7 +351,7 @@ def refuse_integers_as_probabilities(dtype: np.dtype[Any]) -> None:
     if dtype.kind in "iub":
         raise TypeError(
             "target of the input's shape must hold probabilities in a float dtype; "
-            f"got dtype {dtype}. Convert it with .astype('float64'), or pass class "
+            f"got dtype {dtype}. Convert it to float64, or pass class "
             "indices of the input's shape without the class axis."
         )
 

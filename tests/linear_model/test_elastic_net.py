@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skxent.linear_model import _elastic_net, _elastic_net_rows
 from skxent.linear_model._elastic_net import minimize_elastic_net
+from skxent.linear_model._penalty import ElasticNet
 from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.losses._targets import encode_targets
 from tests.linear_model.peers import elastic_net
@@ -343,3 +344,21 @@ def test_separable_rows_without_penalty_end(solver):
     X[:, 0] = 2 * y - 1
     result = minimize(X, y, 2, C=np.inf, max_iter=60)
     assert result.value < 1e-6
+
+
+def test_a_shift_of_classes_that_gains_is_no_end(monkeypatch):
+    gains = []
+
+    def shift(penalty, weights):
+        gains.append(shift_as_is(penalty, weights))
+        return gains[-1]
+
+    shift_as_is = ElasticNet.shift
+    monkeypatch.setattr(ElasticNet, "shift", shift)
+    rng = np.random.default_rng(1)  # two directions, and hardly a penalty
+    X = rng.normal(size=(20, 2)) @ rng.normal(size=(2, 40))
+    X += 1e-3 * rng.normal(size=X.shape)
+    options = {"C": 1e4, "label_smoothing": 0.1, "fit_intercept": False}
+    result = minimize(X, np.arange(20) % 3, 3, tol=1e-3, **options)
+    assert result.status is SolverStatus.CONVERGED
+    assert gains[-1] <= 1e-6 * result.value

@@ -316,3 +316,17 @@ def test_call_without_options_refuses_what_the_general_way_refuses():
     _, in_place = cross_entropy_value_and_grad(z, y, out=z)
     assert in_place is z
     assert z[0].tolist() == pytest.approx([-1 / 6, 1 / 12, 1 / 12])
+
+
+@pytest.mark.parametrize("dtype", ["Float32", "Float64", "Int64"])
+def test_frames_of_the_numbers_of_pandas(dtype):
+    z = np.round(np.random.default_rng(0).normal(0, 3, (5, 3)))
+    frame, target = pd.DataFrame(z).astype(dtype), pd.Series([0, 1, 2, 1, 0])
+    got = cross_entropy_value_and_grad(frame, target.astype("Int64"))
+    plain = z.astype(np.float32 if dtype == "Float32" else np.float64)
+    for ours, expected in zip(
+        got, cross_entropy_value_and_grad(plain, target.to_numpy()), strict=True
+    ):
+        assert cases.same_bits(ours, expected)
+    with pytest.raises(TypeError, match="input must hold real numbers"):
+        cross_entropy(pd.DataFrame(z).astype("string"), target)
