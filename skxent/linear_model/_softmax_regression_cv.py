@@ -410,11 +410,13 @@ class SoftmaxRegressionCV(
             What the fit requests itself, the scorer's and the splitter's requests.
         """
         mapping = MethodMapping().add(caller="fit", callee="score")
+        # cv may be a generator of splits: it is not used up here, nor is the estimator
+        # the owner, which scikit-learn copied before 1.8
         return (
-            MetadataRouter(owner=self)
+            MetadataRouter(owner=type(self).__name__)
             .add_self_request(self)
             .add(
-                splitter=self.cv,  # a generator of splits is not to be used up
+                splitter=self.cv,
                 method_mapping=MethodMapping().add(caller="fit", callee="split"),
             )
             .add(
