@@ -80,6 +80,7 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     gradient as well, if the input requires one, and the first backward pass multiplies
     it in place; a second one (``retain_graph=True``) computes it anew, and so does one
     of float16 with an incoming gradient other than 1, which would be rounded twice.
+    Until then the input must not be changed in place.
     bfloat16, which numpy lacks, is computed in float32 from a copy and rounded at the
     end. Under ``torch.autocast`` half precision is made float32, as torch does.
 
