@@ -15,7 +15,8 @@ below the last digit of the objective and no longer falls.
 
 Neither steps nor a diagonal preconditioner tell of directions in which the objective
 hardly curves, and so of how far the minimum is. There the estimate is checked before
-it is believed: by conjugate gradients, whose result is the next step if it was wrong.
+it is believed: by conjugate gradients, or by the Hessian of few unknowns. The result is
+the next step if it was wrong.
 """
 
 import math
@@ -188,6 +189,7 @@ def minimize(
     renew: Renewal | None = None,
     rough: Objective | None = None,
     checked: bool = False,
+    exact: Callable[[Coef], Preconditioner] | None = None,
 ) -> SolverResult:
     """Minimise until the estimated suboptimality is ``enough(it, value)``.
 
@@ -195,7 +197,8 @@ def minimize(
     the preconditioner's, which ``first()`` returns. What ``renew`` returns makes
     another one: they are large, and one is given up before the next one is made.
     ``rough`` is the objective with more rounding, taken as long as it gets nearer to
-    the minimum. ``checked`` estimates are worth some evaluations.
+    the minimum. ``checked`` estimates are worth some evaluations: as many as ``exact``
+    takes, if given, for the inverse of the Hessian at a point.
     """
 
     def is_small(rest: float, value: float) -> bool:
@@ -225,8 +228,11 @@ def minimize(
         if checked and len(kept) and not preconditioner.scaled:
             rest *= mistrust
             if enough(rest, value):
-                invert = partial(kept.inverse_times, preconditioner=preconditioner)
-                step = _newton_step(evaluated, coef, gradient, invert)
+                if exact is not None:
+                    step = exact(coef).solve(gradient)
+                else:
+                    invert = partial(kept.inverse_times, preconditioner=preconditioner)
+                    step = _newton_step(evaluated, coef, gradient, invert)
                 descent = float(np.vdot(gradient, step))
                 if descent > 0:
                     mistrust *= min(max(1.0, 0.5 * descent / rest), MISTRUST)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.optimize import rosen, rosen_der
 
 from skxent.linear_model import _preconditioners, _sampled
@@ -15,6 +16,7 @@ from skxent.linear_model._preconditioners import (
 from skxent.linear_model._ridge_solver import SOLVERS
 from skxent.linear_model._row_space import in_row_space
 from skxent.linear_model._solvers import Settings, SolverStatus
+from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
 from skxent.losses._targets import encode_targets
 
 
@@ -291,3 +293,23 @@ def test_row_space_holds_the_minimum():
     assert np.linalg.norm(whole_gradient) == pytest.approx(
         np.linalg.norm(gradient), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("container", [np.asarray, scipy.sparse.csr_array])
+def test_lbfgs_knows_of_directions_without_curvature(container):
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 3, 1500)
+    X = np.vander(x, 12)
+    y = (rng.uniform(size=1500) < 0.5 + 0.4 * np.sin(3 * x)).astype(int)
+    targets = encode_targets(y, 2, dtype=X.dtype)
+    kind = LinearCrossEntropy
+    if container is not np.asarray:
+        kind = SparseLinearCrossEntropy
+    objective = kind(
+        container(X), targets, n_classes=2, fit_intercept=True, l2=1e-2 / 1500
+    )
+    start = np.zeros((1, 13))
+    exact = SOLVERS["newton-cholesky"](objective, start, settings(1e-7))
+    result = SOLVERS["lbfgs"](objective, start, settings(1e-4))
+    assert result.status is SolverStatus.CONVERGED
+    assert result.value / exact.value - 1 < 1e-7
