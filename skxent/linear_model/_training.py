@@ -61,6 +61,12 @@ class Problem(NamedTuple):
         """Factor of both norms where the losses are averaged."""
         return 1.0 / (self.C * self.targets.denominator)
 
+    @property
+    def norms(self) -> ElasticNet:
+        """Both norms with their shares of it."""
+        share = self.l1_ratio
+        return ElasticNet(self.penalty * share, self.penalty * (1.0 - share))
+
     def in_range(self) -> "Problem":
         """Return the same problem with weights that float32 can multiply with.
 
@@ -135,8 +141,7 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
         problem = problem._replace(X=problem.X.toarray())
     if coef.any() and not _is_better_than_zeros(problem, coef):
         coef = np.zeros_like(coef)
-    penalty = problem.penalty
-    if problem.l1_ratio > 0 and penalty > 0:
+    if problem.l1_ratio > 0 and problem.penalty > 0:
         from skxent.linear_model._elastic_net import minimize_elastic_net
 
         return minimize_elastic_net(
@@ -144,8 +149,7 @@ def train(problem: Problem, coef: Coef, settings: Settings) -> SolverResult:
             problem.targets,
             n_classes=problem.n_classes,
             fit_intercept=problem.fit_intercept,
-            l1=penalty * problem.l1_ratio,
-            l2=penalty * (1.0 - problem.l1_ratio),
+            **problem.norms._asdict(),
             coef=coef,
             settings=settings,
         )
@@ -174,11 +178,9 @@ def _is_better_than_zeros(problem: Problem, coef: Coef) -> bool:
     """
     data_term = problem._replace(C=np.inf).objective()
     loss, _ = data_term.value_and_gradient(relative(coef))
-    share = problem.l1_ratio
-    penalty = ElasticNet(problem.penalty * share, problem.penalty * (1 - share))
     total = pulls(problem.targets).sum() / problem.targets.denominator
     at_zeros = total * math.log(problem.n_classes)
-    value = loss + penalty.value(coef[:, : problem.X.shape[1]])
+    value = loss + problem.norms.value(coef[:, : problem.X.shape[1]])
     return bool(value < at_zeros)
 
 

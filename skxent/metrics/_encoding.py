@@ -19,9 +19,9 @@ from skxent.metrics._codes import find_codes, plain_labels
 
 __all__ = [
     "EncodedLabels",
-    "are_integral",
     "check_scores",
     "encode_labels",
+    "fractions_among",
     "is_plain",
     "refuse_nat",
     "warn_unless_normalised",
@@ -136,7 +136,8 @@ def encode_labels(
     with naming("y_true, labels or ignore_label"):
         found = _found_labels(y_true, labels, ignore_label, n_columns)
     if found is not None:
-        _check_integral(found.classes)
+        if found.classes is not None:
+            _refuse_fractions(found.classes)
         return found
     y: Any = y_true
     named: Any = labels
@@ -168,7 +169,7 @@ def encode_labels(
         kept = y[rows]
         _check_one_kind(kept, "y_true")
         classes = np.unique(kept) if labels is None else named
-    _check_integral(classes)
+    _refuse_fractions(classes)
     _check_count(classes, n_columns, name, "y_true" if labels is None else "labels")
     order = np.argsort(classes, kind="stable")
     ordered = classes[order]
@@ -176,7 +177,7 @@ def encode_labels(
         place = np.searchsorted(ordered, kept).clip(max=len(classes) - 1)
         unknown = np.flatnonzero(ordered[place] != kept)
     if unknown.size:
-        _check_integral(kept[unknown])
+        _refuse_fractions(kept[unknown])
         label = kept[unknown].tolist()[0]
         raise ValueError(
             f"y_true must hold labels in {classes.tolist()}; got {label!r} at row "
@@ -276,21 +277,24 @@ def _found_labels(
     return EncodedLabels(np.array(columns, narrowest).take(found.codes), classes)
 
 
-def are_integral(classes: NDArray[Any]) -> bool:
-    """Return whether scikit-learn takes numbers for classes, not for a quantity."""
-    if classes.dtype == object:
-        floats = [label for label in classes if isinstance(label, float | np.floating)]
-        return all(float(label).is_integer() for label in floats)
-    return classes.dtype.kind != "f" or bool((classes == np.floor(classes)).all())
+def fractions_among(labels: NDArray[Any]) -> list[float]:
+    """Return the floats that scikit-learn takes for a quantity, not for a class."""
+    if labels.dtype == object:
+        floats = [label for label in labels if isinstance(label, float | np.floating)]
+        return [label for label in map(float, floats) if not label.is_integer()]
+    if labels.dtype.kind != "f":
+        return []
+    fractions: list[float] = labels[labels != np.floor(labels)].tolist()
+    return fractions
 
 
-def _check_integral(classes: NDArray[Any] | None) -> None:
-    """Raise if the classes are fractions, which scikit-learn refuses as well."""
-    if classes is not None and not are_integral(classes):
-        fraction = next(label for label in classes.tolist() if label % 1 != 0)
+def _refuse_fractions(labels: NDArray[Any]) -> None:
+    """Raise if labels are fractions, which scikit-learn refuses as well."""
+    fractions = fractions_among(labels)
+    if fractions:
         raise ValueError(
             "y_true and labels must hold class labels, floats only if they are whole; "
-            f"got {fraction}, a continuous target. Soft labels have a column for "
+            f"got {fractions[0]}, a continuous target. Soft labels have a column for "
             "each class, (n_samples, n_classes)."
         )
 

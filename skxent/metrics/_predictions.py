@@ -28,7 +28,7 @@ from skxent.losses._validation import naming
 from skxent.metrics._blocks import holds_distributions, n_columns_of, two_columns
 from skxent.metrics._codes import find_codes
 from skxent.metrics._encoding import (
-    are_integral,
+    fractions_among,
     is_plain,
     refuse_nat,
     warn_unless_normalised,
@@ -256,7 +256,7 @@ def check_prediction(
         sample_weight = _check_sample_weight(sample_weight, len(probabilities))
     n_columns = n_columns_of(probabilities)
     found = find_codes(y_true, labels, n_columns)
-    if found is None or not are_integral(found.classes):
+    if found is None or fractions_among(found.classes):
         target, classes = _encode(y_true, labels)
     else:
         target, classes = found

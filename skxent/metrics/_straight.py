@@ -20,7 +20,7 @@ from skxent.backends._device_arrays import is_on_device
 from skxent.metrics._blocks import blocks_of, eps_of, most_distance
 from skxent.metrics._codes import Table, find_table
 from skxent.metrics._device import dtype_on_device, log_loss_on_device
-from skxent.metrics._encoding import are_integral
+from skxent.metrics._encoding import fractions_among
 
 __all__ = ["Sums", "class_weights", "straight_sums"]
 
@@ -61,7 +61,7 @@ def straight_sums(
     table = find_table(y_true, labels, rows.shape[1])
     if table is None or len(table.labels) != len(rows):
         return None
-    if not are_integral(table.classes):
+    if fractions_among(table.classes):
         return None
     eps = eps_of(dtype)
     limits = (1.0, eps, 1.0 - eps) if clips else (1.0 + eps**0.5, -math.inf, math.inf)

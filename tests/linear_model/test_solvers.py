@@ -295,16 +295,19 @@ def test_row_space_holds_the_minimum():
     )
 
 
-@pytest.mark.parametrize("container", [np.asarray, scipy.sparse.csr_array])
-def test_lbfgs_knows_of_directions_without_curvature(container):
+@pytest.mark.parametrize(
+    ("kind", "container"),
+    [
+        (LinearCrossEntropy, np.asarray),
+        (SparseLinearCrossEntropy, scipy.sparse.csr_array),
+    ],
+)
+def test_lbfgs_knows_of_directions_without_curvature(kind, container):
     rng = np.random.default_rng(1)
     x = rng.uniform(0, 3, 1500)
     X = np.vander(x, 12)
     y = (rng.uniform(size=1500) < 0.5 + 0.4 * np.sin(3 * x)).astype(int)
     targets = encode_targets(y, 2, dtype=X.dtype)
-    kind = LinearCrossEntropy
-    if container is not np.asarray:
-        kind = SparseLinearCrossEntropy
     objective = kind(
         container(X), targets, n_classes=2, fit_intercept=True, l2=1e-2 / 1500
     )

@@ -78,7 +78,7 @@ def torch_loss(X, W, target, dtype=torch.float64, **options):
 @pytest.mark.parametrize("dtype", RTOL)
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 @pytest.mark.parametrize("form", cases.FORMS)
-@pytest.mark.parametrize("linear_block", [3], indirect=True)  # others below: it is long
+@pytest.mark.parametrize("linear_block", [3, None], indirect=True)  # it is long
 def test_agrees_with_torch_over_the_product_of_options(
     form, shapes, dtype, linear_block
 ):
