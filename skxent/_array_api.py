@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
 
-from skxent.backends._device_arrays import arrays_like, copy_to_host, is_on_device
+from skxent.backends._device_arrays import (
+    arrays_like,
+    copy_to_host,
+    is_on_device,
+    package_of,
+)
 from skxent.losses._validation import naming, refuse_masked, refuse_times
 
 __all__ = ["Home", "dispatches", "home_of", "like", "on_host", "to_host"]
@@ -96,7 +101,7 @@ class Home(NamedTuple):
 def home_of(value: Any) -> Home:
     """Return where results that belong to an array go back to."""
     if is_on_device(value):
-        library = type(value).__module__.partition(".")[0]
+        library = package_of(value)
         device = str(getattr(value, "device", ""))
         return Home((library, device), arrays_like(value).read)
     if not (_is_foreign(value) and dispatches()):

@@ -20,6 +20,7 @@ __all__ = [
     "arrays_like",
     "copy_to_host",
     "is_on_device",
+    "package_of",
 ]
 
 _DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of the DLPack header
@@ -32,7 +33,7 @@ def is_on_device(array: Any) -> bool:
     """Return whether an array lives on a CUDA device."""
     if isinstance(array, _ON_HOST):
         return False
-    if _package(array) == "torch":
+    if package_of(array) == "torch":
         return bool(getattr(array, "is_cuda", False))
     if hasattr(array, "__cuda_array_interface__") or hasattr(array, "copy_to_host"):
         return True
@@ -42,7 +43,7 @@ def is_on_device(array: Any) -> bool:
 
 def arrays_like(array: Any) -> "TorchArrays | CupyArrays | NumbaArrays":
     """Return what answers for the library and the device of an array."""
-    package = _package(array)
+    package = package_of(array)
     if package == "torch":
         return _torch_arrays(array.device)
     if package == "cupy":
@@ -62,9 +63,19 @@ def copy_to_host(array: Any) -> Any:
     return arrays.to_host(array)
 
 
-def _package(array: Any) -> str:
-    """Return the package that an array's type comes from."""
-    return type(array).__module__.partition(".")[0]
+def package_of(array: Any) -> str:
+    """Return the package that an array's type comes from, a base's if it is a library.
+
+    Tensors of torchvision and fastai are subclasses of torch's.
+    """
+    return _package_of_type(type(array))
+
+
+@lru_cache(maxsize=256)
+def _package_of_type(kind: type) -> str:
+    packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
+    known = (package for package in packages if package in ("torch", "cupy"))
+    return next(known, packages[0])
 
 
 class TorchArrays:
@@ -160,7 +171,7 @@ class TorchArrays:
 
     def owns(self, array: Any) -> bool:
         """Return whether an array is one of this library."""
-        return _package(array) == "torch"
+        return package_of(array) == "torch"
 
     def to_host(self, array: Any) -> Any:
         return array.cpu().numpy()
@@ -184,7 +195,9 @@ class CupyArrays:
     def read(self, array: Any) -> Any:
         """Return an array of this library, contiguous and aligned, on this device."""
         with self.device:
-            array = self.cupy.ascontiguousarray(array)
+            # `ascontiguousarray` takes nothing but arrays of cupy, and leaves those of
+            # another device there; `asarray` has no order for what others export
+            array = self.cupy.ascontiguousarray(self.cupy.asarray(array))
             return array if array.data.ptr % _ALIGNMENT == 0 else array.copy()
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
@@ -271,7 +284,7 @@ class CupyArrays:
 
     def owns(self, array: Any) -> bool:
         """Return whether an array is one of this library."""
-        return _package(array) == "cupy"
+        return package_of(array) == "cupy"
 
     def to_host(self, array: Any) -> Any:
         return array.get()
