@@ -163,3 +163,15 @@ def test_tensors_of_torch(monkeypatch, general_calls):
     assert loss == pytest.approx(reference.cross_entropy(z, y), rel=1e-6)
     expected = reference.cross_entropy_grad(z, y)
     np.testing.assert_allclose(np.asarray(gradient), expected, atol=1e-7)
+
+
+def test_a_subclass_of_tensors_is_one_of_torch(monkeypatch, general_calls):
+    use_host_memory(monkeypatch)
+    z, y = drawn((40, 2))
+    kind = type("Image", (type(on_device(z)),), {"__module__": "somebody.images"})
+    loss, gradient = cross_entropy_value_and_grad(
+        on_device(z).as_subclass(kind), on_device(y).as_subclass(kind)
+    )
+    assert not general_calls
+    assert isinstance(gradient, torch.Tensor)
+    assert loss == pytest.approx(reference.cross_entropy(z, y), rel=1e-6)
