@@ -62,7 +62,8 @@ class DeviceCall(NamedTuple):
         if self.layout.n_rows and self.layout.n_classes:
             common = self.logits, self.targets, self.dtype
             self.loss(self.call, *common, self.scale, losses, gradient)
-        summary = self.checked_summary()
+        wants_number = wants_loss and losses is None
+        summary = self.checked_summary(wants_number=wants_number)
         return self.reduced(losses, summary) if wants_loss else None
 
     def reduced(self, losses: Any, summary: backend.Summary) -> Any:
@@ -97,8 +98,13 @@ class DeviceCall(NamedTuple):
         real = real_name(self.dtype)
         return backend.sums_of_rows(self.call, losses, n_samples, real, self.of_samples)
 
-    def checked_summary(self) -> backend.Summary:
-        """Return what was found out; raise for a class index that is none."""
+    def checked_summary(self, *, wants_number: bool) -> backend.Summary:
+        """Return what was found out; raise for a class index that is none.
+
+        Nobody waits for the device where no number is wanted and none can be wrong.
+        """
+        if not (wants_number or self.targets.has_indices):
+            return backend.Summary(math.nan, math.nan, 0, math.nan)
         summary = backend.summary_on_host(self.call)
         if summary.n_wrong:
             target = self.call.arrays.to_host(self.targets.target)
@@ -145,7 +151,7 @@ class DeviceCall(NamedTuple):
                 self.scale,
                 product,
             )
-        self.checked_summary()
+        self.checked_summary(wants_number=False)
         return self.delivered(product, out)
 
 

@@ -56,7 +56,7 @@ class DeviceLinearCall(NamedTuple):
 
     def _summary(self, total: float) -> backend.Summary:
         """Return what the indices showed, with the sum over the blocks."""
-        return self.loss.checked_summary()._replace(total=total)
+        return self.loss.checked_summary(wants_number=True)._replace(total=total)
 
     def _blocks(self) -> Iterator["_Block"]:
         n, n_scores = len(self.X), len(self.W)

@@ -191,3 +191,33 @@ def test_samples_without_rows_are_nan():
         empty, np.zeros((2, 3, 0)), reduction="sample"
     )
     assert np.isnan(on_host(loss)).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_nobody_waits_where_nothing_can_be_wrong(from_logits, monkeypatch):
+    from skxent.backends._device_arrays import NumbaArrays
+
+    def waits(self, array):
+        raise AssertionError("the host waits for the device")
+
+    scores = SCORES if from_logits else np.exp(SCORES)
+    options = {"sample_weight": OF_ROWS}
+    if not from_logits:
+        options["from_logits"] = False
+    expected = losses.cross_entropy_grad(scores, SOFT, **options)
+    there, soft = cuda.to_device(scores), cuda.to_device(SOFT)
+    with monkeypatch.context() as patch:
+        patch.setattr(NumbaArrays, "to_host", waits)
+        gradient = losses.cross_entropy_grad(there, soft, **options)
+        options["reduction"] = "none"
+        of_rows = losses.cross_entropy(there, soft, **options)
+        if from_logits:
+            product = losses.cross_entropy_hvp(there, soft, there, **options)
+        with pytest.raises(AssertionError, match="waits"):
+            losses.cross_entropy(there, soft)
+    np.testing.assert_allclose(on_host(gradient), expected, rtol=1e-12, atol=1e-15)
+    expected = losses.cross_entropy(scores, SOFT, **options)
+    np.testing.assert_allclose(on_host(of_rows), expected, rtol=1e-12)
+    if from_logits:
+        expected = losses.cross_entropy_hvp(scores, SOFT, scores, **options)
+        np.testing.assert_allclose(on_host(product), expected, rtol=1e-12, atol=1e-15)
