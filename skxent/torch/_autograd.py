@@ -64,14 +64,32 @@ class Options(NamedTuple):
         return changed if weight is None else changed | {"weight": as_array(weight)}
 
 
-def as_array(tensor: Tensor) -> Any:
-    """Return what the losses read: a numpy view of a CPU tensor, else the tensor."""
+def is_on_host(tensor: Tensor) -> bool:
+    """Return whether numpy can read the tensor."""
+    return tensor.device.type == "cpu"
+
+
+def as_array(tensor: Tensor, *, in_float32: bool = True) -> Any:
+    """Return what the losses read: a numpy view of a CPU tensor, else the tensor.
+
+    One of bfloat16 in float32, which numpy needs; kernels of other devices do not.
+    """
     refuse_batched(tensor)
     tensor = tensor.detach()
-    if tensor.dtype == torch.bfloat16:  # numpy has none
+    here = is_on_host(tensor)
+    if tensor.dtype == torch.bfloat16 and (here or in_float32):
         tensor = tensor.float()
     # `force` resolves conjugate and negative views and copies nothing else
-    return tensor.numpy(force=True) if tensor.device.type == "cpu" else tensor
+    return tensor.numpy(force=True) if here else tensor
+
+
+def as_arrays(input: Tensor, target: Tensor) -> tuple[Any, Any]:
+    """Return what the losses read of an input and its target.
+
+    On a device probabilities beside bfloat16 would be rounded to it.
+    """
+    rounds = target.is_floating_point() and target.dtype != input.dtype
+    return as_array(input, in_float32=rounds), as_array(target, in_float32=rounds)
 
 
 def refuse_batched(tensor: Tensor) -> None:
@@ -104,7 +122,7 @@ def loss(
     if backward or torch.autograd.forward_ad._current_level >= 0:
         result: Tensor = CrossEntropy.apply(input, target, weight, options)
         return result
-    value = cross_entropy(as_array(input), as_array(target), **options.keywords(weight))
+    value = cross_entropy(*as_arrays(input, target), **options.keywords(weight))
     return as_tensor(value, input)
 
 
@@ -117,8 +135,7 @@ def gradient(
 ) -> Tensor:
     """Return the gradient with respect to the input; None stands for ones."""
     result = cross_entropy_grad(
-        as_array(input),
-        as_array(target),
+        *as_arrays(input, target),
         grad_output=None if grad_output is None else as_array(grad_output),
         **options.keywords(weight),
     )
@@ -194,7 +211,7 @@ class CrossEntropy(torch.autograd.Function):
         options: Options,
     ) -> Tensor:
         """Return the loss."""
-        arrays = as_array(input), as_array(target)
+        arrays = as_arrays(input, target)
         # Not among the saved tensors, since it is given away: multiplied in place and
         # returned, it costs no second array. Whoever asks again has it computed anew.
         ctx.kept = {}

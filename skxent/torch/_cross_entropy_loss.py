@@ -82,7 +82,8 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     of float16 with an incoming gradient other than 1, which would be rounded twice.
     Until then the input must not be changed in place.
     bfloat16, which numpy lacks, is computed in float32 from a copy and rounded at the
-    end. Under ``torch.autocast`` half precision is made float32, as torch does.
+    end, on the CPU and beside probabilities of another dtype. Under ``torch.autocast``
+    half precision is made float32, as torch does.
 
     ``torch.compile`` leaves the loss out of its graphs and runs it as it is.
     ``torch.func`` and forward-mode derivatives are not supported.

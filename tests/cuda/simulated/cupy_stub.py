@@ -15,7 +15,9 @@ from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 class Array(np.ndarray):
     """An array on the device that is current."""
 
-    __cuda_array_interface__ = {"version": 3}
+    @property
+    def __cuda_array_interface__(self):
+        return {"version": 3}
 
     @property
     def data(self):

@@ -40,7 +40,10 @@ def use_host_memory(monkeypatch):
         return torch.tensor(values, dtype=getattr(torch, dtype))
 
     def address(self, tensor):
-        return FakeCUDAArray(tensor.detach().as_subclass(torch.Tensor).numpy().ravel())
+        tensor = tensor.detach().as_subclass(torch.Tensor)
+        if tensor.dtype == torch.bfloat16:  # which numpy lacks
+            tensor = tensor.view(torch.uint16)
+        return FakeCUDAArray(tensor.numpy().ravel())
 
     for name in ("read", "empty"):
         monkeypatch.setattr(adaptor, name, _staying(getattr(adaptor, name)))
