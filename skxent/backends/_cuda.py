@@ -303,7 +303,8 @@ def _elements(
     n_blocks = -(-size // kernels.elements_per_block(dtype))
     partial = call.arrays.empty((n_blocks, 2), "float64")
     types = kernels.types_of(dtype)
-    made = kernels.PARTS, kernels.BLOCK, kind, out is not None
+    is_real = losses is not None and str(call.arrays.dtype(losses)) != dtype
+    made = kernels.PARTS, kernels.BLOCK, kind, out is not None, is_real
     queue(
         call,
         kernels.compiled(kernels.elements_loss, *types, *made),

@@ -5,6 +5,7 @@ Conventions are those of :mod:`skxent.kernels._cuda` and, for the targets, those
 ``off_share`` in the dtype that is computed with.
 
 A block has ``block * n_parts * lanes`` neighbouring elements, ``lanes`` to 16 bytes.
+``loss_out`` is of dtype ``real`` if losses are to be added up, else of that of memory.
 ``partial_out`` (n_blocks, 2) receives the sum of its losses, and how many of its
 probabilities are none.
 """
@@ -79,7 +80,9 @@ def loss_and_slope(kind, x, q, v, weight, pos_weight, on_share, off_share):
     return loss, sigmoid_residual(t0, t1, x, e)
 
 
-def elements_loss(memory, real, n_parts, block, kind, has_gradient):
+def elements_loss(
+    memory, real, n_parts, block, kind, has_gradient, has_real_losses=False
+):
     """Return the kernel of losses and gradient, or of the product with a vector.
 
     ``memory`` is the numba type of arrays, ``real`` that which is computed with.
@@ -150,7 +153,15 @@ def elements_loss(memory, real, n_parts, block, kind, has_gradient):
                 total += float64(of_part)
                 wrong += float64(wrong_in_part)
                 if is_per_element:
-                    write_elements(losses, pointer_to(loss_out, memory), i, size, lanes)
+                    if has_real_losses:
+                        out = pointer_to(loss_out, real)
+                        for lane in range(lanes):
+                            if i + lane < size:
+                                write_one(losses[lane], out, i + lane)
+                    else:
+                        write_elements(
+                            losses, pointer_to(loss_out, memory), i, size, lanes
+                        )
                 if has_gradient:
                     write_elements(
                         own, pointer_to(gradient_out, memory), i, size, lanes

@@ -69,7 +69,10 @@ class DeviceBinaryCall(NamedTuple):
         losses, size = None, self.scores.shape[0]
         arrays = self.call.arrays
         if want_value and self.reduction in ("none", "sample"):
-            losses = arrays.empty((size,), self.dtype)
+            # those of a sample are added up before they are rounded
+            in_real = self.reduction == "sample"
+            dtype = real_name(self.dtype) if in_real else self.dtype
+            losses = arrays.empty((size,), dtype)
         if size:
             backend.sigmoid_loss(
                 self.call,
@@ -101,7 +104,7 @@ class DeviceBinaryCall(NamedTuple):
         share = arrays.constant((n / size if size else math.nan,), "float64")
         means = arrays.spread(share, (n,))
         if size:
-            sums = backend.sums_of_rows(self.call, losses, n, self.dtype)
+            sums = backend.sums_of_rows(self.call, losses, n, real_name(self.dtype))
             means = arrays.times(means, sums)
         return arrays.cast(means, self.dtype)
 

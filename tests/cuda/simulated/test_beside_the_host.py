@@ -221,3 +221,15 @@ def test_nobody_waits_where_nothing_can_be_wrong(from_logits, monkeypatch):
     if from_logits:
         expected = losses.cross_entropy_hvp(scores, SOFT, scores, **options)
         np.testing.assert_allclose(on_host(product), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_losses_of_a_sample_are_not_rounded_to_half_precision_before_their_sum():
+    x, target = np.full((2, 40), -500, np.float16), np.zeros((2, 40), np.float16)
+    target[0, 0] = target[1, 3] = 1
+    options = {"reduction": "sample", "pos_weight": np.linspace(300, 400, 40)}
+    loss = losses.binary_cross_entropy_with_logits
+    expected = loss(x, target, **options)
+    assert np.isfinite(expected).all()  # of a loss that float16 does not hold
+    np.testing.assert_array_equal(
+        on_host(loss(cuda.to_device(x), target, **options)), expected
+    )
