@@ -35,6 +35,7 @@ __all__ = [
 MOST_BLOCKS = 1024
 FEW_ROWS = 16384
 SUM_BLOCK = 512
+FEW_COLUMNS = 8
 MOST_ADDED_AT_ONCE = 4096
 N_COUNTED, TOTAL, N_WRONG, WEIGHT, N_SUMMARY = range(5)
 
@@ -176,13 +177,25 @@ def sums_of_rows(
     """
     sums = call.arrays.empty((n_rows,), "float64")
     memory, _ = kernels.types_of(dtype)
-    kernel = kernels.compiled(kernels.sum_rows, memory, SUM_BLOCK)
     n_columns = values.shape[0] // n_rows
-    has_weights = int(weights is not None)
-    queue(
-        call, kernel, n_rows, SUM_BLOCK, values, weights, sums, n_columns, has_weights
-    )
+    group = _group_of_row(n_columns)
+    kernel = kernels.compiled(kernels.sum_rows, memory, group, SUM_BLOCK)
+    n_blocks = -(-n_rows // (SUM_BLOCK // group))
+    lengths = n_rows, n_columns, int(weights is not None)
+    queue(call, kernel, n_blocks, SUM_BLOCK, values, weights, sums, *lengths)
     return sums
+
+
+def _group_of_row(n_columns: int) -> int:
+    """Return how many threads add up a row: all of a block have nothing to do in most.
+
+    Samples of one row each are as many as rows of logits.
+    """
+    if n_columns <= 1:
+        return 1
+    if n_columns <= FEW_COLUMNS:
+        return FEW_COLUMNS
+    return kernels.WARP if n_columns <= 32 * kernels.WARP else SUM_BLOCK
 
 
 def summary_on_host(call: Call) -> Summary:

@@ -159,22 +159,24 @@ def sum_columns(block):
     return kernel
 
 
-def sum_rows(memory, block):
+def sum_rows(memory, group, block):
     """Return the kernel that adds up each row of (n_rows, n_columns), in float64.
 
-    The sum of a row whose weight is 0 is nan, if rows are weighted.
+    The sum of a row whose weight is 0 is nan, if rows are weighted. A group of threads
+    has a row, a block those of ``block // group``.
     """
     n_warps = max(1, block // WARP)
 
-    def kernel(values, weights, sums_out, n_columns, is_weighted):
+    def kernel(values, weights, sums_out, n_rows, n_columns, is_weighted):
         shared = cuda.shared.array(n_warps, float64)
-        begin = cuda.blockIdx.x * n_columns
+        g = cuda.threadIdx.x % group
+        row = cuda.blockIdx.x * (block // group) + cuda.threadIdx.x // group
+        begin = row * n_columns
         total = float64(0)
-        for column in range(cuda.threadIdx.x, n_columns, block):
+        for column in range(g, n_columns if row < n_rows else 0, group):
             total += float64(read_one(pointer_to(values, memory), begin + column))
-        total = group_sum(total, block, shared)
-        if cuda.threadIdx.x == 0:
-            row = cuda.blockIdx.x
+        total = group_sum(total, group, shared)
+        if g == 0 and row < n_rows:
             if is_weighted and read_one(pointer_to(weights, float64), row) == 0:
                 total = float64(math.nan)
             write_one(total, pointer_to(sums_out, float64), row)

@@ -67,6 +67,13 @@ WIDE = {
     "a thread to a row, float64": thread(32, "float64"),
     "binary logits": elements("float32", kernels.LOGITS),
     "binary probabilities": elements("float32", kernels.PROBABILITIES),
+    "binary losses of samples": (
+        kernels.elements_loss,
+        "float16",
+        (kernels.PARTS, kernels.BLOCK, kernels.LOGITS, True, True),
+        13,
+        kernels.BLOCK,
+    ),
     "binary curvature": elements("float32", kernels.CURVATURE),
 }
 BLOCK = kernels.BLOCK

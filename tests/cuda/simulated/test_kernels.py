@@ -287,3 +287,38 @@ def test_bfloat16_is_the_upper_half_of_float32():
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     expected = reference.cross_entropy_grad(rows, target, reduction="sum")
     np.testing.assert_array_equal(gradient, bfloat16(expected).reshape(-1))
+
+
+@pytest.mark.parametrize("n_columns", [0, 1, 5, 8, 33, 1025])
+def test_sums_of_rows_take_no_more_threads_than_a_row_has_numbers(
+    n_columns, monkeypatch
+):
+    from skxent.backends import _cuda_calls as calls
+    from skxent.backends._device_arrays import arrays_like
+
+    monkeypatch.setattr(calls, "SUM_BLOCK", 64)
+    n_rows = 70 if n_columns < 33 else 3
+    values = np.random.default_rng(0).normal(size=(n_rows, n_columns))
+    weights = (np.arange(n_rows) != 1).astype(float)
+    launched = []
+    queue = calls.queue
+
+    def noted(call, kernel, n_blocks, *args):
+        launched.append(n_blocks)
+        queue(call, kernel, n_blocks, *args)
+
+    monkeypatch.setattr(calls, "queue", noted)
+
+    def run():
+        there = cuda.to_device(values.reshape(-1))
+        call = calls.new_call(arrays_like(there))
+        return calls.sums_of_rows(
+            call, there, n_rows, "float64", cuda.to_device(weights)
+        ).copy_to_host()
+
+    sums = in_every_order(run)
+    assert np.isnan(sums[1])
+    expected = np.delete(values.sum(axis=1), 1)
+    np.testing.assert_allclose(np.delete(sums, 1), expected, rtol=1e-12, atol=1e-13)
+    threads = 64 * launched[0]
+    assert threads < 64 + n_rows * max(8, 8 * n_columns)
