@@ -30,7 +30,9 @@ from skxent.kernels._cuda_memory import (
 from skxent.kernels._cuda_sums import write_partial
 from skxent.kernels._cuda_targets import (
     below,
+    class_of_index,
     class_of_row,
+    index_of_row,
     is_spread,
     loss_of,
     nothing,
@@ -46,6 +48,8 @@ from skxent.kernels._jit import rule
 from skxent.kernels._rules import residual, weighted
 
 __all__ = ["short_rows_loss"]
+
+MOST_BITS_OF_SHORT = 40 * 32
 
 
 @rule
@@ -176,6 +180,7 @@ def short_rows_loss(
     n_own = -(-n_classes // lanes) * lanes
     run = run_of(n_classes, lanes)
     row_step = staged_step(n_classes)
+    is_short = n_classes * real.bitwidth <= MOST_BITS_OF_SHORT
     size = WARP * row_step  # of what a warp stages
     n_staged = n_warps * size if is_staged else 1
     n_staged_q = 1 if has_indices else n_staged
@@ -222,17 +227,19 @@ def short_rows_loss(
         warp = cuda.blockIdx.x * n_warps + cuda.threadIdx.x // WARP
         at = cuda.threadIdx.x // WARP * size
         way = Staging(lane, lanes, run, n_own, at)
+        factor_of_all = read_one(pointer_to(scale, real), 0)
         total, n_counted = float64(0), zero
         first = warp * WARP
         while first < n_rows:
             row, begin = first + lane, first * n_classes
             n_left = int32(min(WARP, n_rows - first))
             is_there = lane < n_left
-            y, weight = class_of_row(targets, has_indices, row, is_there, one)
-            # a mean of no rows has a scale of nan
-            factor = weighted(weight, read_one(pointer_to(scale, real), 0))
-            counts = weight != 0
-            z_y = zero
+            # asked for before the row, so that the one is not waited for and then the
+            # other; of long rows it takes a third more registers
+            if is_short:
+                index = index_of_row(targets, has_indices, row, n_rows)
+            else:
+                y, weight = class_of_row(targets, has_indices, row, is_there, one)
             if is_staged:
                 stage(z, begin, n_left, n_classes, way, parts, staged)
                 if not has_indices:
@@ -244,6 +251,14 @@ def short_rows_loss(
                 rows, row_q, row_out = z, q, out
                 there = min(row, n_rows - 1)  # where something can be read
                 start, step = start_of(there, n_rows, n_classes, n_columns), n_columns
+            if is_short:
+                y, weight = class_of_index(
+                    targets, has_indices, index, row, is_there, one
+                )
+            # a mean of no rows has a scale of nan
+            factor = weighted(weight, factor_of_all)
+            counts = weight != 0
+            z_y = zero
             read_row(rows, start, step, n_classes, counts, own)
             if has_indices and counts:
                 z_y = read_one(rows, start + y * step)

@@ -19,7 +19,9 @@ from skxent.kernels._vector import divided, two_sum
 __all__ = [
     "Sums",
     "below",
+    "class_of_index",
     "class_of_row",
+    "index_of_row",
     "is_spread",
     "loss_of",
     "nothing",
@@ -95,6 +97,26 @@ def class_of_row(targets, has_indices, row, is_there, one):
     if not has_indices:
         return 0, weight
     y = read_one(targets.indices, row)
+    return class_and_weight(y, weight, targets.n_classes, targets.ignore_index)
+
+
+@rule
+def index_of_row(targets, has_indices, row, n_rows):
+    """Return what is read of the index of a row, of the last for one behind it.
+
+    Nobody waits for it before `class_of_index` looks at it.
+    """
+    return read_one(targets.indices, min(row, n_rows - 1)) if has_indices else 0
+
+
+@rule
+def class_of_index(targets, has_indices, y, row, is_there, one):
+    """Return what `class_of_row` does, of an index that was read before."""
+    if not is_there:
+        return 0, one - one
+    weight = read_one(targets.row_weight, row) if targets.is_weighted else one
+    if not has_indices:
+        return 0, weight
     return class_and_weight(y, weight, targets.n_classes, targets.ignore_index)
 
 

@@ -4,6 +4,8 @@ Registers within the budget of the block, nothing of a thread's own in memory, f
 only where float32 losses are added up, and 16 bytes to an access.
 """
 
+import re
+
 import pytest
 
 from tests.cuda import ptx
@@ -143,3 +145,19 @@ def test_kernels_that_read_number_by_number(name):
     factory, dtype, options, n_arguments = NARROW[name]
     for compiled in assembled(factory, dtype, options, n_arguments):
         assert_in_registers(compiled, dtype, BLOCK)
+
+
+@pytest.mark.parametrize("n_classes", [2, 8, 10, 33, 40])
+def test_a_thread_asks_for_its_row_before_it_waits_for_the_index(n_classes):
+    factory, dtype, options, n_arguments, block = thread(n_classes, "float32")
+    for compiled in assembled(factory, dtype, options, n_arguments):
+        assert_in_registers(compiled, dtype, block)
+        if not compiled.sass:
+            pytest.skip("nvdisasm was not found")
+        lines = re.findall(r"^\s*/\*[0-9a-f]{4,}\*/\s+(.*?);", compiled.sass, re.M)
+        index = next(i for i, line in enumerate(lines) if "LDG.E.64 " in line)
+        register = re.search(r"LDG\.E\.64 (R\d+)", lines[index])[1]
+        is_used = re.compile(rf"\b{register}\b")
+        used = next(i for i in range(index + 1, len(lines)) if is_used.search(lines[i]))
+        wide = [i for i, line in enumerate(lines) if "LDG.E.128 " in line]
+        assert max(wide) < used
