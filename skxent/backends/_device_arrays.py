@@ -72,7 +72,7 @@ def package_of(array: Any) -> str:
 
 
 @lru_cache(maxsize=256)
-def _package_of_type(kind: type) -> str:
+def _package_of_type(kind: Any) -> str:
     packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
     known = (package for package in packages if package in ("torch", "cupy"))
     return next(known, packages[0])

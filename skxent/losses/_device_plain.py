@@ -5,7 +5,7 @@ Conventions are those of :mod:`skxent.losses._device_call`.
 A mean divides by the number of rows unless some are ignored, which the kernel of the
 losses finds out as well: nobody has to look at the class indices before. Where rows are
 ignored, or a loss is nan, as that of an index that is no class, the general way
-computes all again; it takes the next calls of a shape whose rows were ignored.
+computes all again; it takes the next calls of as many classes, if rows were ignored.
 """
 
 import math
@@ -61,13 +61,16 @@ class _Found(NamedTuple):
 
 
 class _Habit:
-    """Whether rows of logits of a shape have been ignored."""
+    """Whether rows of so many logits have been ignored.
+
+    Batches that are filled up with ignored rows seldom have one number of them.
+    """
 
     ignores = False
 
 
 @lru_cache(maxsize=64)
-def _habit_of(shape: tuple[int, ...], dtype: str) -> _Habit:
+def _habit_of(n_classes: int, dtype: str) -> _Habit:
     return _Habit()
 
 
@@ -104,7 +107,7 @@ def _plain(
     shape, dtype = tuple(logits.shape), arrays.dtype(logits)
     if len(shape) != 2 or 0 in shape or tuple(indices.shape) != shape[:1]:
         return None
-    habit = _habit_of(shape, dtype)
+    habit = _habit_of(shape[1], dtype)
     if habit.ignores or dtype not in FLOATS or arrays.dtype(indices) != "int64":
         return None
     gradient = out
