@@ -68,12 +68,13 @@ def package_of(array: Any) -> str:
 
     Tensors of torchvision and fastai are subclasses of torch's.
     """
-    return _package_of_type(type(array))
+    kind: Any = type(array)
+    return _package_of_type(kind)
 
 
 @lru_cache(maxsize=256)
 def _package_of_type(kind: Any) -> str:
-    packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
+    packages = [str(base.__module__).partition(".")[0] for base in kind.__mro__]
     known = (package for package in packages if package in ("torch", "cupy"))
     return next(known, packages[0])
 
