@@ -36,8 +36,10 @@ def main() -> None:
     if arguments.command == "clear-cache":
         from skxent.kernels._cache import clear, folders
 
-        removed = clear()
+        removed, errors = clear()
         print(f"Removed {len(removed)} files from {', '.join(map(str, folders()))}.")
+        if errors:
+            sys.exit(f"{len(errors)} files could not be removed: {errors[0]}.")
         return
     if arguments.command == "show-versions":
         from skxent._versions import lines

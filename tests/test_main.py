@@ -126,6 +126,15 @@ def test_clear_cache_removes_ours_and_nothing_else(cache, monkeypatch):
     assert [path.read_bytes() for path in left] == [b"theirs"] * 2
 
 
+def test_clear_cache_says_what_it_could_not_remove(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    (tmp_path / "skxent" / "a.skxent").mkdir(parents=True)
+    result = run("clear-cache", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Removed 0 files" in result.stdout
+    assert result.stderr.startswith("1 files could not be removed: ")
+
+
 def test_warm_cache_that_does_not_do_its_work_fails(tmp_path):
     (tmp_path / "file").touch()
     code = """

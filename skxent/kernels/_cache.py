@@ -66,18 +66,25 @@ def files() -> Iterator[Path]:
         yield from folder.glob(f"*{ENDING}")
 
 
-def clear() -> list[Path]:
-    """Remove the files of this package, and of no other; return which they were."""
-    removed = list(files())
-    for path in removed:
-        path.unlink(missing_ok=True)
+def clear() -> tuple[list[Path], list[OSError]]:
+    """Remove the files of this package, and of no other.
+
+    Return which they were, and why others could not be removed.
+    """
+    removed, errors = [], []
+    for path in files():
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            errors.append(error)
+        else:
+            removed.append(path)
     for folder in folders():
         if folder != IN_TREE:
-            with contextlib.suppress(
-                OSError
-            ):  # it holds something else, or is not there
+            # it holds something else, or is not there
+            with contextlib.suppress(OSError):
                 folder.rmdir()
-    return removed
+    return removed, errors
 
 
 class KernelCache(_Cache):
@@ -105,7 +112,8 @@ class KernelCache(_Cache):
         """Forget what is kept of this kernel."""
         for path in files():
             if path.name.startswith(f"{self._name}-"):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept for a signature, or None: it is compiled then."""

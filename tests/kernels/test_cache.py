@@ -236,11 +236,21 @@ def test_clear_removes_ours_and_nothing_else(folder):
     compiled()
     theirs = folder / "theirs.nbc"
     theirs.touch()
-    assert len(_cache.clear()) == 1
+    removed, errors = _cache.clear()
+    assert (len(removed), errors) == (1, [])
     assert list(folder.iterdir()) == [theirs]
     theirs.unlink()
-    assert _cache.clear() == []
+    assert _cache.clear() == ([], [])
     assert not folder.exists()
+
+
+def test_clear_goes_on_past_what_cannot_be_removed(folder):
+    compiled()
+    odd = folder / f"a{_cache.ENDING}"
+    odd.mkdir()
+    removed, (error,) = _cache.clear()
+    assert len(removed) == 1
+    assert str(odd) in str(error)
 
 
 def test_settings_that_change_the_code_are_told_apart(folder, monkeypatch):
