@@ -33,6 +33,20 @@ assert not compiled, compiled
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_forbidden_compiler_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    code = """
+from skxent.losses import cross_entropy
+try:
+    cross_entropy([0.0, 1.0], 1)
+except RuntimeError as error:
+    assert "NUMBA_DISABLE_JIT" in str(error), error
+else:
+    raise SystemExit("computed")
+"""
+    run(code, tmp_path)
+
+
 def test_import_loads_no_optional_package(tmp_path):
     code = """
 import sys

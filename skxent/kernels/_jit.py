@@ -31,12 +31,14 @@ fused where two could be. Products that shall be are written ``fma`` or ``muladd
 """
 
 import contextlib
+import os
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload, register_jitable
 
 from skxent.kernels._linked import LinkedCompiler, is_known
@@ -53,6 +55,20 @@ __all__ = [
     "rule",
     "twins",
 ]
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise RuntimeError(
+        "skxent computes with code that numba compiles, which NUMBA_DISABLE_JIT "
+        "forbids. Unset it."
+    )
+
+if hasattr(os, "register_at_fork"):
+    # A thread that compiles may hold the lock that the child would wait for.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 # Division by zero follows IEEE 754, as in numpy; nogil lets Python threads overlap.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
