@@ -9,10 +9,12 @@ both and 5 s with these, which share no more than a list of tasks. The tasks do 
 depend on the number of threads, so neither do the bits of what is computed.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ __all__ = ["team"]
 LEAST_WORK = 1 << 24
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
+Jobs = SimpleQueue[tuple[Future[Any], Callable[[Any], Any], Any] | None]
 
 _team_at_work = threading.Lock()
 
@@ -45,10 +48,62 @@ def team(work: int) -> Iterator[Run]:
             if n_threads == 1:
                 yield _run_alone
                 return
-            with ThreadPoolExecutor(n_threads, initializer=_prepare_thread) as pool:
-                yield lambda function, tasks: list(pool.map(function, tasks))
+            with _threads_at_work(n_threads) as jobs:
+                if jobs is None:
+                    yield _run_alone
+                else:
+                    yield functools.partial(_run_together, jobs)
         finally:
             _team_at_work.release()
+
+
+@contextmanager
+def _threads_at_work(n_threads: int) -> Iterator[Jobs | None]:
+    """Yield the queue of what threads do, None if no thread can be started.
+
+    None can once the main thread has ended, while other threads may still compute. A
+    `ThreadPoolExecutor` takes no more work then, not even for threads that it has.
+    """
+    jobs: Jobs = SimpleQueue()
+    threads = [threading.Thread(target=_work, args=(jobs,)) for _ in range(n_threads)]
+    started = []
+    try:
+        try:
+            for thread in threads:
+                thread.start()
+                started.append(thread)
+        except RuntimeError:
+            yield None
+        else:
+            yield jobs
+    finally:
+        for _ in started:
+            jobs.put(None)
+        for thread in started:
+            thread.join()
+
+
+def _work(jobs: Jobs) -> None:
+    """Do what is in the queue until None is."""
+    _prepare_thread()
+    while (job := jobs.get()) is not None:
+        future, function, task = job
+        try:
+            future.set_result(function(task))
+        except BaseException as error:  # for the thread that waits for it
+            future.set_exception(error)
+
+
+def _run_together(
+    jobs: Jobs, function: Callable[[Any], Any], tasks: Iterable[Any]
+) -> list[Any]:
+    """Let the threads call a function with each task."""
+    futures = []
+    for task in tasks:
+        future: Future[Any] = Future()
+        jobs.put((future, function, task))
+        futures.append(future)
+    return [future.result() for future in futures]
 
 
 def _run_alone(function: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any]:

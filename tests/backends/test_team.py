@@ -1,5 +1,7 @@
 """The threads that share out matrix products."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -79,6 +81,22 @@ def test_error_in_a_task_is_raised_and_leaves_nothing_behind():
     assert blas_threads() == before
     with team(LEAST_WORK) as run:
         assert run(abs, [-1]) == [1]
+
+
+def test_a_thread_that_outlives_the_main_one_works_alone():
+    code = """
+import threading
+from skxent.backends import _team
+_team._threads_to_use = lambda: 2
+def work():
+    threading.main_thread().join()
+    with _team.team(_team.LEAST_WORK) as run:
+        print(run(abs, range(-3, 0)))
+threading.Thread(target=work).start()
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[3, 2, 1]\n", "")
 
 
 @pytest.mark.parametrize("work", [0, LEAST_WORK])
