@@ -14,6 +14,8 @@
 import importlib
 from typing import Any
 
+from skxent import _forks  # noqa: F401, to know of every fork from now on
+
 __all__ = ["__version__", "linear_model", "losses", "metrics"]
 
 __version__ = "0.1.0.dev0"

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from skxent.backends import _threads  # noqa: F401, to know of every fork from now on
 from skxent.backends._base import NO_INDEX, Backend, BinaryTargets, EncodedTargets
 
 __all__ = ["NO_INDEX", "Backend", "BinaryTargets", "EncodedTargets", "backend_for"]

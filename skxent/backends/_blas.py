@@ -24,12 +24,29 @@ _lock = threading.RLock()  # a signal may arrive while it is held
 _n_inside = 0
 _before: list[tuple[Any, int]] = []  # shared libraries, their threads before the first
 
+
+class _Mine(threading.local):
+    """How often this thread is inside."""
+
+    n_inside = 0
+
+
+_mine = _Mine()
+
+
+def _after_fork_in_child() -> None:
+    """Forget the threads that are not there; whoever comes in now puts things back."""
+    global _n_inside
+    _n_inside = _mine.n_inside
+    _lock.release()
+
+
 if hasattr(os, "register_at_fork"):
     # A thread may hold the lock that the child would wait for.
     os.register_at_fork(
         before=_lock.acquire,
         after_in_parent=_lock.release,
-        after_in_child=_lock.release,
+        after_in_child=_after_fork_in_child,
     )
 
 
@@ -71,6 +88,7 @@ def one_blas_thread() -> Iterator[None]:
         _set_threads(library, 1)
     with _lock:
         _n_inside += 1
+        _mine.n_inside += 1
         known = [p for p, _ in _before]
         for library in libraries:
             if not _is_of_thread(library) and library not in known:
@@ -83,6 +101,7 @@ def one_blas_thread() -> Iterator[None]:
             _set_threads(library, n_threads)
         with _lock:
             _n_inside -= 1
+            _mine.n_inside -= 1
             if not _n_inside:
                 for library, n_threads in _before:
                     _set_threads(library, n_threads)

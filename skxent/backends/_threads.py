@@ -9,9 +9,8 @@ twins give the same bits.
 
 A forked child stays sequential for good. OpenMP's threads do not survive the fork:
 GNU's library ends a child that launches after its parent did, whoever launched there.
-So this module, which is imported with the losses and imports no numba, looks out for
-forks before numba has threads. Nor do pools of forked processes say how many threads a
-child may have.
+So the package looks out for forks from its import on. Nor do pools of forked processes
+say how many threads a child may have.
 
 How many threads
 ----------------
@@ -36,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
 
+from skxent._forks import is_forked
 from skxent.backends import _blas
 
 if TYPE_CHECKING:
@@ -71,27 +71,28 @@ _parallel_section = threading.Lock()
 def _has_lost_threads() -> bool:
     """Return whether this is a child that may lack threads which numba counts on.
 
-    It is if it imports this module only now, and its parent had used numba's threads.
+    It is if it was forked by multiprocessing, imports this module only now, and its
+    parent had used numba's threads.
     """
     numba_threads = sys.modules.get("numba.np.ufunc.parallel")
     processes = sys.modules.get("multiprocessing.process")
-    return (
-        getattr(numba_threads, "_is_initialized", False)
-        and processes is not None
-        and processes.parent_process() is not None
-    )
+    if not getattr(numba_threads, "_is_initialized", False) or processes is None:
+        return False
+    if processes.parent_process() is None:
+        return False
+    import multiprocessing
+
+    # None for a Process of the default context
+    own = getattr(processes.current_process(), "_start_method", None)
+    return (own or multiprocessing.get_start_method()) == "fork"
 
 
-_forked = _has_lost_threads()
+_has_lost = _has_lost_threads()
 
 
-def _after_fork_in_child() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+def _is_forked() -> bool:
+    """Return whether numba's threads may be those of another process."""
+    return _has_lost or is_forked()
 
 
 def launcher(kernel: "Twins", size: int, n: int) -> Callable[..., None]:
@@ -109,7 +110,7 @@ def launch(kernel: "Twins", size: int, n: int, *args: Any) -> None:
     """
     if size < PARALLEL_MIN_SIZE:
         kernel.sequential(0, n, *args)
-    elif _forked or not _parallel_section.acquire(blocking=False):
+    elif _is_forked() or not _parallel_section.acquire(blocking=False):
         _run(kernel.sequential, 1, size, n, args)
     else:
         try:
@@ -148,7 +149,9 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
 
 def threads_to_use() -> int:
     """Return how many threads a call may use."""
-    if _forked:  # even to ask numba would wait for a lock that the parent may have held
+    if (
+        _is_forked()
+    ):  # even to ask numba would wait for a lock that the parent may have held
         return 1
     # asked first, since numba gives GNU's OpenMP its own number when it begins
     allowed = _allowed_by_others()
@@ -185,7 +188,7 @@ def _openmp_beside(*loaded: bool) -> list[Any]:
 
 def stay_on_this_thread() -> None:
     """Let what is launched from the calling thread run on it alone."""
-    if not _forked:
+    if not _is_forked():
         import numba
 
         numba.set_num_threads(1)

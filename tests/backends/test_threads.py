@@ -30,7 +30,7 @@ def test_small_and_busy_calls_stay_on_their_thread(kernel, calls, monkeypatch):
     launch(kernel, PARALLEL_MIN_SIZE - 1, 2)
     with _threads._parallel_section:
         launch(kernel, PARALLEL_MIN_SIZE, 2)
-    monkeypatch.setattr(_threads, "_forked", True)
+    monkeypatch.setattr(_threads, "_is_forked", lambda: True)
     launch(kernel, PARALLEL_MIN_SIZE, 2)
     assert [n_threads for n_threads, _ in calls] == [2, 1, 1, 1]
     assert {chunks for _, chunks in calls} == {(0, 2)}

@@ -127,6 +127,6 @@ def compile_all():
     """
     with pytest.MonkeyPatch.context() as patch:
         for forked in (False, True):  # both twins
-            patch.setattr(_threads, "_forked", forked)
+            patch.setattr(_threads, "_is_forked", lambda it=forked: it)
             for call in calls().values():
                 call()

@@ -111,6 +111,32 @@ def fork_after_others():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+def fork_after_the_package():
+    """Import nothing of the package that computes before the fork."""
+    import skxent  # noqa: F401
+
+    others_use_threads()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if np.isfinite(large_loss()) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def threads_after_others():
+    """Return how many threads there are for a process that has used numba's."""
+    others_use_threads()
+    from skxent.backends._threads import threads_to_use
+
+    return threads_to_use()
+
+
+def import_after_spawn():
+    """Use numba's threads in a worker that was not forked, and import then."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        assert pool.submit(threads_after_others).result() == 2
+
+
 def import_after_fork():
     """Import the package in the worker of a pool alone."""
     others_use_threads()

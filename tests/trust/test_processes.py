@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 
 from tests.trust.calls import agree, compile_all
-from tests.trust.children import run_child
+from tests.trust.children import blas_threads, run_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 
@@ -107,8 +108,67 @@ def locks_of_others():
     forked.set()
 
 
+def lock_of_the_compiler():
+    """Fork while another thread compiles."""
+    from numba.core.compiler_lock import global_compiler_lock
+
+    expected = results()
+    held = threading.Event()
+
+    def compile_for_long():
+        with global_compiler_lock:
+            held.set()
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=compile_for_long)
+    thread.start()
+    held.wait()
+
+    def compile_more():
+        with global_compiler_lock:
+            check([task()], expected)
+
+    in_a_fork(compile_more)
+    thread.join()
+
+
+def blas_of_others():
+    """Fork while another thread holds BLAS to one thread."""
+    from threadpoolctl import threadpool_limits
+
+    from skxent.backends._blas import one_blas_thread
+
+    threadpool_limits(2, user_api="blas")
+    before = blas_threads()
+    held, forked = threading.Event(), threading.Event()
+
+    def hold():
+        with one_blas_thread():
+            held.set()
+            forked.wait()
+
+    def use():
+        with one_blas_thread():
+            assert set(blas_threads()) == {1}
+        assert blas_threads() == before
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    in_a_fork(use)
+    with one_blas_thread():
+        in_a_fork(lambda: blas_threads() == [1] * len(before) or 1 / 0)
+    forked.set()
+    thread.join()
+    assert blas_threads() == before
+
+
 FORKS = {
     "children.fork_after_others": "omp",
+    "children.fork_after_the_package": "omp",
+    "children.import_after_spawn": "omp",
+    "test_processes.lock_of_the_compiler": "omp",
+    "test_processes.blas_of_others": "omp",
     "children.import_after_fork": "omp",
     "test_processes.locks_of_others": "workqueue",
 }
