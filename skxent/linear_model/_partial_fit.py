@@ -242,8 +242,7 @@ class PartialFitMixin:
                 f"{state.fit_intercept}; got {self.fit_intercept!r}. Begin with a "
                 "clone of the estimator."
             )
-        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with naming("X, sample_weight or C"), quiet:
+        with naming("X, sample_weight or C"), np.errstate(all="ignore"):
             state = learn(state, coef, data, targets, C=float(self.C))
         if not np.isfinite(coef).all():
             raise ValueError(

@@ -277,8 +277,7 @@ class SoftmaxRegression(
         )
         start = self._starting_point(problem)
         # Numbers that overflow end the search, which is warned about.
-        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with quiet:
+        with np.errstate(all="ignore"):
             if held is None:
                 result = train(problem, start, settings)
             else:

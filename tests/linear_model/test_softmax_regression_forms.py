@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectFromModel
 from sklearn.preprocessing import StandardScaler
@@ -300,3 +300,13 @@ def test_a_tolerance_below_the_rounding_ends_soon(solver):
     with pytest.warns(ConvergenceWarning, match="could not be lowered any further"):
         model.fit(X, y)
     assert model.n_iter_[0] < 300
+
+
+def test_callers_floating_point_settings_are_no_errors_of_a_fit():
+    X, y = load_breast_cancer(return_X_y=True)
+    with np.errstate(all="raise"):
+        strict = SoftmaxRegression(C=1e4).fit(X * 1e3, y)
+        SoftmaxRegression().partial_fit(X * 1e-170, y, classes=[0, 1])
+    np.testing.assert_array_equal(
+        strict.coef_, SoftmaxRegression(C=1e4).fit(X * 1e3, y).coef_
+    )
