@@ -18,8 +18,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.linear_model._conjugate_gradient import SHARE_LEFT
-
 __all__ = ["MOST_SWEEPS", "Face", "Turns"]
 
 Matrix = NDArray[np.float64]
@@ -36,6 +34,9 @@ PRECISION = 0.05
 MOST_SWEEPS = 1000
 # Products with the curvature on all faces of a step, and on one of them.
 MOST_PRODUCTS, MOST_ON_FACE = 1000, 200
+# Share of the gain on a face that as many products more may gain, as told by the last.
+# A tenth ended on plateaus where columns nearly depend on each other.
+SHARE_LEFT = 1e-3
 # Of a weight, within which of a limit it is there.
 AT_LIMIT = 1e-12
 

@@ -58,6 +58,20 @@ def test_a_face_that_holds_the_minimum():
     assert 0.9 * best <= gain <= best * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_plateau_is_not_the_minimum(seed):
+    # of curvatures from 1 to 1e-6, each direction has as much to gain
+    n = 60
+    rng = np.random.default_rng(seed)
+    directions, _ = np.linalg.qr(rng.normal(size=(n, n)))
+    curvatures = np.logspace(0, -6, n)
+    hessian = (directions * curvatures) @ directions.T
+    slope = directions @ np.sqrt(curvatures)
+    face = face_of(hessian, slope[:, np.newaxis], 1e-30)
+    _, gain = face.step(np.full((n, 1), 1e6))  # where no sign changes
+    assert gain > 0.9 * n / 2
+
+
 def test_signs_stay_or_become_zero():
     hessian, slope = quadratic(20, seed=1)
     face = face_of(hessian, 3 * slope, 0.2)
@@ -175,6 +189,18 @@ def test_hard_data(kind, container, n, monkeypatch):
     tight.fit(X, y)
     least = tight.history_["loss"][-1]
     assert model.history_["loss"][-1] / least - 1 < 1e-5
+
+
+def test_columns_far_from_zero_with_hardly_any_penalty():
+    # it ended 3e-4 from the minimum, and said nothing
+    rng = np.random.default_rng(2)
+    n, p = 15, 30
+    X = rng.normal(size=(n, p)) + rng.normal(0, 30, p)
+    y = rng.integers(0, 3, n)
+    fit = SoftmaxRegression(C=4e3, l1_ratio=0.9, label_smoothing=0.01, max_iter=1000)
+    loss = fit.set_params(tol=1e-3).fit(X, y).history_["loss"][-1]
+    least = fit.set_params(tol=1e-5).fit(X, y).history_["loss"][-1]
+    assert loss / least - 1 < 1e-6
 
 
 def test_moments_are_checked_by_the_exact_model(monkeypatch):
