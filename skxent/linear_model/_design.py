@@ -10,14 +10,18 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from skxent.linear_model._products import product_of_columns, product_of_rows
+from skxent.linear_model._products import (
+    multiply,
+    product_of_columns,
+    product_of_rows,
+)
 
 if TYPE_CHECKING:
     from skxent.linear_model._sparse_loss import SparseDesign
 
-__all__ = ["DenseDesign", "Design", "design_of"]
+__all__ = ["ColumnsDesign", "DenseDesign", "Design", "design_of"]
 
-Design: TypeAlias = "DenseDesign | SparseDesign"
+Design: TypeAlias = "ColumnsDesign | DenseDesign | SparseDesign"
 
 
 class DenseDesign:
@@ -42,6 +46,24 @@ class DenseDesign:
         lines = np.ascontiguousarray(self.X[:, places].T)
         starts = np.arange(len(places) + 1, dtype=np.int64) * self.X.shape[0]
         return lines.ravel(), np.empty(0, np.int64), starts
+
+
+class ColumnsDesign:
+    """Dense columns one behind the other: the products that `DenseDesign` has.
+
+    The planes of classes that they read and write are contiguous.
+    """
+
+    def __init__(self, columns: NDArray[Any]) -> None:
+        self._columns = columns
+
+    def product(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return the sums of the columns with weights."""
+        return multiply(weights.T, self._columns).T
+
+    def pull_back(self, residual: NDArray[Any]) -> NDArray[Any]:
+        """Return the products of each column with residuals."""
+        return multiply(self._columns, residual)
 
 
 def design_of(X: Any) -> Design:

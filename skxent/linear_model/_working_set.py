@@ -17,7 +17,12 @@ import scipy.special
 from numpy.typing import NDArray
 
 from skxent.linear_model._conjugate_gradient import MOST_ROUNDING
-from skxent.linear_model._design import DenseDesign, Design, design_of
+from skxent.linear_model._design import (
+    ColumnsDesign,
+    DenseDesign,
+    Design,
+    design_of,
+)
 from skxent.linear_model._faces import Face
 from skxent.linear_model._penalty import descend
 
@@ -66,9 +71,9 @@ class WorkingSet:
     def _design(self) -> Design:
         """The columns as data for products."""
         data, indices, starts, is_dense = self.entries
-        if is_dense:
-            return design_of(data.reshape(len(starts) - 1, self.n_rows).T)
         shape = self.n_rows, len(starts) - 1
+        if is_dense:
+            return ColumnsDesign(data.reshape(shape[::-1]))
         return design_of(scipy.sparse.csc_array((data, indices, starts), shape))
 
     def moved_by(self, step: Matrix) -> Matrix:
