@@ -244,6 +244,7 @@ class _Model:
                 l2,
                 self.n_free * point.shape[1],
                 rounding=self.rounding,
+                allowed=allowed,
             )
             with one_blas_thread():
                 step, gain = face.step(new)

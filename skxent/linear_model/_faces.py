@@ -37,6 +37,7 @@ MOST_PRODUCTS, MOST_ON_FACE = 1000, 200
 # Share of the gain on a face that as many products more may gain, as told by the last.
 # A tenth ended on plateaus where columns nearly depend on each other.
 SHARE_LEFT = 1e-3
+LEAST_NUMBER = 1e-300
 # Of a weight, within which of a limit it is there.
 AT_LIMIT = 1e-12
 
@@ -53,6 +54,7 @@ class Face(NamedTuple):
     low: Matrix | float = -np.inf  # limits of the point
     high: Matrix | float = np.inf
     rounding: float = 1e-12  # of products
+    allowed: float = 0.0  # by how much the objective may be off
 
     def step(self, point: Matrix) -> tuple[Matrix, float]:
         """Return a step that lowers model and penalty, and by how much: 0 if none."""
@@ -73,6 +75,15 @@ class Face(NamedTuple):
 
     def _penalty(self, point: Matrix) -> float:
         return float((self.l1 * np.abs(point) + 0.5 * self.l2 * point**2).sum())
+
+    def _least(self, free: Mask) -> float:
+        """Return a square of the residual that leaves little of what is allowed.
+
+        The ridge bounds the least curvature, intercepts aside, and so what is left.
+        """
+        steep = np.maximum(self.diagonal + self.l2, LEAST_NUMBER)
+        share = np.min(self.l2 / steep, initial=1.0, where=free & (self.l1 > 0))
+        return float(2 * PRECISION * self.allowed * share)
 
     def _conditioned(self, residual: Matrix) -> Matrix:
         """Return about the inverse of the curvature times a residual."""
@@ -100,7 +111,7 @@ class Face(NamedTuple):
         step, moved = np.zeros_like(point), np.zeros_like(point)
         conditioned = self._conditioned(residual)
         direction, square = -conditioned, float(np.vdot(residual, conditioned))
-        least, gain = self.rounding**2 * square, 0.0
+        least, gain = max(self.rounding**2 * square, self._least(free)), 0.0
         n_products = 0
         while square > least and n_products < MOST_ON_FACE:
             fall = -float(np.vdot(residual, direction))

@@ -8,7 +8,7 @@ Conventions are those of :mod:`skxent.linear_model._elastic_net_rows`. q columns
 weights in the working set, of which there are m; ``point`` is a `_Point`.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,8 @@ class WorkingSet:
         The objective may be off by what is allowed.
         """
         model = _Model(self, point)
-        gain = point.turns.solve(model.sweep, model.step_on_face, allowed)
+        step_on_face = partial(model.step_on_face, allowed)
+        gain = point.turns.solve(model.sweep, step_on_face, allowed)
         lowered = point.search(
             self.places, model.weights, model.intercept, model.moved, gain
         )
@@ -156,7 +157,7 @@ class _Model:
             allowed=allowed,
         )
 
-    def step_on_face(self) -> float:
+    def step_on_face(self, allowed: float) -> float:
         """Take a step that changes no sign; return what it gains."""
         inertia = (self.share * (1.0 - self.proba)).sum(axis=1)
         nothing, limits = np.zeros(len(inertia)), self.working.limits
@@ -176,6 +177,7 @@ class _Model:
             self._joined(self.start - limits, nothing - np.inf),
             self._joined(self.start + limits, nothing + np.inf),
             self.rounding,
+            allowed,
         )
         step, gain = face.step(self._joined(self.weights, self.intercept))
         self.weights += step[: len(limits), 0]

@@ -72,6 +72,26 @@ def test_a_plateau_is_not_the_minimum(seed):
     assert gain > 0.9 * n / 2
 
 
+def test_little_beside_what_is_allowed_may_be_left():
+    hessian, slope = quadratic(40, 20)
+    l2, allowed, used = 0.1, 1.0, []
+
+    def product(vector):
+        used.append(1)
+        return hessian @ vector
+
+    face = face_of(hessian, slope, 1e-30, l2)._replace(product=product)
+    point = np.full((40, 1), 1e3)
+    face = face._replace(slope=slope - l2 * point)  # the ridge pulls by nothing else
+    counts, gains = [], []
+    for limit in (allowed, 0.0):
+        used.clear()
+        gains.append(face._replace(allowed=limit).step(point)[1])
+        counts.append(len(used))
+    assert gains[1] - 0.05 * allowed <= gains[0] < gains[1]
+    assert counts[0] < counts[1]
+
+
 def test_signs_stay_or_become_zero():
     hessian, slope = quadratic(20, seed=1)
     face = face_of(hessian, 3 * slope, 0.2)
