@@ -79,23 +79,27 @@ def plain_terms(pairs, q, i, r, end):
     """Return what the losses of a group come of, and its class indices."""
     x = load(pairs.x, r)
     y = read_wide(q, i + r, min(lanes(x), end - i - r), x)
-    far = maximum(0.0, opposed(x, shortened(y, x)))
-    return widened(far), widened(load(pairs.e, r)), y
+    return maximum(0.0, opposed(x, shortened(y, x))), load(pairs.e, r), y
 
 
 @inner
 def sum_plainly(pairs, q, i, end):
-    """Return the sum of losses in lanes, and whether all indices are classes."""
+    """Return the sum of losses in lanes, and whether all is well.
+
+    All indices are classes then, and no two losses overflow as a sum. Two rows are
+    joined in the dtype of the logits, whose roundings their exponentials have as well:
+    float64 takes twice the vectors.
+    """
     n = lanes(pairs.x)
     far = product = widened(spread(0.0, pairs.x))
     seen = bits(far)
-    for r in range(0, end - i, 2 * n):  # the product waits for half of its factors
+    for r in range(0, end - i, 2 * n):
         far_1, e_1, y_1 = plain_terms(pairs, q, i, r, end)
         far_2, e_2, y_2 = plain_terms(pairs, q, i, r + n, end)
-        far = far + (far_1 + far_2)
-        product = grown(product, grown(e_1, e_2))
+        far = far + widened(far_1 + far_2)
+        product = grown(product, widened(grown(e_1, e_2)))
         seen = seen | y_1 | y_2
-    return far + log1p(product), are_classes(seen)
+    return far + log1p(product), are_classes(seen) and all_lanes(is_finite(far))
 
 
 class Masses(NamedTuple):

@@ -27,7 +27,7 @@ from skxent.kernels._simd import (
     store,
 )
 from skxent.kernels._transpose import alternating, evens_and_odds
-from skxent.kernels._vector import exp_nonpositive, is_finite, two_sum
+from skxent.kernels._vector import exp_nonpositive, is_finite, two_difference
 
 __all__ = [
     "ROWS",
@@ -92,7 +92,7 @@ def read_pairs(p, n_columns, i, width, pair):
 @inner
 def difference(z0, z1):
     """Return ``z1 - z0`` rounded, and what that took; nan without a softmax."""
-    x, lost = two_sum(z1, -z0)
+    x, lost = two_difference(z1, z0)
     undefined = maximum(z0, z1) * 0.0  # nan if a logit is inf, or none is finite
     return x + undefined, select(lost == lost, lost, 0.0)
 
@@ -132,8 +132,8 @@ def find_pairs(pairs, at, i, end):
         z2, z3 = read_rows(p, i + r + n)
         for line in range(0, 2 * n, WIDE_LANES):  # of the next step: it is faster
             prefetch(at.index, i + r + line)
-        x_0, low_0 = two_sum(z1, -z0)
-        x_1, low_1 = two_sum(z3, -z2)
+        x_0, low_0 = two_difference(z1, z0)
+        x_1, low_1 = two_difference(z3, z2)
         e_0, e_1 = exp_of_distance(x_0, low_0), exp_of_distance(x_1, low_1)
         store(x_0, pairs.x, r)
         store(x_1, pairs.x, r + n)

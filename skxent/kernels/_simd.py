@@ -665,8 +665,16 @@ def shortened(i: Any, like: Any) -> Any:
 
 @compiled(shortened, lambda i, like: i.with_scalar(integer_of(like.scalar)))
 def _shortened(s: Builder, i: Any, like: Any) -> Any:
-    same = s.sig.args[0] == s.sig.return_type
-    return i if same else s.b.trunc(i, llvm_type(s.sig.return_type))
+    if s.sig.args[0] == s.sig.return_type:
+        return i
+    # every other word: one shuffle for two registers, where truncation takes five
+    n = i.type.count
+    words = ir.VectorType(ir.IntType(32), n)
+    low, high = (
+        s.b.bitcast(s.shuffle(i, i, list(range(first, first + n // 2))), words)
+        for first in (0, n // 2)
+    )
+    return s.shuffle(low, high, list(range(0, 2 * n, 2)))
 
 
 def lengthened(i: Any) -> Any:

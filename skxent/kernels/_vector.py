@@ -80,6 +80,7 @@ __all__ = [
     "power_of",
     "shift_of",
     "total_in_parts",
+    "two_difference",
     "two_sum",
 ]
 
@@ -381,6 +382,14 @@ def two_sum(a, b):
     rounded = a + b
     added = rounded - a
     return rounded, (a - (rounded - added)) + (b - added)
+
+
+@rule
+def two_difference(a, b):
+    """Return ``a - b`` rounded, and what the rounding took from it."""
+    rounded = a - b
+    added = rounded - a  # -b, but for what was lost
+    return rounded, (a - (rounded - added)) - (b + added)
 
 
 @rule

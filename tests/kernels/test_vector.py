@@ -34,6 +34,7 @@ from skxent.kernels._vector import (
     log1p_of_fraction,
     power_of,
     shift_of,
+    two_difference,
     two_sum,
 )
 
@@ -316,10 +317,11 @@ def test_what_is_far_and_what_is_finite(dtype):
     ("a", "b"),
     [(1.0, 1e-20), (1e-20, 1.0), (0.1, 0.2), (-1e10, 1e-10), (3.0, -3.0)],
 )
-def test_two_sum_loses_nothing(a, b):
+def test_sum_and_difference_in_two_parts_lose_nothing(a, b):
     rounded, lost = two_sum(a, b)
     assert rounded == a + b
     assert Fraction(rounded) + Fraction(lost) == Fraction(a) + Fraction(b)
+    assert two_difference(a, -b) == (rounded, lost)
 
 
 @every_dtype

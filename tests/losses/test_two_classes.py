@@ -82,3 +82,11 @@ def test_infinite_losses_among_others(dtype):
     loss = cross_entropy(z, y, reduction="sum", weight=weight)
     np.testing.assert_allclose(loss, expected.sum(), rtol=4 * np.finfo(dtype).eps)
     assert cross_entropy(z, y, reduction="sum", weight=[0.0, 0.0]) == 0
+
+
+def test_losses_whose_sum_is_beyond_float32_have_a_mean():
+    z = np.zeros((64, 2), np.float32)
+    z[:, 1] = 2e38
+    assert cross_entropy(z, np.zeros(64, int)) == np.float32(2e38)
+    assert cross_entropy(z, np.zeros(64, int), reduction="sum") == math.inf
+    assert cross_entropy(z, np.ones(64, int)) == 0
