@@ -30,6 +30,7 @@ from skxent.losses import (
     cross_entropy,
     cross_entropy_hvp,
     linear_cross_entropy,
+    nll_loss,
 )
 from skxent.metrics import cross_entropy_loss, log_loss
 
@@ -138,6 +139,7 @@ def _softmax_calls() -> Iterator[Call]:
         what = f"cross_entropy of probabilities{', soft labels' * soft}"
         run = partial(_softmax, cross_entropy, (10,), soft, from_logits=False)
         yield Call(what, "probability_loss", run)
+    yield Call("nll_loss", "picked_loss", partial(_softmax, nll_loss, (10,), False))
 
 
 ALL = (np.float64, np.float32, np.float16)

@@ -1,4 +1,4 @@
-"""The other forms of the loss in float32: events, images, linear layers.
+"""The other forms of the loss in float32: events, images, log-probabilities, layers.
 
 Peer: torch. The gradient is written into ``out=``.
 """
@@ -20,13 +20,15 @@ N_EVENTS = by_profile(quick=100_000, regular=1_000_000, full=10_000_000)
 IMAGES = by_profile(
     quick=(2, 21, 64, 64), regular=(8, 21, 128, 128), full=(8, 21, 512, 512)
 )
+N_PICKED = by_profile(quick=10_000, regular=1_000_000, full=1_000_000)
 # rows, features, classes
 LINEAR = by_profile(
     quick=(256, 32, 1000), regular=(2000, 256, 8000), full=(20_000, 512, 32_000)
 )
-# Bound by memory where nothing else is in the way; linear layers are by arithmetic.
+# Bound by memory where nothing else is in the way; linear layers are by arithmetic, and
+# of ten log-probabilities one is read.
 STREAMED = ["binary", "channels_first", "channels_last"]
-FORMS = [*STREAMED, "linear"]
+FORMS = [*STREAMED, "log_probabilities", "linear"]
 ALL_OPERATIONS = ["value", "value and gradient"]
 OPERATIONS = by_profile(
     quick=["value and gradient"], regular=ALL_OPERATIONS, full=ALL_OPERATIONS
@@ -72,6 +74,12 @@ def channels_last():
     x = np.ascontiguousarray(np.moveaxis(normal(*IMAGES), 1, -1))
     target = labels(IMAGES[1], x.shape[:-1])
     return Problem("cross_entropy", (x,), target, {}, -1)
+
+
+def log_probabilities():
+    """Rows of ten, as a layer of log-softmax leaves them."""
+    x = -np.abs(normal(N_PICKED, 10))
+    return Problem("nll_loss", (x,), labels(10, N_PICKED), {}, 1)
 
 
 def linear():
@@ -129,6 +137,7 @@ def make_problem(form):
         "binary": binary,
         "channels_first": channels_first,
         "channels_last": channels_last,
+        "log_probabilities": log_probabilities,
         "linear": linear,
     }[form]()
 

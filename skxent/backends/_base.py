@@ -7,6 +7,7 @@ n rows, K classes. ``logits``, and all that has their shape, are rows (n, K) or 
 length 0 when it is absent, so that a kernel is compiled once for both cases.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -75,6 +76,15 @@ class Backend(Protocol):
         index that is neither ignored nor in [0, K) is nan in all of them.
         """
 
+    def bound_loss(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], targets: EncodedTargets
+    ) -> Callable[[Any, Any, Any, Any, float], float]:
+        """Return ``softmax_loss`` of rows of a shape and dtype.
+
+        It takes the logits, the targets themselves, both outputs and ``scale``. All
+        else is as in ``targets``.
+        """
+
     def linear_softmax_loss(
         self,
         X: Any,
@@ -119,6 +129,16 @@ class Backend(Protocol):
         In the loss, not in the gradient ``-t / p``, ``p`` is limited to
         ``[low, high]``.
         """
+
+    def picked_loss(
+        self,
+        log_probabilities: Any,
+        targets: EncodedTargets,
+        loss_out: Any,
+        gradient_out: Any,
+        scale: float,
+    ) -> float:
+        """Do as ``softmax_loss`` for log-probabilities and class indices."""
 
     def sigmoid_loss(
         self,

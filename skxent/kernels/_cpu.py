@@ -37,8 +37,11 @@ keeps all its digits.
 A row whose maximum is infinite or nan has no softmax: loss and gradient are nan.
 """
 
+import math
+
 from numba import prange
 
+from skxent.kernels._gathered_rows import gathered_rows_chunk
 from skxent.kernels._jit import twins
 from skxent.kernels._long_planes import (
     long_planes_chunk,
@@ -264,6 +267,46 @@ def long_planes_curvature(
         end = min(begin + rows_per_chunk, n_rows)
         long_planes_curvature_chunk(
             logits, mass, row_weight, vector, scale, begin, end, product_out
+        )
+
+
+@twins
+def picked_loss(
+    first_chunk,
+    last_chunk,
+    log_probabilities,
+    target,
+    on_value,
+    off_value,
+    row_weight,
+    ignore_index,
+    scale,
+    rows_per_chunk,
+    loss_out,
+    partial_out,
+    gradient_out,
+):
+    """Write the sum of losses of each chunk; row losses and gradient if asked for."""
+    n_rows = log_probabilities.size // log_probabilities.shape[1]
+    uniform, _, _, ignore_index = options_of(on_value, off_value, ignore_index)
+    for chunk in prange(first_chunk, last_chunk):
+        begin = chunk * rows_per_chunk
+        end = min(begin + rows_per_chunk, n_rows)
+        partial_out[chunk] = gathered_rows_chunk(
+            log_probabilities,
+            target,
+            on_value,
+            row_weight,
+            uniform,
+            ignore_index,
+            True,
+            -math.inf,
+            math.inf,
+            scale,
+            begin,
+            end,
+            loss_out,
+            gradient_out,
         )
 
 

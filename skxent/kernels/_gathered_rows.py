@@ -1,7 +1,8 @@
 """Rows of probabilities with class indices and no smoothing: one number of each counts.
 
 It is gathered, for as many rows at a time as a vector has lanes; the others are not
-read, and the rows may be as long as they like, side by side or in planes.
+read, and the rows may be as long as they like, side by side or in planes. They may be
+logarithms of probabilities as well, with the gradient for those.
 
 Conventions are those of :mod:`skxent.kernels._probability_rows`. Logarithms and slopes
 are float64: there is one for a row.
@@ -103,12 +104,20 @@ def fill_rows(value, n_classes, n_columns, i, width, out):
 
 
 @inner
-def write_slopes(factor, mass, share, weight, places, shape, i, width, out):
-    """Write the gradient of the rows: ``-t / p`` at their places, 0 elsewhere."""
-    n_classes, n_columns = shape
+def slopes_of(factor, mass, share, weight, is_log):
+    """Return the gradient of each row for its class, and for the others."""
+    if is_log:
+        others = spread(0.0, weight)
+        return others + select(weight == 0.0, 0.0, factor * mass), others
     # 0 times the factor
     others = select(weight == 0.0, 0.0, factor - factor)
-    slope = others + select(weight == 0.0, 0.0, ratio(factor * mass, share))
+    return others + select(weight == 0.0, 0.0, ratio(factor * mass, share)), others
+
+
+@inner
+def write_slopes(slope, others, places, shape, i, width, out):
+    """Write the gradient of the rows: at their places, and elsewhere."""
+    n_classes, n_columns = shape
     others = narrowed(others, out)
     fill_rows(others, n_classes, n_columns, i, width, out)
     slopes, some = scratch(out, MOST_LANES), scratch(places, MOST_LANES)
@@ -126,6 +135,7 @@ def gathered_rows_chunk(
     row_weight,
     uniform,
     ignore_index,
+    is_log,
     low,
     high,
     scale,
@@ -134,7 +144,10 @@ def gathered_rows_chunk(
     loss_out,
     gradient_out,
 ):
-    """Return the sum of the losses of rows ``begin:end``; write what is asked for."""
+    """Return the sum of the losses of rows ``begin:end``; write what is asked for.
+
+    ``is_log`` says that the numbers are logarithms, which nothing limits.
+    """
     n_classes, n_columns = probabilities.shape[1], probabilities.shape[2]
     p, q, on = pointer(probabilities), pointer(target), pointer(on_value)
     weights, losses = pointer(row_weight), pointer(loss_out)
@@ -156,15 +169,15 @@ def gathered_rows_chunk(
         share = widened(gather(p, places))
         if not uniform:
             mass = gather(on, y)
-        loss = weighted(mass, clipped_surprise(share, low, high))
-        loss = weighted(weight, loss)
+        surprise = 0.0 - share if is_log else clipped_surprise(share, low, high)
+        loss = weighted(weight, weighted(mass, surprise))
         sums, error = two_sum(sums, loss)
         lost = lost + error
         if loss_out.size:
             write(narrowed(loss, like), losses, i, width)
         if gradient_out.size:
-            factor = -scale * weight
+            slope, others = slopes_of(-scale * weight, mass, share, weight, is_log)
             shape = n_classes, n_columns
             # what is gathered may lie where the gradient is written
-            write_slopes(factor, mass, share, weight, places, shape, i, width, gradient)
+            write_slopes(slope, others, places, shape, i, width, gradient)
     return total(joined(sums, lost))

@@ -169,6 +169,7 @@ def probability_rows_chunk(
             row_weight,
             uniform,
             ignore_index,
+            False,
             low,
             high,
             scale,

@@ -54,6 +54,7 @@ class Call(NamedTuple):
     layout: Layout | RaggedLayout
     dtype: np.dtype[Any]  # of the results
     scale: float  # what the sum of losses and its gradient are multiplied with
+    is_log: bool = False  # log-probabilities, with class indices
 
     def reduce(self, total: float, losses: NDArray[Any]) -> Any:
         """Return the loss in the shape and dtype that the caller expects."""
@@ -77,6 +78,10 @@ class Call(NamedTuple):
         if self.reduction == "sample" and dtype == FLOAT16:
             dtype = FLOAT32  # they are rounded when they have been added up
         return np.zeros(self.layout.n_rows, dtype=dtype)
+
+    def of_log_probabilities(self) -> "Call":
+        """Return the call for the logarithms of what it was prepared for."""
+        return self._replace(is_log=True)
 
     def widened(self) -> "Call":
         """Return the call for kernels that do not read float16."""
@@ -313,10 +318,10 @@ def _compute(
     """Return the sum of the losses; fill the arrays that are not empty."""
     if not call.logits.size:
         return 0.0
-    if call.from_logits:
-        return call.backend.softmax_loss(
-            call.logits, call.targets, losses, gradient, call.scale
-        )
-    return call.backend.probability_loss(
+    backend = call.backend
+    if call.from_logits or call.is_log:
+        loss = backend.picked_loss if call.is_log else backend.softmax_loss
+        return loss(call.logits, call.targets, losses, gradient, call.scale)
+    return backend.probability_loss(
         call.logits, call.targets, low, high, losses, gradient, call.scale
     )

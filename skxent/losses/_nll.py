@@ -6,15 +6,22 @@ C classes, N samples. ``input`` is (C,), (N, C) or (N, C, d1, .., dK), or has it
 classes on ``class_axis``. Results come back in its dtype. Values are in nats.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxent.losses._call import Call, cast, deliver, gradient_buffer, prepare
+from skxent.losses._call import (
+    Call,
+    deliver,
+    gradient_buffer,
+    prepare,
+    value,
+    value_and_grad,
+    write_gradient,
+)
 from skxent.losses._device import is_on_device, on_device
+from skxent.losses._plain import rows_nll_loss
 from skxent.losses._ragged import read
-from skxent.losses._targets import row_weights
 
 __all__ = ["nll_loss", "nll_loss_grad", "nll_loss_value_and_grad"]
 
@@ -89,10 +96,8 @@ def nll_loss(
     log-probability of -inf, where torch gives nan. Lists of arrays whose lengths differ
     are taken as by :func:`cross_entropy`.
 
-    Memory beside the arguments and the result: 32 bytes per row, 41 with
-    `sample_weight`. Arrays of float16 or integers, and those with gaps
-    between their entries, are copied. Any `class_axis`, C and Fortran order are read in
-    place.
+    Arrays of float16 or integers, and those with gaps between their entries, are
+    copied. Any `class_axis`, C and Fortran order are read in place.
 
     Examples
     --------
@@ -105,9 +110,12 @@ def nll_loss(
     array([0.3567, 1.204 ])
     """
     options = weight, ignore_index, reduction, class_axis, sample_weight
+    loss = rows_nll_loss(input, target, *options)
+    if loss is not None:
+        return loss
     if is_on_device(input):
         return on_device().value(_prepare_on_device(input, target, *options))
-    return _value(_prepare(input, target, *options))
+    return value(_prepare(input, target, *options))
 
 
 def nll_loss_value_and_grad(
@@ -165,11 +173,7 @@ def nll_loss_value_and_grad(
         there = _prepare_on_device(input, target, *options)
         loss, gradient = on_device().value_and_grad(there, out)
         return loss, gradient
-    call = _prepare(input, target, *options)
-    gradient = gradient_buffer(call, out)
-    loss = _value(call)
-    _write_gradient(call.for_gradient(), gradient)
-    return loss, deliver(call, gradient, out)
+    return value_and_grad(_prepare(input, target, *options), out)
 
 
 def nll_loss_grad(
@@ -235,7 +239,7 @@ def nll_loss_grad(
             call.layout.read_grad_output(grad_output, call.reduction)
         )
     gradient = gradient_buffer(call, out)
-    _write_gradient(call.for_gradient(), gradient)
+    write_gradient(call.for_gradient(), gradient)
     return deliver(call, gradient, out)
 
 
@@ -255,7 +259,7 @@ def _prepare(
     floats = [e.dtype for e in entries if e.dtype.kind == "f" and e.size]
     if floats:
         raise TypeError(_NO_INDICES.format(floats[0]))
-    return prepare(
+    call = prepare(
         input,
         target,
         weight,
@@ -266,6 +270,7 @@ def _prepare(
         class_axis,
         sample_weight,
     )
+    return call.of_log_probabilities()
 
 
 def _prepare_on_device(
@@ -292,63 +297,3 @@ def _prepare_on_device(
     if not call.targets.has_indices:
         raise TypeError(_NO_INDICES.format(call.dtype))
     return call.of_log_probabilities()
-
-
-class _Rows(NamedTuple):
-    """What each row takes part with."""
-
-    place: tuple[NDArray[Any], ...]  # of the class, an index into the logits
-    factor: NDArray[np.float64]  # (n,) w_y s, 0 if ignored
-    ignored: NDArray[np.bool_] | None  # (n,), None if no row has a weight
-
-
-def _rows_of(call: Call) -> _Rows:
-    """Return where each row is read, and what it is multiplied with."""
-    index, on_value, *_ = call.targets
-    row_weight = row_weights(call.targets)
-    ignored = None
-    if row_weight.size:
-        ignored = row_weight == 0
-        index = np.where(ignored, 0, index)  # that of an ignored row may lie outside
-        with np.errstate(over="ignore", invalid="ignore"):
-            factor = np.where(ignored, 0.0, on_value[index] * row_weight)
-    else:
-        factor = on_value[index]
-    outer, _, *inner = call.logits.shape
-    place: tuple[NDArray[Any], ...] = (np.arange(outer), index)
-    if inner:
-        columns = np.arange(inner[0])
-        place = (place[0][:, np.newaxis], index.reshape(outer, -1), columns)
-    return _Rows(place, factor, ignored)
-
-
-def _value(call: Call) -> Any:
-    """Return the reduced loss."""
-    if not call.logits.size:
-        return call.reduce(0.0, call.row_losses())
-    place, factor, ignored = _rows_of(call)
-    picked = call.logits[place].reshape(-1)
-    # 0 - x rather than -x, so that no loss is -0
-    losses = np.subtract(0.0, picked, dtype=np.float64)
-    if np.count_nonzero(factor) < factor.size:
-        # 0 * inf is 0 here, and what an ignored row holds is no matter
-        losses[(factor == 0) & np.isinf(picked)] = 0.0
-        if ignored is not None:
-            losses[ignored] = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        losses *= factor
-        total = float(losses.sum())
-    return call.reduce(total, losses)
-
-
-def _write_gradient(call: Call, gradient: NDArray[Any]) -> None:
-    """Write ``scale`` times the gradient of the sum of the losses."""
-    gradient.fill(0.0)
-    if not gradient.size:
-        return
-    place, factor, ignored = _rows_of(call)
-    with np.errstate(over="ignore", invalid="ignore"):  # the mean of tiny weights
-        slopes = 0.0 - factor * call.scale
-    if ignored is not None:
-        slopes = np.where(ignored, 0.0, slopes)
-    gradient[place] = cast(slopes, gradient.dtype).reshape(place[1].shape)

@@ -14,6 +14,7 @@ checked, and the kernel called again if they are right.
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,7 +32,13 @@ from skxent.losses._targets import (
     need_float64,
 )
 
-__all__ = ["plain_loss", "plain_value_and_grad", "rows_loss", "rows_value_and_grad"]
+__all__ = [
+    "plain_loss",
+    "plain_value_and_grad",
+    "rows_loss",
+    "rows_nll_loss",
+    "rows_value_and_grad",
+]
 
 # Where rows are ignored, a call without a survey of the class indices is computed
 # again. To look for such rows takes 0.25 us for up to `FEW_ROWS`, and for a sample of
@@ -47,8 +54,7 @@ class _Plan(NamedTuple):
     """What the shapes and the dtypes of logits and targets say about a call."""
 
     backend: Backend
-    on_value: NDArray[np.float64]
-    off_value: NDArray[np.float64]
+    loss: Callable[..., float]  # without options, see `Backend.bound_loss`
     no_losses: NDArray[Any]  # the outputs that nobody asks for
     no_gradient: NDArray[Any]
     n_rows: int
@@ -75,9 +81,10 @@ def _plan(
     if n_classes > MOST_KEPT_CLASSES or not (has_indices or has_probabilities):
         return None
     no_losses = absent(1, dtype)
+    backend = backend_for(no_losses)
     return _Plan(
-        backend_for(no_losses),
-        *kept_values(n_classes, 0.0)[:2],
+        backend,
+        backend.bound_loss(shape, dtype, _targets(NO_ROWS, n_rows, n_classes)),
         no_losses,
         absent(2, dtype),
         n_rows,
@@ -86,6 +93,16 @@ def _plan(
         has_indices,
         has_indices and target_dtype != check.INT64,
         has_indices and n_rows >= LEAST_ROWS,
+    )
+
+
+def _targets(
+    target: Any, n_rows: int, n_classes: int, smoothing: float = 0.0
+) -> EncodedTargets:
+    """Return targets of rows that all count, without weights."""
+    on_value, off_value, on_low = kept_values(n_classes, smoothing)
+    return EncodedTargets(
+        target, on_value, off_value, NO_ROWS, NO_INDEX, n_rows, on_low
     )
 
 
@@ -114,16 +131,28 @@ def plain_value_and_grad(input: Any, target: Any, out: Any) -> tuple[Any, Any] |
 
 def _mean(plan: _Plan, input: Any, target: Any, gradient: Any) -> Any:
     """Return the mean loss; fill the gradient if it has rows."""
-    backend, on_value, off_value, no_losses, _, n_rows, _, dtype, _, cast, looks = plan
-    if not (looks and _seems_to_ignore(target)):
-        t = check.check_index_dtype(target) if cast else target
-        targets = EncodedTargets(t, on_value, off_value, NO_ROWS, NO_INDEX, n_rows)
-        scale = 1.0 / n_rows
-        total = backend.softmax_loss(input, targets, no_losses, gradient, scale)
-        if not (math.isnan(total) and plan.has_indices):
-            return number(total * scale, dtype)
-    targets = encode_targets(target, plan.n_classes, dtype=dtype)
-    return _reduced(plan, input, targets, gradient, "mean")
+    loss = _unweighted(plan, input, target, gradient, "mean")
+    if loss is None:
+        targets = encode_targets(target, plan.n_classes, dtype=plan.dtype)
+        loss = _reduced(plan, input, targets, gradient, "mean")
+    return loss
+
+
+def _unweighted(
+    plan: _Plan, input: Any, target: Any, gradient: Any, reduction: str
+) -> Any:
+    """Return the loss of rows that all count, None if one of them may not."""
+    if plan.is_looked_at and _seems_to_ignore(target):
+        return None
+    if plan.is_cast:
+        target = check.check_index_dtype(target)
+    scale = 1.0 / plan.n_rows if reduction == "mean" else 1.0
+    is_reduced = reduction != "none"
+    losses = plan.no_losses if is_reduced else np.empty(plan.n_rows, plan.dtype)
+    total = plan.loss(input, target, losses, gradient, scale)
+    if plan.has_indices and math.isnan(total):
+        return None
+    return number(total * scale, plan.dtype) if is_reduced else losses
 
 
 def rows_loss(input: Any, target: Any, *options: Any) -> Any:
@@ -132,6 +161,27 @@ def rows_loss(input: Any, target: Any, *options: Any) -> Any:
     if plan is None or not _are_usual(plan, *options):
         return None
     return _with_options(plan, input, target, plan.no_gradient, True, *options)
+
+
+def rows_nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: Any,
+    reduction: Any,
+    class_axis: Any,
+    sample_weight: Any,
+) -> Any:
+    """Return the loss of rows with the options of `nll_loss`."""
+    options = weight, ignore_index, reduction, 0.0, True, class_axis, sample_weight
+    plan = _plan_for(input, target)
+    if plan is None or not (plan.has_indices and _are_usual(plan, *options)):
+        return None
+    if plan.dtype == check.FLOAT16:  # which others widen
+        return None
+    targets = _encoded(plan, target, weight, ignore_index, 0.0, sample_weight)
+    gradient = plan.no_gradient
+    return targets and _reduced(plan, input, targets, gradient, reduction, is_log=True)
 
 
 def rows_value_and_grad(
@@ -195,24 +245,52 @@ def _with_options(
 
     ``may_write`` says whether that may be done before class indices are checked.
     """
-    if (
+    is_simple = (
         (may_write or not plan.has_indices)
         and weight is sample_weight is None
         and type(ignore_index) is int
         and ignore_index < 0
         and type(label_smoothing) is float
-        and 0 <= label_smoothing <= 1
-        and not (plan.is_looked_at and _seems_to_ignore(target))
-    ):  # nothing has to be known of class indices beforehand
-        on_value, off_value, on_low = kept_values(plan.n_classes, label_smoothing)
-        t = check.check_index_dtype(target) if plan.is_cast else target
-        targets = EncodedTargets(
-            t, on_value, off_value, NO_ROWS, NO_INDEX, plan.n_rows, on_low
-        )
-        is_known = not plan.has_indices
-        loss = _reduced(plan, input, targets, gradient, reduction, is_checked=is_known)
-        if loss is not None:
-            return loss
+    )  # nothing has to be known of class indices beforehand
+    loss = None
+    if is_simple and label_smoothing == 0:
+        loss = _unweighted(plan, input, target, gradient, reduction)
+    elif is_simple and 0 < label_smoothing <= 1:
+        loss = _smoothed(plan, input, target, gradient, reduction, label_smoothing)
+    if loss is not None:
+        return loss
+    targets = _encoded(
+        plan, target, weight, ignore_index, label_smoothing, sample_weight
+    )
+    return targets and _reduced(plan, input, targets, gradient, reduction)
+
+
+def _smoothed(
+    plan: _Plan,
+    input: Any,
+    target: Any,
+    gradient: Any,
+    reduction: str,
+    label_smoothing: float,
+) -> Any:
+    """Do as `_unweighted` with label smoothing."""
+    if plan.is_looked_at and _seems_to_ignore(target):
+        return None
+    t = check.check_index_dtype(target) if plan.is_cast else target
+    targets = _targets(t, plan.n_rows, plan.n_classes, label_smoothing)
+    is_known = not plan.has_indices
+    return _reduced(plan, input, targets, gradient, reduction, is_checked=is_known)
+
+
+def _encoded(
+    plan: _Plan,
+    target: Any,
+    weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    sample_weight: Any,
+) -> EncodedTargets | None:
+    """Return the targets, None if the rows have to be made float64."""
     targets = encode_targets(
         target,
         plan.n_classes,
@@ -222,9 +300,8 @@ def _with_options(
         label_smoothing=label_smoothing,
         sample_weight=sample_weight,
     )
-    if need_float64(plan.dtype, targets.denominator, weight):
-        return None
-    return _reduced(plan, input, targets, gradient, reduction)
+    needs = need_float64(plan.dtype, targets.denominator, weight)
+    return None if needs else targets
 
 
 def _reduced(
@@ -235,13 +312,15 @@ def _reduced(
     reduction: str,
     *,
     is_checked: bool = True,
+    is_log: bool = False,
 ) -> Any:
     """Return the loss, None if indices that were not checked may be wrong."""
     losses = plan.no_losses
     if reduction == "none":
         losses = np.empty(plan.n_rows, plan.dtype)
     scale = scale_of_mean(targets.denominator) if reduction == "mean" else 1.0
-    total = plan.backend.softmax_loss(input, targets, losses, gradient, scale)
+    loss = plan.backend.picked_loss if is_log else plan.backend.softmax_loss
+    total = loss(input, targets, losses, gradient, scale)
     if not is_checked and math.isnan(total):
         return None
     return losses if reduction == "none" else number(total * scale, plan.dtype)

@@ -106,15 +106,18 @@ def need_float64(dtype: np.dtype[Any], *weights: Any) -> bool:
 def _is_far(weight: Any) -> bool:
     if weight is None:
         return False
+    if isinstance(weight, float):
+        return _is_far_number(weight)
     weights = np.asarray(weight, dtype=np.float64)
     if weights.size > FEW_WEIGHTS:
         sizes = np.abs(weights)
         least = sizes.min() or sizes.min(where=sizes > 0, initial=1.0)
         return bool(least < SMALLEST or sizes.max() > LARGEST)
-    for size in map(abs, weights.ravel().tolist()):
-        if 0 < size < SMALLEST or size > LARGEST:
-            return True
-    return False
+    return any(map(_is_far_number, weights.ravel().tolist()))
+
+
+def _is_far_number(weight: float) -> bool:
+    return 0 < abs(weight) < SMALLEST or abs(weight) > LARGEST
 
 
 def _values(class_weight: NDArray[np.float64], smoothing: float) -> _Values:
