@@ -56,6 +56,8 @@ class Options(NamedTuple):
         Those that have their defaults are left out, which opens the short way that
         `skxent.losses` has for small calls.
         """
+        if self == DEFAULTS and weight is None:
+            return {}
         changed = {
             name: value
             for name, value in self._asdict().items()
@@ -64,9 +66,12 @@ class Options(NamedTuple):
         return changed if weight is None else changed | {"weight": as_array(weight)}
 
 
+DEFAULTS = Options()
+
+
 def is_on_host(tensor: Tensor) -> bool:
     """Return whether numpy can read the tensor."""
-    return tensor.device.type == "cpu"
+    return tensor.is_cpu
 
 
 def as_array(tensor: Tensor, *, in_float32: bool = True) -> Any:
@@ -75,12 +80,11 @@ def as_array(tensor: Tensor, *, in_float32: bool = True) -> Any:
     One of bfloat16 in float32, which numpy needs; kernels of other devices do not.
     """
     refuse_batched(tensor)
-    tensor = tensor.detach()
     here = is_on_host(tensor)
     if tensor.dtype == torch.bfloat16 and (here or in_float32):
         tensor = tensor.float()
-    # `force` resolves conjugate and negative views and copies nothing else
-    return tensor.numpy(force=True) if here else tensor
+    # `force` detaches, resolves conjugate and negative views and copies nothing else
+    return tensor.numpy(force=True) if here else tensor.detach()
 
 
 def as_arrays(input: Tensor, target: Tensor) -> tuple[Any, Any]:
@@ -147,7 +151,7 @@ def per_row(values: Tensor, axis: int) -> Tensor:
     return values.unsqueeze(axis) if values.ndim else values
 
 
-def rescaled(kept: Tensor, grad_output: Tensor, axis: int) -> Tensor | None:
+def rescaled(kept: Tensor, grad_output: Tensor, options: Options) -> Tensor | None:
     """Return a gradient multiplied in place, None where that is not the right one."""
     if grad_output.ndim:
         neutral = bool((grad_output == 1).all())
@@ -162,7 +166,7 @@ def rescaled(kept: Tensor, grad_output: Tensor, axis: int) -> Tensor | None:
     # is known to the kernels.
     if kept.dtype == torch.float16 or not finite:
         return None
-    return kept.mul_(per_row(grad_output, axis))
+    return kept.mul_(per_row(grad_output, options.axis(kept)))
 
 
 def compute_dtype(input: Tensor) -> torch.dtype:
@@ -238,7 +242,7 @@ class CrossEntropy(torch.autograd.Function):
         elif for_input:
             kept = ctx.kept.pop("gradient", None)  # at once, for threads
             if kept is not None:
-                d_input = rescaled(kept, grad_output, options.axis(kept))
+                d_input = rescaled(kept, grad_output, options)
             # The saved tensors are looked at here alone: they may have changed where
             # the gradient is known. Else torch raises, by their version.
             if d_input is None:

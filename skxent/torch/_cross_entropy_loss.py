@@ -18,7 +18,7 @@ from skxent.losses._criterion import legacy_reduction
 from skxent.losses._layout import check_class_axis
 from skxent.torch._autograd import HALVES, Options, loss
 
-__all__ = ["CrossEntropyLoss"]
+__all__ = ["CrossEntropyLoss", "checked_loss"]
 
 REDUCTIONS = ("none", "sum", "mean")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -129,9 +129,6 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
         )
         self.class_axis = check_class_axis(class_axis)
 
-    # torch's compiler, which this imports, takes 2 s to; so does the first optimizer.
-    # Left to itself it would trace numpy's calls into torch's.
-    @torch.compiler.disable
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss.
 
@@ -158,16 +155,26 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             lies outside [0, C), `ignore_index` is not negative beside probabilities, or
             `weight` requires a gradient.
         """
-        check.check_option(self.reduction, "reduction", REDUCTIONS)
-        check_input(input)
-        check_target(target, input)
-        check_weight(self.weight, input)
-        if input.dtype in HALVES and torch.is_autocast_enabled(input.device.type):
-            input = input.float()
-        options = Options(
-            self.ignore_index, self.reduction, self.label_smoothing, self.class_axis
-        )
-        return loss(input, target, self.weight, options)
+        if torch.compiler.is_compiling():
+            from skxent.torch._untraced import checked_loss as untraced_loss
+
+            result: Tensor = untraced_loss(self, input, target)
+            return result
+        return checked_loss(self, input, target)
+
+
+def checked_loss(module: CrossEntropyLoss, input: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of a module, whose weight and reduction may have been set."""
+    check.check_option(module.reduction, "reduction", REDUCTIONS)
+    check_input(input)
+    check_target(target, input)
+    check_weight(module.weight, input)
+    if input.dtype in HALVES and torch.is_autocast_enabled(input.device.type):
+        input = input.float()
+    options = Options(
+        module.ignore_index, module.reduction, module.label_smoothing, module.class_axis
+    )
+    return loss(input, target, module.weight, options)
 
 
 def check_tensor(value: Any, name: str) -> None:
