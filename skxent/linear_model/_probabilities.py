@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skxent.backends import EncodedTargets, backend_for
+from skxent.backends import backend_for
 from skxent.losses._targets import encode_targets
 
 __all__ = ["log_softmax", "own_shares", "softmax"]
@@ -27,20 +27,14 @@ def softmax(logits: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[An
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Return the logarithms of the probabilities of logits (n, K)."""
-    likeliest, targets = _likeliest(logits)
+    likeliest = logits.argmax(axis=1)
+    targets = encode_targets(likeliest, logits.shape[1], dtype=logits.dtype)
     losses = np.empty(len(logits), dtype=logits.dtype)
     backend_for(logits).softmax_loss(logits, targets, losses, logits[:0], 1.0)
-    largest = np.take_along_axis(logits, likeliest[:, np.newaxis], axis=1)
     with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
-        log_proba: NDArray[Any] = logits - largest
+        log_proba: NDArray[Any] = logits - logits.max(axis=1, keepdims=True)
     log_proba -= losses[:, np.newaxis]
     return log_proba
-
-
-def _likeliest(logits: NDArray[Any]) -> tuple[NDArray[np.intp], EncodedTargets]:
-    """Return the class of the largest logit of each row, also as targets."""
-    likeliest = logits.argmax(axis=1)
-    return likeliest, encode_targets(likeliest, logits.shape[1], dtype=logits.dtype)
 
 
 def own_shares(
