@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 from numba.core.types import int64
+from numba.cuda.cudadrv.driver import CudaAPIError
 
 __all__ = ["launch"]
 
@@ -84,11 +85,15 @@ def _code_of(kernel: Any, n_arguments: int, device: int) -> int | None:
     ------
     ImportError
         If numba-cuda cannot compile it with the packages that are installed.
+    CudaAPIError
+        If the driver refuses, as it does all once memory was read that is not there.
     """
     if not hasattr(kernel, "compile"):
         return None
     try:
         compiled = kernel.compile((int64,) * n_arguments)
+    except CudaAPIError:
+        raise
     except Exception as error:
         raise ImportError(
             "numba-cuda must compile kernels, and could not with the packages that are "

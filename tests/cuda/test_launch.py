@@ -8,6 +8,8 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 try:
+    from numba.cuda.cudadrv.driver import CudaAPIError
+
     from skxent.backends import _cuda_launch
 except Exception as error:  # the libraries that it needs are not installed
     pytest.skip(f"numba-cuda does not work here: {error}", allow_module_level=True)
@@ -70,3 +72,12 @@ def test_a_kernel_that_cannot_be_compiled_names_the_remedy():
 
     with pytest.raises(ImportError, match=r"skxent\[cuda12\].*row_stack"):
         _cuda_launch._code_of(Kernel(), 2, 0)
+
+
+def test_an_error_of_the_driver_stays_what_it_is():
+    class Kernel:
+        def compile(self, signature):
+            raise CudaAPIError(700, "an illegal memory access was encountered")
+
+    with pytest.raises(CudaAPIError, match="illegal memory access"):
+        _cuda_launch._code_of(Kernel(), 3, 0)
