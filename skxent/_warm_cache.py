@@ -118,6 +118,14 @@ def _fit(kind: str, n_classes: int, dtype: type, **options: Any) -> None:
             SoftmaxRegression().partial_fit(X, y, classes=range(n_classes))
 
 
+def _fit_wide(dtype: type) -> None:
+    """Fit columns that depend on one another, more than there are rows."""
+    random = np.random.default_rng(0)
+    shared = random.normal(size=(300, 3)) @ random.normal(size=(3, 600))
+    X: Any = (shared + 0.01 * random.normal(size=shared.shape)).astype(dtype)
+    SoftmaxRegression().fit(X, np.arange(300) % 2)
+
+
 def _softmax_calls() -> Iterator[Call]:
     """Yield the calls of softmax losses."""
     for words, shape, kind in (
@@ -180,6 +188,9 @@ CALLS = [
         "SoftmaxRegression, elastic net",
         "shift_features descend_moments",
         partial(_fit, "dense", 3, l1_ratio=0.5),
+    ),
+    Call(
+        "SoftmaxRegression, wide data", "add_gram_of_columns", _fit_wide, (np.float64,)
     ),
     Call(
         "SoftmaxRegression, sparse rows, 2 classes",

@@ -19,6 +19,7 @@ from skxent.backends._threads import (
 from skxent.kernels import (
     _class_values,
     _cpu,
+    _gram_columns,
     _half_rows,
     _linear_rows,
     _log_loss,
@@ -32,6 +33,7 @@ from skxent.kernels._short_rows import MOST_CLASSES
 
 __all__ = [
     "MOST_LINEAR_CLASSES",
+    "add_gram_of_columns",
     "bernoulli_loss",
     "bound_loss",
     "checked_log_loss",
@@ -235,6 +237,19 @@ def _loss_of_copy(
         loss_out[...] = losses
         gradient_out[...] = gradient
     return total
+
+
+def add_gram_of_columns(
+    block: NDArray[Any], weights: NDArray[Any], sums: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """Add ``weights X X^T`` to ``out`` for a block of columns of X, in rows.
+
+    ``sums`` is memory; it and ``out`` have whole vectors in a row.
+    """
+    rows, stride, _ = _dense.lines_of(block)
+    _gram_columns.add_gram_of_columns(
+        _operand(rows), stride, block.shape[1], weights, sums, out
+    )
 
 
 def softmax_curvature(
