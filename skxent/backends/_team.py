@@ -85,10 +85,13 @@ def _threads_at_work(n_threads: int) -> Iterator[Jobs | None]:
 
 def _work(jobs: Jobs) -> None:
     """Do what is in the queue until None is."""
-    _prepare_thread()
+    is_prepared = False
     while (job := jobs.get()) is not None:
         future, function, task = job
         try:
+            if not is_prepared:
+                _prepare_thread()
+                is_prepared = True
             future.set_result(function(task))
         except BaseException as error:  # for the thread that waits for it
             future.set_exception(error)

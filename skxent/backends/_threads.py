@@ -84,7 +84,7 @@ def _has_lost_threads() -> bool:
 
     # None for a Process of the default context
     own = getattr(processes.current_process(), "_start_method", None)
-    return (own or multiprocessing.get_start_method()) == "fork"
+    return (own or multiprocessing.get_start_method(allow_none=True)) in ("fork", None)
 
 
 _has_lost = _has_lost_threads()
@@ -149,9 +149,8 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
 
 def threads_to_use() -> int:
     """Return how many threads a call may use."""
-    if (
-        _is_forked()
-    ):  # even to ask numba would wait for a lock that the parent may have held
+    # even to ask numba would wait for a lock that the parent may have held
+    if _is_forked():
         return 1
     # asked first, since numba gives GNU's OpenMP its own number when it begins
     allowed = _allowed_by_others()
