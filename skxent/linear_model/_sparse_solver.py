@@ -3,7 +3,8 @@
 Text has rows of few features, most of them rare: the dual is nearly separable, and an
 epoch of coordinate ascent worth ten gradients. Where rows are long beside the penalty,
 or there is none, or X is stored by columns, Newton's method goes on from there. Where
-columns are few, whose products precondition it, it is the better one from the start.
+columns are few, whose products precondition it, or rows are short and classes few, it
+is the better one from the start.
 """
 
 import numpy as np
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 from skxent.linear_model._dual_ascent import ascend_dual
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy
-from skxent.linear_model._sparse_newton import descend_newton, is_narrow
+from skxent.linear_model._sparse_newton import (
+    descend_newton,
+    has_short_rows,
+    is_narrow,
+)
 from skxent.linear_model._trace import Trace
 
 __all__ = ["is_moderate", "minimize_sparse"]
@@ -44,8 +49,8 @@ def minimize_sparse(
     trace = Trace(settings)
     status = SolverStatus.CONVERGED
     stops = False
-    is_separable = objective.design.by_rows and not is_narrow(objective)
-    if is_separable and objective.l2 > 0:
+    is_newtons = is_narrow(objective) or has_short_rows(objective)
+    if objective.design.by_rows and objective.l2 > 0 and not is_newtons:
         stops, weights, bias = ascend_dual(objective, coef, settings, trace)
     else:
         weights, bias = objective.weights_of(coef, np.float64)

@@ -95,6 +95,12 @@ def check(result, objective, tol=1e-5):
     assert len(result.history["suboptimality"]) == result.n_iter + 1
 
 
+@pytest.fixture(autouse=True)
+def dual_first(monkeypatch):
+    """Let coordinate ascent take short rows as well."""
+    monkeypatch.setattr(_sparse_newton, "SHORT", 0)
+
+
 SHAPES = {"wide": (80, 150, 0.1), "tall": (600, 20, 0.2)}
 RIDGES = {"text": 0.02, "weak": 1e-5}
 
@@ -159,6 +165,20 @@ def test_few_columns_that_go_together(n_classes, fit_intercept, monkeypatch):
         )
         check(result, objective)
         assert result.n_iter <= 8
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_short_rows_of_few_classes(n_classes, monkeypatch):
+    def fail(*args):
+        raise AssertionError("coordinate ascent is slow here")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(_sparse_solver, "ascend_dual", fail)
+    X, y = draw(600, 60, n_classes, 0.2)  # 12 entries
+    for l2 in RIDGES.values():
+        check(*fit(X, y, n_classes, l2))
+    with pytest.raises(AssertionError):
+        fit(X, np.arange(600) % 4, 4, 0.01)
 
 
 def test_no_penalty():
