@@ -6,14 +6,21 @@ import pytest
 from scipy.special import log_softmax, rel_entr, softmax, xlogy
 
 from skxent.backends._sparse import compress, dual_epoch, dual_values, squared_norms
-from skxent.kernels._dual_rows import UNLIKELY, solve_row
-from skxent.kernels._simd import pointer
+from skxent.kernels._dual_rows import UNLIKELY, solve_pair, solve_row
+from skxent.kernels._simd import pointer, spread, store
 from tests.sparse_data import draw_sparse
 
 
 @numba.njit
 def solve(z, share, c, n_classes, u):
     solve_row(pointer(z), pointer(share), c, n_classes, pointer(u))
+
+
+@numba.njit
+def solve_second(z, share, c, u):
+    out = pointer(u)
+    x = spread(z, out)
+    store(solve_pair(x, spread(share, out), spread(c, out)), out, 0)
 
 
 def padded(row, fill, dtype):
@@ -51,8 +58,8 @@ def minimum(z, share, c):
 @pytest.mark.parametrize("c", [0.01, 1.0, 30.0, 1000.0])
 def test_a_row_takes_most_of_its_decrease(c, n_classes, dtype):
     rng = np.random.default_rng(0)
-    for spread in (0.5, 3, 12):
-        z = rng.normal(0, spread, n_classes).astype(dtype)
+    for width in (0.5, 3, 12):
+        z = rng.normal(0, width, n_classes).astype(dtype)
         for share in (
             np.eye(n_classes)[0],
             rng.dirichlet(np.ones(n_classes)),
@@ -63,6 +70,11 @@ def test_a_row_takes_most_of_its_decrease(c, n_classes, dtype):
             solve(wide, padded(share, 0, dtype), dtype_of(c, dtype), n_classes, u)
             got = u[:n_classes].astype(float)
             assert got.sum() == pytest.approx(1, abs=1e-5)
+            if n_classes == 2:  # of both classes, c / 2 |u - P|^2 is c (u_1 - P_1)^2
+                c_of_one = dtype_of(2 * c, dtype)
+                second = dtype_of(share[1], dtype)
+                solve_second(z[1] - z[0], second, c_of_one, u)
+                got = np.array([1 - float(u[0]), float(u[0])])
             args = z.astype(float), share.astype(dtype).astype(float), c
             least, before = objective(minimum(*args), *args), objective(args[1], *args)
             rest = objective(got / got.sum(), *args) - least
