@@ -228,7 +228,7 @@ class _Model:
                 allowed=allowed,
             )
 
-        def step_on_face() -> float:
+        def step_on_face(most: int) -> float:
             l1, l2 = np.zeros((2, len(point), 1))
             n_penalised = len(point) - self.n_free
             l1[:n_penalised], l2[:n_penalised] = self.penalty
@@ -247,7 +247,7 @@ class _Model:
                 allowed=allowed,
             )
             with one_blas_thread():
-                step, gain = face.step(new)
+                step, gain = face.step(new, most)
                 moved[...] += (self.moments @ step).T
                 shares[...] += self._shares(step)
             new[...] += step

@@ -157,7 +157,7 @@ class _Model:
             allowed=allowed,
         )
 
-    def step_on_face(self, allowed: float) -> float:
+    def step_on_face(self, allowed: float, most: int) -> float:
         """Take a step that changes no sign; return what it gains."""
         inertia = (self.share * (1.0 - self.proba)).sum(axis=1)
         nothing, limits = np.zeros(len(inertia)), self.working.limits
@@ -179,7 +179,7 @@ class _Model:
             self.rounding,
             allowed,
         )
-        step, gain = face.step(self._joined(self.weights, self.intercept))
+        step, gain = face.step(self._joined(self.weights, self.intercept), most)
         self.weights += step[: len(limits), 0]
         self.intercept += step[len(limits) :, 0]
         self.moved += self.working.moved_by(step)

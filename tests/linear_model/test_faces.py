@@ -5,7 +5,13 @@ import pytest
 import scipy.sparse
 
 from skxent.linear_model import SoftmaxRegression, _elastic_net, _training
-from skxent.linear_model._faces import FEW_SWEEPS, SLOW_SWEEPS, Face, Turns
+from skxent.linear_model._faces import (
+    FEW_SWEEPS,
+    MOST_PRODUCTS,
+    SLOW_SWEEPS,
+    Face,
+    Turns,
+)
 
 
 def quadratic(n, rank=None, seed=0, offset=0.0):
@@ -104,6 +110,24 @@ def test_signs_stay_or_become_zero():
     assert (end != 0).any()
 
 
+def test_many_signs_that_would_change_take_few_products():
+    hessian, _ = quadratic(400)
+    hessian += np.eye(400)
+    point, least = np.random.default_rng(6).normal(size=(2, 400, 1))
+    n_products = [0]
+
+    def product(step):
+        n_products[0] += 1
+        return hessian @ step
+
+    face = face_of(hessian, hessian @ (point - least), 0.1)
+    face = face._replace(product=product)
+    step, gain = face.step(point)
+    assert n_products[0] < 40
+    check_gain(face, point, step, gain)
+    assert (point + step == 0).sum() > 100
+
+
 def test_flat_directions_end_where_a_sign_would_change():
     # of rank 3, and the penalty pulls where nothing curves
     hessian, slope = quadratic(10, 3)
@@ -147,20 +171,25 @@ def test_no_step_at_the_minimum():
 
 def test_turns_go_on_while_faces_gain():
     gains = iter([5.0, 3.0, 1.0, 0.01])
-    asked = []
+    asked, products = [], []
 
     def sweep(most, allowed):
         asked.append((most, allowed))
         return 1.0, most
 
+    def step_on_face(most):
+        products.append(most)
+        return next(gains)
+
     turns = Turns()
-    assert turns.solve(sweep, lambda: next(gains), 0.5) == 4 + 9.01
+    assert turns.solve(sweep, step_on_face, 0.5) == 4 + 9.01
+    assert products == [SLOW_SWEEPS] + 3 * [MOST_PRODUCTS]
     assert [most for most, _ in asked] == [SLOW_SWEEPS] + 3 * [FEW_SWEEPS]
     assert [allowed for _, allowed in asked] == [0.5, 6.5, 10.5, 12.5]
 
 
 def test_few_sweeps_that_gain_are_enough():
-    def refuse():
+    def refuse(most):
         raise AssertionError
 
     assert Turns().solve(lambda *_: (1.0, 3), refuse, 0.5) == 1.0
@@ -169,9 +198,13 @@ def test_few_sweeps_that_gain_are_enough():
 def test_a_gain_that_ends_the_fit_is_not_believed():
     turns = Turns()
     gains = iter([7.0, 0.0])
-    assert turns.solve(lambda *_: (0.1, 2), lambda: next(gains), 0.5) == pytest.approx(
-        7.2
-    )
+
+    def step_on_face(most):
+        assert most == MOST_PRODUCTS
+        return next(gains)
+
+    total = turns.solve(lambda *_: (0.1, 2), step_on_face, 0.5)
+    assert total == pytest.approx(7.2)
 
 
 def hard(kind, n=60, p=90):
