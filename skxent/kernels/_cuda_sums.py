@@ -10,6 +10,7 @@ import math
 
 from numba import cuda, float64, int64
 
+from skxent.kernels import NO_INDEX
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
 from skxent.kernels._jit import rule
@@ -98,7 +99,7 @@ def survey(real, block):
         for row in range(begin + cuda.threadIdx.x, min(begin + share, n_rows), block):
             y = read_one(indices, row)
             of_this = 0.0
-            if y != ignore_index:
+            if y != ignore_index or y == NO_INDEX:
                 if y < 0 or y >= n_classes:
                     wrong += 1.0
                 else:

@@ -24,6 +24,7 @@ from skxent.losses._device_operands import (
     target_on_device,
     times_rows,
     vector_on_device,
+    without_least_index,
 )
 from skxent.losses._device_out import (
     check_out_on_device,
@@ -108,8 +109,11 @@ class DeviceCall(NamedTuple):
         summary = backend.summary_on_host(self.call)
         if summary.n_wrong:
             target = self.call.arrays.to_host(self.targets.target)
+            ignored = self.targets.ignore_index
             check.refuse_first_wrong_index(
-                target, self.layout.n_classes, self.targets.ignore_index
+                target,
+                self.layout.n_classes,
+                None if ignored == NO_INDEX else ignored,
             )
         return summary
 
@@ -216,10 +220,12 @@ def prepare_scores(
         loss = backend.probability_loss
         if has_indices and not smoothing:
             loss = partial(backend.picked_loss, is_log=False)
-    if abs(ignore_index) > check.LARGEST_INT64:
-        ignore_index = NO_INDEX
     class_weight, values = class_values(arrays, weight, smoothing, layout, real)
     row_weight = row_weight_on_device(arrays, sample_weight, layout, real)
+    if ignore_index == NO_INDEX and has_indices:
+        wanted, row_weight = without_least_index(arrays, wanted, row_weight, real)
+    if abs(ignore_index) > check.LARGEST_INT64:
+        ignore_index = NO_INDEX
     targets = backend.DeviceTargets(
         wanted,
         *values,
