@@ -161,7 +161,7 @@ def inverse_of_weight(call: Call, real: str) -> Any:
 
 
 def inverses_of(call: Call, numbers: Any, n: int, real: str) -> Any:
-    """Return 1 over each of ``n`` float64 numbers, nan for 0."""
+    """Return 1 over each of ``n`` float64 numbers, nan for 0 and for infinity."""
     inverses = call.arrays.empty((n,), real)
     kernel = kernels.compiled(kernels.inverse, kernels.real_of(real), SUM_BLOCK)
     queue(call, kernel, -(-n // SUM_BLOCK), SUM_BLOCK, numbers, inverses, n)

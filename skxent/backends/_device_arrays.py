@@ -132,10 +132,13 @@ class TorchArrays:
         """Copy the numbers of an array to another one of the same library."""
         out.detach().copy_(array)
 
+    def product(self, weights: Any, factors: Any) -> Any:
+        return weights * factors
+
     def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where either is 0."""
-        is_zero = (weights == 0) | (factors == 0)
-        return self.torch.where(is_zero, 0.0, weights * factors).to(weights.dtype)
+        """Return the product, 0 where a weight is 0."""
+        product = self.product(weights, factors)
+        return self.torch.where(weights == 0, 0.0, product).to(weights.dtype)
 
     def take(self, array: Any, rows: Any) -> Any:
         """Return some rows, which a numpy array numbers."""
@@ -236,11 +239,15 @@ class CupyArrays:
         with self.device:
             out[...] = array
 
-    def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where either is 0."""
+    def product(self, weights: Any, factors: Any) -> Any:
         with self.device:
-            is_zero = (weights == 0) | (factors == 0)
-            product = self.cupy.where(is_zero, 0.0, weights * factors)
+            return weights * factors
+
+    def times(self, weights: Any, factors: Any) -> Any:
+        """Return the product, 0 where a weight is 0."""
+        product = self.product(weights, factors)
+        with self.device:
+            product = self.cupy.where(weights == 0, 0.0, product)
             return product.astype(weights.dtype, copy=False)
 
     def take(self, array: Any, rows: Any) -> Any:
@@ -383,12 +390,16 @@ class NumbaArrays:
         """Copy the numbers of an array to another one of the same library."""
         out.copy_to_device(array)
 
+    def product(self, weights: Any, factors: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = weights.copy_to_host() * factors.copy_to_host()
+        return self.cuda.to_device(product)
+
     def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where either is 0."""
-        weights, factors = weights.copy_to_host(), factors.copy_to_host()
-        is_zero = (weights == 0) | (factors == 0)
-        product = np.where(is_zero, 0.0, weights * factors)
-        return self.cuda.to_device(product.astype(weights.dtype))
+        """Return the product, 0 where a weight is 0."""
+        product = self.product(weights, factors).copy_to_host()
+        product[weights.copy_to_host() == 0] = 0
+        return self.cuda.to_device(product)
 
     def address(self, array: Any) -> Any:
         pointer = getattr(array, "device_ctypes_pointer", None)

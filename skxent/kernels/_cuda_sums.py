@@ -52,8 +52,8 @@ def write_partial(total, n_counted, block, shared, partial_out):
 
 @rule
 def inverse_of(x):
-    """Return ``1 / x``, nan for 0."""
-    return math.nan if x == 0 else 1 / x
+    """Return ``1 / x``, nan for 0 and for infinity: nothing may come of inf * 0."""
+    return math.nan if x == 0 or math.fabs(x) == math.inf else 1 / x
 
 
 @cuda.jit(device=True)
@@ -186,7 +186,7 @@ def sum_rows(memory, group, block):
 
 
 def inverse(real, block):
-    """Return the kernel that writes ``1 / x`` of float64 numbers, nan for 0."""
+    """Return the kernel that writes `inverse_of` of float64 numbers."""
 
     def kernel(numbers, inverses_out, n):
         i = cuda.blockIdx.x * block + cuda.threadIdx.x

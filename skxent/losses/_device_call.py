@@ -14,7 +14,7 @@ from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import arrays_like
 from skxent.kernels._cuda import real_name
 from skxent.losses import _validation as check
-from skxent.losses._call import REDUCTIONS
+from skxent.losses._call import REDUCTIONS, scale_of_mean
 from skxent.losses._device_operands import (
     class_values,
     dtype_of_input,
@@ -55,6 +55,7 @@ class DeviceCall(NamedTuple):
     scale: Any  # (1,) on the device
     mean_of: float | None  # rows that a mean divides by, None for those surveyed
     loss: Callable[..., None]  # of the backend
+    row_weight: Any  # (n,) as in ``targets``, without the shares of samples
     of_samples: Any  # (N,) float64, what the rows of each sample weigh, or None
 
     def run(self, *, wants_loss: bool, gradient: Any) -> Any:
@@ -78,13 +79,16 @@ class DeviceCall(NamedTuple):
         if self.reduction == "sum":
             return summary.total
         weight = summary.weight if self.mean_of is None else self.mean_of
-        return summary.total / weight if weight else math.nan
+        return summary.total * scale_of_mean(weight)
 
     def row_losses(self) -> Any:
         """Return an array for the losses of the rows if they are wanted, else None."""
         if self.reduction in ("sum", "mean"):
             return None
-        return self.call.arrays.empty((self.layout.n_rows,), real_name(self.dtype))
+        arrays = self.call.arrays
+        # no kernel fills those of rows without classes
+        new = arrays.empty if self.layout.n_classes else arrays.zeros
+        return new((self.layout.n_rows,), real_name(self.dtype))
 
     def of_log_probabilities(self) -> "DeviceCall":
         """Return the call of the loss of log-probabilities and class indices."""
@@ -138,7 +142,12 @@ class DeviceCall(NamedTuple):
         shape = self.layout.loss_shape(self.reduction)
         inflow = grad_output_on_device(arrays, grad_output, shape, real)
         inflow = per_row(arrays, inflow, self.layout)
-        return self._replace(targets=times_rows(arrays, self.targets, inflow, real))
+        targets = self.targets._replace(row_weight=self.row_weight)
+        targets = times_rows(arrays, targets, inflow, real)
+        row_weight = targets.row_weight
+        if self.of_samples is not None:
+            targets = _shared(self.call, targets, self.of_samples, self.layout, real)
+        return self._replace(targets=targets, row_weight=row_weight)
 
     def curvature(self, vector: Any, out: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
@@ -242,15 +251,15 @@ def prepare_scores(
         inverse = backend.survey_indices(
             call, targets, class_weight, layout.n_classes, real, shares
         )
-    elif row_weight is not None:
+    elif row_weight is not None and layout.n_classes:
         backend.total_of(call, arrays.cast(row_weight, "float64"))
     else:
-        mean_of = float(layout.n_rows)
+        # torch divides by the number of probabilities over that of classes: 0 / 0
+        mean_of = float(layout.n_rows if layout.n_classes else 0)
     of_samples = None
     if reduction == "sample" and layout.n_rows:
         of_samples = _weights_of_samples(call, targets, shares, layout, real)
-        factors = backend.inverses_of(call, of_samples, _n_samples(layout), real)
-        targets = times_rows(arrays, targets, per_row(arrays, factors, layout), real)
+        targets = _shared(call, targets, of_samples, layout, real)
     if reduction != "mean":
         scale = arrays.constant((1.0,), real)
     elif inverse is not None:
@@ -258,7 +267,7 @@ def prepare_scores(
     elif mean_of is None:
         scale = backend.inverse_of_weight(call, real)
     else:
-        scale = arrays.constant((1 / mean_of if mean_of else math.nan,), real)
+        scale = arrays.constant((scale_of_mean(mean_of),), real)
     return DeviceCall(
         call,
         logits,
@@ -269,6 +278,7 @@ def prepare_scores(
         scale,
         mean_of,
         loss,
+        row_weight,
         of_samples,
     )
 
@@ -292,9 +302,22 @@ def _weights_of_samples(
     if shares is None:
         weight = targets.row_weight
         if weight is None:
-            weight = arrays.constant((1.0,), real)
+            weight = arrays.constant((float(layout.n_classes > 0),), real)
         shares = arrays.cast(arrays.spread(weight, (layout.n_rows,)), "float64")
     return backend.sums_of_rows(call, shares, _n_samples(layout), "float64")
+
+
+def _shared(
+    call: backend.Call,
+    targets: backend.DeviceTargets,
+    of_samples: Any,
+    layout: Layout,
+    real: str,
+) -> backend.DeviceTargets:
+    """Return the targets with the weights of rows as shares of their samples."""
+    factors = backend.inverses_of(call, of_samples, _n_samples(layout), real)
+    factors = per_row(call.arrays, factors, layout)
+    return times_rows(call.arrays, targets, factors, real)
 
 
 def value(call: DeviceCall) -> Any:

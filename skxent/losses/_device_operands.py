@@ -126,8 +126,9 @@ def class_values(
             f"weight must have shape ({layout.n_classes},), one entry per class; got "
             f"shape {tuple(weight.shape)}."
         )
+    # a share of 0 is no part of an infinite weight either
     on, off = (
-        arrays.times(weight, arrays.spread(arrays.constant((x,), real), weight.shape))
+        arrays.times(arrays.spread(arrays.constant((x,), real), weight.shape), weight)
         for x in (1.0 - smoothing, share)
     )
     return weight, (on, off)
