@@ -59,27 +59,39 @@ class DeviceCall(NamedTuple):
     of_samples: Any  # (N,) float64, what the rows of each sample weigh, or None
 
     def run(self, *, wants_loss: bool, gradient: Any) -> Any:
-        """Return the reduced loss if it is wanted; fill the gradient if not None."""
+        """Return the reduced loss if it is wanted; fill the gradient if not None.
+
+        The host asks once whether class indices are wrong: where it waits for a number
+        anyway, with that, else before a gradient is written over something.
+        """
         losses = self.row_losses() if wants_loss else None
+        wants_number = wants_loss and losses is None
+        if not wants_number:
+            self.check_indices()
         if self.layout.n_rows and self.layout.n_classes:
             common = self.logits, self.targets, self.dtype
             self.loss(self.call, *common, self.scale, losses, gradient)
-        wants_number = wants_loss and losses is None
-        summary = self.checked_summary(wants_number=wants_number)
-        return self.reduced(losses, summary) if wants_loss else None
+        if wants_number:
+            return self.number(self.checked_summary())
+        return self.of_rows(losses) if wants_loss else None
 
     def reduced(self, losses: Any, summary: backend.Summary) -> Any:
         """Return the loss from those of the rows or, for a number, from their sum."""
-        arrays, layout = self.call.arrays, self.layout
-        if self.reduction == "sample":
-            losses = self.sums_of_samples(losses)
-        if losses is not None:
-            losses = arrays.cast(losses, self.dtype)
-            return losses.reshape(layout.loss_shape(self.reduction))
+        return self.number(summary) if losses is None else self.of_rows(losses)
+
+    def number(self, summary: backend.Summary) -> float:
+        """Return the sum of the losses, or their mean."""
         if self.reduction == "sum":
             return summary.total
         weight = summary.weight if self.mean_of is None else self.mean_of
         return summary.total * scale_of_mean(weight)
+
+    def of_rows(self, losses: Any) -> Any:
+        """Return the losses of the rows or of the samples."""
+        if self.reduction == "sample":
+            losses = self.sums_of_samples(losses)
+        losses = self.call.arrays.cast(losses, self.dtype)
+        return losses.reshape(self.layout.loss_shape(self.reduction))
 
     def row_losses(self) -> Any:
         """Return an array for the losses of the rows if they are wanted, else None."""
@@ -103,13 +115,13 @@ class DeviceCall(NamedTuple):
         real = real_name(self.dtype)
         return backend.sums_of_rows(self.call, losses, n_samples, real, self.of_samples)
 
-    def checked_summary(self, *, wants_number: bool) -> backend.Summary:
-        """Return what was found out; raise for a class index that is none.
+    def check_indices(self) -> None:
+        """Raise for a class index that is none; without indices nobody waits."""
+        if self.targets.has_indices:
+            self.checked_summary()
 
-        Nobody waits for the device where no number is wanted and none can be wrong.
-        """
-        if not (wants_number or self.targets.has_indices):
-            return backend.Summary(math.nan, math.nan, 0, math.nan)
+    def checked_summary(self) -> backend.Summary:
+        """Wait for what was found out; raise for a class index that is none."""
         summary = backend.summary_on_host(self.call)
         if summary.n_wrong:
             target = self.call.arrays.to_host(self.targets.target)
@@ -154,6 +166,7 @@ class DeviceCall(NamedTuple):
         arrays = self.call.arrays
         v = vector_on_device(arrays, vector, self.layout.shape, self.dtype)
         product = self.gradient_buffer(out, v)
+        self.check_indices()
         if self.layout.n_rows and self.layout.n_classes:
             backend.softmax_curvature(
                 self.call,
@@ -164,7 +177,6 @@ class DeviceCall(NamedTuple):
                 self.scale,
                 product,
             )
-        self.checked_summary(wants_number=False)
         return self.delivered(product, out)
 
 

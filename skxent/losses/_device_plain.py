@@ -47,8 +47,11 @@ def value_and_grad(input: Any, target: Any, out: Any, *options: Any) -> tuple[An
 
 
 def grad(input: Any, target: Any, grad_output: Any, out: Any, *options: Any) -> Any:
-    """Return the gradient, times what flows into the loss."""
-    if grad_output is None:
+    """Return the gradient, times what flows into the loss.
+
+    What is written to ``out`` is written when class indices are known to be right.
+    """
+    if grad_output is out is None:
         found = _plain(input, target, options, out, has_gradient=True)
         if found is not None:
             return found.gradient

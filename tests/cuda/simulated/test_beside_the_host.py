@@ -118,6 +118,26 @@ def test_the_input_is_read_before_the_gradient_takes_its_place(name, target, opt
     np.testing.assert_allclose(on_host(there), expected[1], rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.parametrize("shape", [(40, 2), (3, 80), (2, 4, 3)])
+def test_a_refusal_leaves_out_as_it_was(shape):
+    scores = RNG.normal(size=shape)
+    target = np.zeros((shape[0], *shape[2:]), int)
+    target[-1] = shape[1]
+    there, target = cuda.to_device(scores), cuda.to_device(target)
+    for function, args in (
+        (losses.cross_entropy_grad, ()),
+        (losses.nll_loss_grad, ()),
+        (losses.cross_entropy_hvp, (cuda.to_device(scores),)),
+    ):
+        with pytest.raises(ValueError, match=f"got {shape[1]} at row"):
+            function(there, target, *args, out=there)
+        np.testing.assert_array_equal(on_host(there), scores)
+    of_rows = losses.cross_entropy_value_and_grad
+    with pytest.raises(ValueError, match=f"got {shape[1]} at row"):
+        of_rows(there, target, reduction="none", out=there)
+    np.testing.assert_array_equal(on_host(there), scores)
+
+
 @pytest.mark.parametrize("of_rows", [None, OF_ROWS])
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
 def test_the_least_index_may_be_ignored(name, of_rows):
