@@ -50,12 +50,12 @@ class Call(NamedTuple):
 
 def new_call(arrays: Any) -> Call:
     """Return a call that has found out nothing yet, on the current stream."""
-    return Call(arrays, arrays.stream(), arrays.zeros((N_SUMMARY,), "float64"))
+    return Call(arrays, arrays.stream, arrays.zeros((N_SUMMARY,), "float64"))
 
 
 def new_call_of_rows(arrays: Any) -> Call:
     """Return one that finds out no more than `rows_on_host` asks for, all of it."""
-    return Call(arrays, arrays.stream(), arrays.empty((kernels.N_PARTIAL,), "float64"))
+    return Call(arrays, arrays.stream, arrays.empty((kernels.N_PARTIAL,), "float64"))
 
 
 class DeviceTargets(NamedTuple):

@@ -1,8 +1,12 @@
 """Arrays of a CUDA device in the libraries that own them: allocate, address, copy.
 
 Every library answers the same few questions about the arrays of one call, which all
-live on the device of the first. Dtypes are named as in numpy. ``constant`` copies a few
-numbers to the device, once; nothing but ``to_host`` and ``is_finite`` waits for it.
+live on the device of the first. Dtypes are named as in numpy. Nothing but ``to_host``
+and ``is_finite`` waits for the device.
+
+``constant`` copies a few numbers to the device, once for each stream: memory that is
+given up is given away to the stream that asked for it, behind all that this one has
+queued, while another might still read it.
 
 Estimators ask for more, which the arrays of torch and cupy answer: rows that are taken,
 sums of columns, products by ``@``. Those of numba cannot.
@@ -45,9 +49,9 @@ def arrays_like(array: Any) -> "TorchArrays | CupyArrays | NumbaArrays":
     """Return what answers for the library and the device of an array."""
     package = package_of(array)
     if package == "torch":
-        return _torch_arrays(array.device)
+        return _torch_arrays(array.device, _stream_of_torch(array.device))
     if package == "cupy":
-        return _cupy_arrays(array.device.id)
+        return _cupy_arrays(array.device.id, _stream_of_cupy(array.device))
     from numba import cuda
 
     # the simulator's has no number
@@ -79,14 +83,30 @@ def _package_of_type(kind: Any) -> str:
     return next(known, packages[0])
 
 
-class TorchArrays:
-    """Tensors of torch on one device."""
+def _stream_of_torch(device: Any) -> int:
+    """Return the address of the current stream, 0 for the default one."""
+    import torch
 
-    def __init__(self, device: Any) -> None:
+    return int(torch.cuda.current_stream(device).cuda_stream)
+
+
+def _stream_of_cupy(device: Any) -> int:
+    """Return the address of the current stream, 0 for the default one."""
+    import cupy
+
+    with device:  # each has a current stream
+        return int(cupy.cuda.get_current_stream().ptr)
+
+
+class TorchArrays:
+    """Tensors of torch on one device, for a stream at an address."""
+
+    def __init__(self, device: Any, stream: int) -> None:
         import torch
 
         self.torch = torch
         self.device = device
+        self.stream = stream
         self.index = device.index or 0
         self.constant = lru_cache(maxsize=64)(self._constant)
 
@@ -103,9 +123,7 @@ class TorchArrays:
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         kind = getattr(self.torch, dtype)
-        constant = self.torch.tensor(values, dtype=kind, device=self.device)
-        self.torch.cuda.current_stream(self.device).synchronize()  # for other streams
-        return constant
+        return self.torch.tensor(values, dtype=kind, device=self.device)
 
     def dtype(self, array: Any) -> str:
         return str(array.dtype).partition(".")[2]
@@ -180,19 +198,16 @@ class TorchArrays:
     def to_host(self, array: Any) -> Any:
         return array.cpu().numpy()
 
-    def stream(self) -> int:
-        """Return the address of the current stream, 0 for the default one."""
-        return int(self.torch.cuda.current_stream(self.device).cuda_stream)
-
 
 class CupyArrays:
-    """Arrays of cupy on one device."""
+    """Arrays of cupy on one device, for a stream at an address."""
 
-    def __init__(self, device: int) -> None:
+    def __init__(self, device: int, stream: int) -> None:
         import cupy
 
         self.cupy = cupy
         self.device = cupy.cuda.Device(device)
+        self.stream = stream
         self.index = device
         self.constant = lru_cache(maxsize=64)(self._constant)
 
@@ -206,9 +221,7 @@ class CupyArrays:
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         with self.device:
-            constant = self.cupy.asarray(values, dtype=dtype)
-            self.cupy.cuda.get_current_stream().synchronize()  # for other streams
-            return constant
+            return self.cupy.asarray(values, dtype=dtype)
 
     def dtype(self, array: Any) -> str:
         return str(array.dtype)
@@ -297,10 +310,6 @@ class CupyArrays:
     def to_host(self, array: Any) -> Any:
         return array.get()
 
-    def stream(self) -> int:
-        with self.device:  # each has a current stream
-            return int(self.cupy.cuda.get_current_stream().ptr)
-
 
 class _Exported:
     """What a library exports by DLPack, in the form that numba reads.
@@ -338,6 +347,7 @@ class NumbaArrays:
 
         self.cuda = cuda
         self.index = device
+        self.stream = 0  # that of the device's other users
         self.constant = lru_cache(maxsize=64)(self._constant)
 
     def read(self, array: Any) -> Any:
@@ -420,9 +430,6 @@ class NumbaArrays:
 
     def to_host(self, array: Any) -> Any:
         return array.copy_to_host()
-
-    def stream(self) -> int:
-        return 0  # that of the device's other users
 
 
 _torch_arrays = lru_cache(maxsize=16)(TorchArrays)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from skxent.backends._device_arrays import TorchArrays, _Exported, is_on_device
+from skxent.backends import _device_arrays
+from skxent.backends._device_arrays import (
+    TorchArrays,
+    _Exported,
+    arrays_like,
+    is_on_device,
+)
 
 
 class CudaArray:
@@ -64,7 +70,7 @@ def test_what_is_exported_by_dlpack_has_the_interface_that_numba_reads():
 
 @pytest.fixture
 def arrays():
-    return TorchArrays(torch.device("cpu"))
+    return TorchArrays(torch.device("cpu"), 0)
 
 
 def test_read_gives_contiguous_memory_that_begins_at_16_bytes(arrays):
@@ -88,6 +94,22 @@ def test_dtypes_have_their_numpy_names(arrays):
     for name in ("float16", "bfloat16", "float32", "float64", "int64"):
         assert arrays.dtype(arrays.empty((2,), name)) == name
         assert arrays.dtype(arrays.cast(torch.zeros(2), name)) == name
+
+
+def test_each_stream_has_its_own_constants(monkeypatch):
+    # whose memory, when it is given up, the next kernel of the same stream may write
+    stream = 7
+    monkeypatch.setattr(_device_arrays, "_stream_of_torch", lambda device: stream)
+    _device_arrays._torch_arrays.cache_clear()
+    tensor = torch.zeros(2)
+    here = arrays_like(tensor)
+    one = here.constant((1.0,), "float32")
+    assert arrays_like(tensor).constant((1.0,), "float32") is one
+    stream = 9
+    there = arrays_like(tensor)
+    assert (here.stream, there.stream) == (7, 9)
+    assert there.constant((1.0,), "float32") is not one
+    _device_arrays._torch_arrays.cache_clear()
 
 
 def test_spread_repeats_and_times_leaves_zeros(arrays):
