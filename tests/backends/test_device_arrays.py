@@ -1,5 +1,7 @@
 """What is asked of arrays on a device, as far as tensors on the CPU can answer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,10 @@ import torch
 from skxent.backends import _device_arrays
 from skxent.backends._device_arrays import (
     TorchArrays,
-    _Exported,
     arrays_like,
     is_on_device,
 )
+from skxent.backends._numba_arrays import Exported
 
 
 class CudaArray:
@@ -58,13 +60,13 @@ def test_what_is_exported_by_dlpack_has_the_interface_that_numba_reads():
     whole = np.arange(12.0).reshape(3, 4)
     for array in (whole, whole.T, whole[1:, 2:]):
         exporting = Exporting(array)
-        interface = _Exported(exporting, in_order=True).__cuda_array_interface__
+        interface = Exported(exporting, in_order=True).__cuda_array_interface__
         wanted = array.__array_interface__
         for name in ("shape", "typestr", "data"):
             assert interface[name] == wanted[name]
         assert interface["strides"] in (array.strides, wanted["strides"])
         assert exporting.streams == [1]
-    _Exported(exporting, in_order=False)
+    Exported(exporting, in_order=False)
     assert exporting.streams == [1, -1]
 
 
@@ -88,6 +90,30 @@ def test_read_takes_arrays_of_the_host_and_leaves_the_graph(arrays):
     values.flags.writeable = False
     assert arrays.read(values).tolist() == [0, 1, 2]
     assert not arrays.read(torch.ones(2, requires_grad=True)).requires_grad
+
+
+def test_the_current_stream_waits_for_what_is_exported(arrays, monkeypatch):
+    current = SimpleNamespace(cuda_stream=99)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
+    exporting = Exporting(np.arange(3.0))
+    assert arrays.read(exporting).tolist() == [0, 1, 2]
+    assert exporting.streams == [99]
+
+
+@pytest.mark.parametrize("stream", [None, 1, 2, 0x7F00])
+def test_the_stream_that_writes_is_waited_for(arrays, monkeypatch, stream):
+    launch = pytest.importorskip("skxent.backends._cuda_launch")
+    waited_for = []
+
+    def stream_at(address):
+        return SimpleNamespace(synchronize=lambda: waited_for.append(address))
+
+    monkeypatch.setattr(launch, "stream_at", stream_at)
+    array = CudaArray()
+    array.__cuda_array_interface__ = {"version": 3, "stream": stream}
+    # to read it takes a device
+    assert arrays._ordered(array) is array
+    assert waited_for == ([] if stream is None else [stream])
 
 
 def test_dtypes_have_their_numpy_names(arrays):
