@@ -51,6 +51,8 @@ __all__ = [
 # small multiple.
 MOST_BLOCKS_OF_ROWS = 65536
 MOST_BLOCKS_OF_TURNS = 4096
+MOST_BLOCKS = 2**31 - 1  # of a launch
+MOST_CLASSES = 2**31 - 1  # of a row in parts, whose places are numbers of 32 bits
 
 
 def softmax_loss(
@@ -124,6 +126,11 @@ def rows_of(
         factory, options = kernels.planes_loss, (block,)
         lengths = n_rows, n_classes, n_columns
     else:
+        if n_classes > MOST_CLASSES:
+            raise ValueError(
+                f"input on a device must have at most {MOST_CLASSES} classes if they "
+                f"lie side by side; got {n_classes}. Move it to the host."
+            )
         schedule = kernels.schedule_of(n_classes, dtype, has_indices, is_smooth)
         factory, options = kernels.rows_loss, (schedule,)
         lengths = n_rows, n_classes
@@ -133,6 +140,17 @@ def rows_of(
     options = *options, has_indices, is_smooth, has_gradient
     kernel = kernels.compiled(factory, *kernels.types_of(dtype), *options)
     return Rows(kernel, min(most_blocks, -(-n_rows // rows_per_block)), block, lengths)
+
+
+def _n_blocks(n_rows: int, rows_per_block: int) -> int:
+    """Return how many blocks have rows that no block takes in turns."""
+    n_blocks = -(-n_rows // rows_per_block)
+    if n_blocks > MOST_BLOCKS:
+        raise ValueError(
+            f"input on a device must have at most {MOST_BLOCKS * rows_per_block} rows "
+            f"for this function; got {n_rows}. Pass parts of it."
+        )
+    return n_blocks
 
 
 def _group_of(n_columns: int) -> int:
@@ -152,7 +170,7 @@ def probability_loss(
     """Find out the sum of ``-t log p``; fill the arrays that are not None."""
     outer, n_classes, n_columns = (*probabilities.shape, 1)[:3]
     n_rows, group = outer * n_columns, _group_of(n_columns)
-    n_blocks = -(-n_rows // (kernels.BLOCK // group))
+    n_blocks = _n_blocks(n_rows, kernels.BLOCK // group)
     partial = call.arrays.empty((n_blocks,), "float64")
     types = kernels.types_of(dtype)
     options = group, kernels.BLOCK, targets.has_indices, gradient is not None
@@ -187,7 +205,7 @@ def count_doubtful_rows(
     ``most`` bounds an entry, ``most_off`` the distance of their sum from 1.
     """
     n_rows, n_classes = probabilities.shape
-    n_blocks = -(-n_rows // (kernels.BLOCK // kernels.WARP))
+    n_blocks = _n_blocks(n_rows, kernels.BLOCK // kernels.WARP)
     counts = call.arrays.empty((n_blocks,), "float64")
     made = *kernels.types_of(dtype), kernels.WARP, kernels.BLOCK
     limits = call.arrays.constant((most, most_off), kernels.real_name(dtype))
@@ -223,7 +241,7 @@ def picked_loss(
     """
     outer, n_classes, n_columns = (*probabilities.shape, 1)[:3]
     n_rows = outer * n_columns
-    n_blocks = -(-n_rows // kernels.BLOCK)
+    n_blocks = _n_blocks(n_rows, kernels.BLOCK)
     partial = call.arrays.empty((n_blocks,), "float64")
     if gradient is not None:
         call.arrays.clear(gradient)
@@ -269,7 +287,7 @@ def softmax_curvature(
     queue(
         call,
         kernels.compiled(kernels.rows_curvature, *types, *options),
-        -(-n_rows // (kernels.BLOCK // group)),
+        _n_blocks(n_rows, kernels.BLOCK // group),
         kernels.BLOCK,
         logits,
         targets.target,

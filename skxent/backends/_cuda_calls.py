@@ -50,12 +50,12 @@ class Call(NamedTuple):
 
 def new_call(arrays: Any) -> Call:
     """Return a call that has found out nothing yet, on the current stream."""
-    return Call(arrays, arrays.stream(), arrays.zeros((N_SUMMARY,), "float64"))
+    return Call(arrays, arrays.stream, arrays.zeros((N_SUMMARY,), "float64"))
 
 
 def new_call_of_rows(arrays: Any) -> Call:
     """Return one that finds out no more than `rows_on_host` asks for, all of it."""
-    return Call(arrays, arrays.stream(), arrays.empty((kernels.N_PARTIAL,), "float64"))
+    return Call(arrays, arrays.stream, arrays.empty((kernels.N_PARTIAL,), "float64"))
 
 
 class DeviceTargets(NamedTuple):
@@ -161,7 +161,7 @@ def inverse_of_weight(call: Call, real: str) -> Any:
 
 
 def inverses_of(call: Call, numbers: Any, n: int, real: str) -> Any:
-    """Return 1 over each of ``n`` float64 numbers, nan for 0."""
+    """Return 1 over each of ``n`` float64 numbers, nan for 0 and for infinity."""
     inverses = call.arrays.empty((n,), real)
     kernel = kernels.compiled(kernels.inverse, kernels.real_of(real), SUM_BLOCK)
     queue(call, kernel, -(-n // SUM_BLOCK), SUM_BLOCK, numbers, inverses, n)

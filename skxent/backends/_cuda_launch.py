@@ -17,7 +17,7 @@ from numba import cuda
 from numba.core.types import int64
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-__all__ = ["launch"]
+__all__ = ["context_of", "device_at", "launch", "n_devices", "stream_at"]
 
 
 def launch(
@@ -32,10 +32,10 @@ def launch(
 
     ``arguments`` are integers; in the simulator arrays as well.
     """
-    with _context_of(device):
+    with context_of(device):
         code = _code_of(kernel, len(arguments), device)
         if code is None:
-            kernel[n_blocks, block, _stream_at(stream)](*arguments)
+            kernel[n_blocks, block, stream_at(stream)](*arguments)
             return
         if not _THREAD.is_ready:  # a device has to be current in it
             cuda.current_context()
@@ -60,14 +60,25 @@ class _Thread(threading.local):
 _THREAD = _Thread()
 
 
-def _context_of(device: int) -> Any:
+def context_of(device: int) -> Any:
     """Return what makes a device numba's own, if there are several."""
-    return cuda.gpus[device] if _n_devices() > 1 else nullcontext()
+    return cuda.gpus[device] if n_devices() > 1 else nullcontext()
 
 
 @cache
-def _n_devices() -> int:
+def n_devices() -> int:
+    """Return how many devices there are."""
     return len(cuda.gpus)
+
+
+def device_at(address: int) -> int:
+    """Return the number of the device whose memory is at an address, if it is one."""
+    current: int = cuda.get_current_device().id
+    if not address:  # of no numbers
+        return current
+    name = _driver().CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    status, device = _driver().cuPointerGetAttribute(name, address)
+    return current if status else int(device)
 
 
 @cache
@@ -116,6 +127,6 @@ def _holders(n: int) -> tuple[Any, Any, int]:
 
 
 @lru_cache(maxsize=64)
-def _stream_at(address: int) -> Any:
-    """Return the stream at an address, as numba launches on it."""
+def stream_at(address: int) -> Any:
+    """Return the stream at an address, as numba launches on it and waits for it."""
     return cuda.external_stream(address) if address else cuda.default_stream()

@@ -1,8 +1,12 @@
 """Arrays of a CUDA device in the libraries that own them: allocate, address, copy.
 
 Every library answers the same few questions about the arrays of one call, which all
-live on the device of the first. Dtypes are named as in numpy. ``constant`` copies a few
-numbers to the device, once; nothing but ``to_host`` and ``is_finite`` waits for it.
+live on the device of the first. Dtypes are named as in numpy. Nothing but ``to_host``
+and ``is_finite`` waits for the device.
+
+``constant`` copies a few numbers to the device, once for each stream: memory that is
+given up is given away to the stream that asked for it, behind all that this one has
+queued, while another might still read it.
 
 Estimators ask for more, which the arrays of torch and cupy answer: rows that are taken,
 sums of columns, products by ``@``. Those of numba cannot.
@@ -12,6 +16,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from skxent.backends._numba_arrays import NumbaArrays, numba_arrays
+from skxent.backends._places import ALIGNMENT, is_on_device, package_of
 
 __all__ = [
     "CupyArrays",
@@ -23,35 +30,20 @@ __all__ = [
     "package_of",
 ]
 
-_DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of the DLPack header
-_DEFAULT_STREAM, _NO_STREAM = 1, -1  # as DLPack numbers them
-_ALIGNMENT = 16  # bytes, of what a kernel reads at a time
-_ON_HOST = (np.ndarray, np.generic, list, tuple, int, float)
-
-
-def is_on_device(array: Any) -> bool:
-    """Return whether an array lives on a CUDA device."""
-    if isinstance(array, _ON_HOST):
-        return False
-    if package_of(array) == "torch":
-        return bool(getattr(array, "is_cuda", False))
-    if hasattr(array, "__cuda_array_interface__") or hasattr(array, "copy_to_host"):
-        return True
-    device = getattr(array, "__dlpack_device__", None)
-    return device is not None and device()[0] in _DLPACK_CUDA
-
 
 def arrays_like(array: Any) -> "TorchArrays | CupyArrays | NumbaArrays":
     """Return what answers for the library and the device of an array."""
     package = package_of(array)
     if package == "torch":
-        return _torch_arrays(array.device)
+        return _torch_arrays(array.device, _stream_of_torch(array.device))
     if package == "cupy":
-        return _cupy_arrays(array.device.id)
-    from numba import cuda
+        return _cupy_arrays(array.device.id, _stream_of_cupy(array.device))
+    return numba_arrays(array)
 
-    # the simulator's has no number
-    return _numba_arrays(getattr(cuda.get_current_device(), "id", 0))
+
+def _is_foreign(array: Any, arrays: "TorchArrays | CupyArrays") -> bool:
+    """Return whether an array is one of a device and of another library."""
+    return not arrays.owns(array) and is_on_device(array)
 
 
 def copy_to_host(array: Any) -> Any:
@@ -63,30 +55,30 @@ def copy_to_host(array: Any) -> Any:
     return arrays.to_host(array)
 
 
-def package_of(array: Any) -> str:
-    """Return the package that an array's type comes from, a base's if it is a library.
+def _stream_of_torch(device: Any) -> int:
+    """Return the address of the current stream, 0 for the default one."""
+    import torch
 
-    Tensors of torchvision and fastai are subclasses of torch's.
-    """
-    kind: Any = type(array)
-    return _package_of_type(kind)
+    return int(torch.cuda.current_stream(device).cuda_stream)
 
 
-@lru_cache(maxsize=256)
-def _package_of_type(kind: Any) -> str:
-    packages = [str(base.__module__).partition(".")[0] for base in kind.__mro__]
-    known = (package for package in packages if package in ("torch", "cupy"))
-    return next(known, packages[0])
+def _stream_of_cupy(device: Any) -> int:
+    """Return the address of the current stream, 0 for the default one."""
+    import cupy
+
+    with device:  # each has a current stream
+        return int(cupy.cuda.get_current_stream().ptr)
 
 
 class TorchArrays:
-    """Tensors of torch on one device."""
+    """Tensors of torch on one device, for a stream at an address."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, stream: int) -> None:
         import torch
 
         self.torch = torch
         self.device = device
+        self.stream = stream
         self.index = device.index or 0
         self.constant = lru_cache(maxsize=64)(self._constant)
 
@@ -97,15 +89,30 @@ class TorchArrays:
             array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
             if not array.flags.writeable:
                 array = array.copy()  # of which torch warns
+        elif _is_foreign(array, self):
+            array = self._ordered(array)
         array = self.torch.as_tensor(array).detach().resolve_neg()
         array = array.to(self.device).contiguous()
-        return array if array.data_ptr() % _ALIGNMENT == 0 else array.clone()
+        return array if array.data_ptr() % ALIGNMENT == 0 else array.clone()
+
+    def _ordered(self, array: Any) -> Any:
+        """Return an array of another library whose numbers have been written.
+
+        By DLPack the current stream waits. The other interface names a stream, which
+        torch does not look at.
+        """
+        if hasattr(array, "__dlpack__"):
+            return self.torch.utils.dlpack.from_dlpack(array)
+        interface = getattr(array, "__cuda_array_interface__", {})
+        if interface.get("stream") is not None:
+            from skxent.backends._cuda_launch import stream_at
+
+            stream_at(interface["stream"]).synchronize()
+        return array
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         kind = getattr(self.torch, dtype)
-        constant = self.torch.tensor(values, dtype=kind, device=self.device)
-        self.torch.cuda.current_stream(self.device).synchronize()  # for other streams
-        return constant
+        return self.torch.tensor(values, dtype=kind, device=self.device)
 
     def dtype(self, array: Any) -> str:
         return str(array.dtype).partition(".")[2]
@@ -132,10 +139,13 @@ class TorchArrays:
         """Copy the numbers of an array to another one of the same library."""
         out.detach().copy_(array)
 
+    def product(self, weights: Any, factors: Any) -> Any:
+        return weights * factors
+
     def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where either is 0."""
-        is_zero = (weights == 0) | (factors == 0)
-        return self.torch.where(is_zero, 0.0, weights * factors).to(weights.dtype)
+        """Return the product, 0 where a weight is 0."""
+        product = self.product(weights, factors)
+        return self.torch.where(weights == 0, 0.0, product).to(weights.dtype)
 
     def take(self, array: Any, rows: Any) -> Any:
         """Return some rows, which a numpy array numbers."""
@@ -177,35 +187,33 @@ class TorchArrays:
     def to_host(self, array: Any) -> Any:
         return array.cpu().numpy()
 
-    def stream(self) -> int:
-        """Return the address of the current stream, 0 for the default one."""
-        return int(self.torch.cuda.current_stream(self.device).cuda_stream)
-
 
 class CupyArrays:
-    """Arrays of cupy on one device."""
+    """Arrays of cupy on one device, for a stream at an address."""
 
-    def __init__(self, device: int) -> None:
+    def __init__(self, device: int, stream: int) -> None:
         import cupy
 
         self.cupy = cupy
         self.device = cupy.cuda.Device(device)
+        self.stream = stream
         self.index = device
         self.constant = lru_cache(maxsize=64)(self._constant)
 
     def read(self, array: Any) -> Any:
         """Return an array of this library, contiguous and aligned, on this device."""
         with self.device:
+            # torch names no stream in the other interface, and cupy waits for none then
+            if _is_foreign(array, self) and hasattr(array, "__dlpack__"):
+                array = self.cupy.from_dlpack(array)
             # `ascontiguousarray` takes nothing but arrays of cupy, and leaves those of
             # another device there; `asarray` has no order for what others export
             array = self.cupy.ascontiguousarray(self.cupy.asarray(array))
-            return array if array.data.ptr % _ALIGNMENT == 0 else array.copy()
+            return array if array.data.ptr % ALIGNMENT == 0 else array.copy()
 
     def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
         with self.device:
-            constant = self.cupy.asarray(values, dtype=dtype)
-            self.cupy.cuda.get_current_stream().synchronize()  # for other streams
-            return constant
+            return self.cupy.asarray(values, dtype=dtype)
 
     def dtype(self, array: Any) -> str:
         return str(array.dtype)
@@ -236,11 +244,15 @@ class CupyArrays:
         with self.device:
             out[...] = array
 
-    def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where either is 0."""
+    def product(self, weights: Any, factors: Any) -> Any:
         with self.device:
-            is_zero = (weights == 0) | (factors == 0)
-            product = self.cupy.where(is_zero, 0.0, weights * factors)
+            return weights * factors
+
+    def times(self, weights: Any, factors: Any) -> Any:
+        """Return the product, 0 where a weight is 0."""
+        product = self.product(weights, factors)
+        with self.device:
+            product = self.cupy.where(weights == 0, 0.0, product)
             return product.astype(weights.dtype, copy=False)
 
     def take(self, array: Any, rows: Any) -> Any:
@@ -290,130 +302,6 @@ class CupyArrays:
     def to_host(self, array: Any) -> Any:
         return array.get()
 
-    def stream(self) -> int:
-        with self.device:  # each has a current stream
-            return int(self.cupy.cuda.get_current_stream().ptr)
-
-
-class _Exported:
-    """What a library exports by DLPack, in the form that numba reads.
-
-    The default stream is made to wait for those who write it, if that is asked for.
-    """
-
-    def __init__(self, array: Any, *, in_order: bool) -> None:
-        from cuda.core.utils import StridedMemoryView
-
-        stream = _DEFAULT_STREAM if in_order else _NO_STREAM
-        view = StridedMemoryView.from_dlpack(array, stream_ptr=stream)
-        dtype, strides = np.dtype(view.dtype), view.strides
-        if strides is not None:
-            strides = tuple(step * dtype.itemsize for step in strides)
-        self.view = view  # keeps the memory alive
-        self.__cuda_array_interface__ = {
-            "shape": tuple(view.shape),
-            "typestr": dtype.str,
-            "data": (view.ptr, view.readonly),
-            "strides": strides,
-            "version": 3,
-        }
-
-
-class NumbaArrays:
-    """Device arrays of numba, and those of other libraries seen as such.
-
-    They are on the device that is current. Numba computes nothing with arrays but in
-    kernels: small ones take the way over the host.
-    """
-
-    def __init__(self, device: int) -> None:
-        from numba import cuda
-
-        self.cuda = cuda
-        self.index = device
-        self.constant = lru_cache(maxsize=64)(self._constant)
-
-    def read(self, array: Any) -> Any:
-        """Return an array of this library, contiguous and aligned, on this device."""
-        if not is_on_device(array):
-            return self.cuda.to_device(np.asarray(array, order="C"))
-        array = self._seen(array, in_order=True)
-        if not array.is_c_contiguous():
-            return self.cuda.to_device(np.asarray(array.copy_to_host(), order="C"))
-        if self.span(array)[0] % _ALIGNMENT == 0:
-            return array
-        copied = self.empty(array.shape, array.dtype)
-        copied.copy_to_device(array)
-        return copied
-
-    def _seen(self, array: Any, *, in_order: bool) -> Any:
-        """Return an array as one of numba, which maybe waits for those who write it."""
-        if self.owns(array):
-            return array
-        if not hasattr(array, "__cuda_array_interface__"):
-            array = _Exported(array, in_order=in_order)
-        return self.cuda.as_cuda_array(array, sync=in_order)
-
-    def _constant(self, values: tuple[float, ...], dtype: str) -> Any:
-        return self.cuda.to_device(np.array(values, dtype))
-
-    def dtype(self, array: Any) -> str:
-        return str(array.dtype)
-
-    def cast(self, array: Any, dtype: str) -> Any:
-        if str(array.dtype) == dtype:
-            return array
-        return self.cuda.to_device(array.copy_to_host().astype(dtype))
-
-    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
-        return self.cuda.device_array(shape, dtype)
-
-    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
-        return self.cuda.to_device(np.zeros(shape, dtype))
-
-    def spread(self, array: Any, shape: tuple[int, ...]) -> Any:
-        """Return the array broadcast to a shape, contiguous."""
-        spread = np.broadcast_to(array.copy_to_host(), shape)
-        return self.cuda.to_device(np.ascontiguousarray(spread))
-
-    def clear(self, array: Any) -> None:
-        array.copy_to_device(np.zeros(array.shape, array.dtype))
-
-    def copy(self, array: Any, out: Any) -> None:
-        """Copy the numbers of an array to another one of the same library."""
-        out.copy_to_device(array)
-
-    def times(self, weights: Any, factors: Any) -> Any:
-        """Return the product, 0 where either is 0."""
-        weights, factors = weights.copy_to_host(), factors.copy_to_host()
-        is_zero = (weights == 0) | (factors == 0)
-        product = np.where(is_zero, 0.0, weights * factors)
-        return self.cuda.to_device(product.astype(weights.dtype))
-
-    def address(self, array: Any) -> Any:
-        pointer = getattr(array, "device_ctypes_pointer", None)
-        # the simulator runs kernels on the array itself
-        return array.reshape(-1) if pointer is None else pointer.value
-
-    def span(self, array: Any) -> tuple[int, int]:
-        """Return where the numbers begin, and where as many of them would end."""
-        array = self._seen(array, in_order=False)
-        # the simulator has no pointers, and no numbers are nowhere
-        pointer = getattr(array, "device_ctypes_pointer", None)
-        begin = array.ctypes.data if pointer is None else pointer.value or 0
-        return begin, begin + array.nbytes
-
-    def owns(self, array: Any) -> bool:
-        """Return whether an array is one of this library."""
-        return hasattr(array, "copy_to_host")
-
-    def to_host(self, array: Any) -> Any:
-        return array.copy_to_host()
-
-    def stream(self) -> int:
-        return 0  # that of the device's other users
-
 
 _torch_arrays = lru_cache(maxsize=16)(TorchArrays)
 _cupy_arrays = lru_cache(maxsize=16)(CupyArrays)
-_numba_arrays = lru_cache(maxsize=16)(NumbaArrays)

@@ -98,7 +98,8 @@ def rows_curvature(memory, real, group, block, has_indices):
         rest = rest_of(Sums(sums.m, rest, ones, zero, zero), one)
         mass = group_sum(mass, group, shared)
         high, low = shares_of(one, rest, one)
-        mean = residual(high, low, group_sum(sum_ev, group, shared), zero)
+        # a vector may be infinite, and ``low`` is 0 or of either sign
+        mean = high * group_sum(sum_ev, group, shared)
         if has_indices:
             mass += on_value_of(targets, y, one)
         factor = read_one(pointer_to(scale, real), 0) * weight * mass

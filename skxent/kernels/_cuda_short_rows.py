@@ -292,7 +292,9 @@ def short_rows_loss(
                     row_out,
                 )
                 if has_indices:
-                    slope = residual(high, low, math.exp(z_y - sums.m), factor * t_y)
+                    # an ignored row has the index 0, which may weigh inf
+                    t_y = weighted(factor, t_y)
+                    slope = residual(high, low, math.exp(z_y - sums.m), t_y)
                     write_one(slope, row_out, start + y * step)
             if has_gradient and is_staged:
                 cuda.syncwarp()

@@ -10,6 +10,7 @@ import math
 
 from numba import cuda, float64, int64
 
+from skxent.kernels import NO_INDEX
 from skxent.kernels._cuda_groups import WARP, group_sum
 from skxent.kernels._cuda_memory import pointer_to, read_one, write_one
 from skxent.kernels._jit import rule
@@ -51,8 +52,8 @@ def write_partial(total, n_counted, block, shared, partial_out):
 
 @rule
 def inverse_of(x):
-    """Return ``1 / x``, nan for 0."""
-    return math.nan if x == 0 else 1 / x
+    """Return ``1 / x``, nan for 0 and for infinity: nothing may come of inf * 0."""
+    return math.nan if x == 0 or math.fabs(x) == math.inf else 1 / x
 
 
 @cuda.jit(device=True)
@@ -98,7 +99,7 @@ def survey(real, block):
         for row in range(begin + cuda.threadIdx.x, min(begin + share, n_rows), block):
             y = read_one(indices, row)
             of_this = 0.0
-            if y != ignore_index:
+            if y != ignore_index or y == NO_INDEX:
                 if y < 0 or y >= n_classes:
                     wrong += 1.0
                 else:
@@ -185,7 +186,7 @@ def sum_rows(memory, group, block):
 
 
 def inverse(real, block):
-    """Return the kernel that writes ``1 / x`` of float64 numbers, nan for 0."""
+    """Return the kernel that writes `inverse_of` of float64 numbers."""
 
     def kernel(numbers, inverses_out, n):
         i = cuda.blockIdx.x * block + cuda.threadIdx.x

@@ -114,6 +114,7 @@ def binary_cross_entropy_value_and_grad(
         As for :func:`binary_cross_entropy`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself. Not for a list of arrays.
+        After an error its content is undefined.
 
     Returns
     -------
@@ -177,6 +178,7 @@ def binary_cross_entropy_grad(
         multiplied with (the chain rule); None stands for ones.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself. Not for a list of arrays.
+        After an error its content is undefined.
 
     Returns
     -------

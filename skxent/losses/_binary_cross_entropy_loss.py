@@ -170,7 +170,7 @@ class BinaryCrossEntropyLoss(Criterion):
             Gradient of something else with respect to the loss, which the result is
             multiplied with; None stands for ones.
         out : ndarray of the shape and dtype of `input`, default=None
-            Receives the gradient.
+            Receives the gradient. After an error its content is undefined.
 
         Returns
         -------
@@ -203,7 +203,7 @@ class BinaryCrossEntropyLoss(Criterion):
         input, target : array-like
             As for a call of the loss.
         out : ndarray of the shape and dtype of `input`, default=None
-            Receives the gradient.
+            Receives the gradient. After an error its content is undefined.
 
         Returns
         -------

@@ -62,11 +62,9 @@ class Call(NamedTuple):
             return self.layout.split_losses(cast(losses, self.dtype))
         if self.sample_denominator is None:
             return number(total * self.scale, self.dtype)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             sums = self.layout.sample_sums(losses)
-            result = np.where(
-                self.sample_denominator == 0, math.nan, sums / self.sample_denominator
-            )
+            result = sums / divisors(self.sample_denominator)
         shape = self.layout.loss_shape(self.reduction)
         return cast(result, self.dtype).reshape(shape)[()]
 
@@ -103,10 +101,8 @@ class Call(NamedTuple):
         """Return the call whose sum of losses has the gradient of the reduced loss."""
         if self.sample_denominator is None:
             return self
-        with np.errstate(divide="ignore", over="ignore"):
-            share = np.where(
-                self.sample_denominator == 0, math.nan, 1.0 / self.sample_denominator
-            )
+        with np.errstate(over="ignore"):
+            share = 1.0 / divisors(self.sample_denominator)
         share = share.reshape(self.layout.loss_shape(self.reduction))
         return self.weighted_by(self.layout.per_row(share))
 
@@ -131,6 +127,12 @@ def scale_of_mean(denominator: float) -> float:
     # Neither by 0 nor by infinite weights: no number may come of inf * 0.
     usable = denominator and math.isfinite(denominator)
     return 1.0 / denominator if usable else math.nan
+
+
+def divisors(denominators: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what means are divided by, nan where `scale_of_mean` is."""
+    is_none = (denominators == 0) | np.isinf(denominators)
+    return np.where(is_none, math.nan, denominators)
 
 
 @lru_cache(maxsize=16)

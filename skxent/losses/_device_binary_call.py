@@ -105,7 +105,7 @@ class DeviceBinaryCall(NamedTuple):
         means = arrays.spread(share, (n,))
         if size:
             sums = backend.sums_of_rows(self.call, losses, n, real_name(self.dtype))
-            means = arrays.times(means, sums)
+            means = arrays.product(means, sums)
         return arrays.cast(means, self.dtype)
 
     def checked_total(self) -> float:
@@ -142,7 +142,7 @@ class DeviceBinaryCall(NamedTuple):
             inflow = inflow.reshape((*self.loss_shape, *missing))
             inflow = arrays.spread(inflow, self.shape)
         inflow = arrays.spread(inflow.reshape((-1,)), tuple(weight.shape))
-        weight = arrays.times(weight, inflow)
+        weight = arrays.product(weight, inflow)
         return self._replace(targets=(target, weight, pos_weight))
 
     def curvature(self, vector: Any, out: Any) -> Any:

@@ -14,7 +14,7 @@ from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import arrays_like
 from skxent.kernels._cuda import real_name
 from skxent.losses import _validation as check
-from skxent.losses._call import REDUCTIONS
+from skxent.losses._call import REDUCTIONS, scale_of_mean
 from skxent.losses._device_operands import (
     class_values,
     dtype_of_input,
@@ -24,6 +24,7 @@ from skxent.losses._device_operands import (
     target_on_device,
     times_rows,
     vector_on_device,
+    without_least_index,
 )
 from skxent.losses._device_out import (
     check_out_on_device,
@@ -54,36 +55,52 @@ class DeviceCall(NamedTuple):
     scale: Any  # (1,) on the device
     mean_of: float | None  # rows that a mean divides by, None for those surveyed
     loss: Callable[..., None]  # of the backend
+    row_weight: Any  # (n,) as in ``targets``, without the shares of samples
     of_samples: Any  # (N,) float64, what the rows of each sample weigh, or None
 
     def run(self, *, wants_loss: bool, gradient: Any) -> Any:
-        """Return the reduced loss if it is wanted; fill the gradient if not None."""
+        """Return the reduced loss if it is wanted; fill the gradient if not None.
+
+        The host asks once whether class indices are wrong: where it waits for a number
+        anyway, with that, else before a gradient is written over something.
+        """
         losses = self.row_losses() if wants_loss else None
+        wants_number = wants_loss and losses is None
+        if not wants_number:
+            self.check_indices()
         if self.layout.n_rows and self.layout.n_classes:
             common = self.logits, self.targets, self.dtype
             self.loss(self.call, *common, self.scale, losses, gradient)
-        wants_number = wants_loss and losses is None
-        summary = self.checked_summary(wants_number=wants_number)
-        return self.reduced(losses, summary) if wants_loss else None
+        if wants_number:
+            return self.number(self.checked_summary())
+        return self.of_rows(losses) if wants_loss else None
 
     def reduced(self, losses: Any, summary: backend.Summary) -> Any:
         """Return the loss from those of the rows or, for a number, from their sum."""
-        arrays, layout = self.call.arrays, self.layout
-        if self.reduction == "sample":
-            losses = self.sums_of_samples(losses)
-        if losses is not None:
-            losses = arrays.cast(losses, self.dtype)
-            return losses.reshape(layout.loss_shape(self.reduction))
+        return self.number(summary) if losses is None else self.of_rows(losses)
+
+    def number(self, summary: backend.Summary) -> float:
+        """Return the sum of the losses, or their mean."""
         if self.reduction == "sum":
             return summary.total
         weight = summary.weight if self.mean_of is None else self.mean_of
-        return summary.total / weight if weight else math.nan
+        return summary.total * scale_of_mean(weight)
+
+    def of_rows(self, losses: Any) -> Any:
+        """Return the losses of the rows or of the samples."""
+        if self.reduction == "sample":
+            losses = self.sums_of_samples(losses)
+        losses = self.call.arrays.cast(losses, self.dtype)
+        return losses.reshape(self.layout.loss_shape(self.reduction))
 
     def row_losses(self) -> Any:
         """Return an array for the losses of the rows if they are wanted, else None."""
         if self.reduction in ("sum", "mean"):
             return None
-        return self.call.arrays.empty((self.layout.n_rows,), real_name(self.dtype))
+        arrays = self.call.arrays
+        # no kernel fills those of rows without classes
+        new = arrays.empty if self.layout.n_classes else arrays.zeros
+        return new((self.layout.n_rows,), real_name(self.dtype))
 
     def of_log_probabilities(self) -> "DeviceCall":
         """Return the call of the loss of log-probabilities and class indices."""
@@ -98,18 +115,21 @@ class DeviceCall(NamedTuple):
         real = real_name(self.dtype)
         return backend.sums_of_rows(self.call, losses, n_samples, real, self.of_samples)
 
-    def checked_summary(self, *, wants_number: bool) -> backend.Summary:
-        """Return what was found out; raise for a class index that is none.
+    def check_indices(self) -> None:
+        """Raise for a class index that is none; without indices nobody waits."""
+        if self.targets.has_indices:
+            self.checked_summary()
 
-        Nobody waits for the device where no number is wanted and none can be wrong.
-        """
-        if not (wants_number or self.targets.has_indices):
-            return backend.Summary(math.nan, math.nan, 0, math.nan)
+    def checked_summary(self) -> backend.Summary:
+        """Wait for what was found out; raise for a class index that is none."""
         summary = backend.summary_on_host(self.call)
         if summary.n_wrong:
             target = self.call.arrays.to_host(self.targets.target)
+            ignored = self.targets.ignore_index
             check.refuse_first_wrong_index(
-                target, self.layout.n_classes, self.targets.ignore_index
+                target,
+                self.layout.n_classes,
+                None if ignored == NO_INDEX else ignored,
             )
         return summary
 
@@ -134,13 +154,19 @@ class DeviceCall(NamedTuple):
         shape = self.layout.loss_shape(self.reduction)
         inflow = grad_output_on_device(arrays, grad_output, shape, real)
         inflow = per_row(arrays, inflow, self.layout)
-        return self._replace(targets=times_rows(arrays, self.targets, inflow, real))
+        targets = self.targets._replace(row_weight=self.row_weight)
+        targets = times_rows(arrays, targets, inflow, real)
+        row_weight = targets.row_weight
+        if self.of_samples is not None:
+            targets = _shared(self.call, targets, self.of_samples, self.layout, real)
+        return self._replace(targets=targets, row_weight=row_weight)
 
     def curvature(self, vector: Any, out: Any) -> Any:
         """Return the Hessian times a vector, both as the input."""
         arrays = self.call.arrays
         v = vector_on_device(arrays, vector, self.layout.shape, self.dtype)
         product = self.gradient_buffer(out, v)
+        self.check_indices()
         if self.layout.n_rows and self.layout.n_classes:
             backend.softmax_curvature(
                 self.call,
@@ -151,7 +177,6 @@ class DeviceCall(NamedTuple):
                 self.scale,
                 product,
             )
-        self.checked_summary(wants_number=False)
         return self.delivered(product, out)
 
 
@@ -216,10 +241,12 @@ def prepare_scores(
         loss = backend.probability_loss
         if has_indices and not smoothing:
             loss = partial(backend.picked_loss, is_log=False)
-    if abs(ignore_index) > check.LARGEST_INT64:
-        ignore_index = NO_INDEX
     class_weight, values = class_values(arrays, weight, smoothing, layout, real)
     row_weight = row_weight_on_device(arrays, sample_weight, layout, real)
+    if ignore_index == NO_INDEX and has_indices:
+        wanted, row_weight = without_least_index(arrays, wanted, row_weight, real)
+    if abs(ignore_index) > check.LARGEST_INT64:
+        ignore_index = NO_INDEX
     targets = backend.DeviceTargets(
         wanted,
         *values,
@@ -236,15 +263,15 @@ def prepare_scores(
         inverse = backend.survey_indices(
             call, targets, class_weight, layout.n_classes, real, shares
         )
-    elif row_weight is not None:
+    elif row_weight is not None and layout.n_classes:
         backend.total_of(call, arrays.cast(row_weight, "float64"))
     else:
-        mean_of = float(layout.n_rows)
+        # torch divides by the number of probabilities over that of classes: 0 / 0
+        mean_of = float(layout.n_rows if layout.n_classes else 0)
     of_samples = None
     if reduction == "sample" and layout.n_rows:
         of_samples = _weights_of_samples(call, targets, shares, layout, real)
-        factors = backend.inverses_of(call, of_samples, _n_samples(layout), real)
-        targets = times_rows(arrays, targets, per_row(arrays, factors, layout), real)
+        targets = _shared(call, targets, of_samples, layout, real)
     if reduction != "mean":
         scale = arrays.constant((1.0,), real)
     elif inverse is not None:
@@ -252,7 +279,7 @@ def prepare_scores(
     elif mean_of is None:
         scale = backend.inverse_of_weight(call, real)
     else:
-        scale = arrays.constant((1 / mean_of if mean_of else math.nan,), real)
+        scale = arrays.constant((scale_of_mean(mean_of),), real)
     return DeviceCall(
         call,
         logits,
@@ -263,6 +290,7 @@ def prepare_scores(
         scale,
         mean_of,
         loss,
+        row_weight,
         of_samples,
     )
 
@@ -286,9 +314,22 @@ def _weights_of_samples(
     if shares is None:
         weight = targets.row_weight
         if weight is None:
-            weight = arrays.constant((1.0,), real)
+            weight = arrays.constant((float(layout.n_classes > 0),), real)
         shares = arrays.cast(arrays.spread(weight, (layout.n_rows,)), "float64")
     return backend.sums_of_rows(call, shares, _n_samples(layout), "float64")
+
+
+def _shared(
+    call: backend.Call,
+    targets: backend.DeviceTargets,
+    of_samples: Any,
+    layout: Layout,
+    real: str,
+) -> backend.DeviceTargets:
+    """Return the targets with the weights of rows as shares of their samples."""
+    factors = backend.inverses_of(call, of_samples, _n_samples(layout), real)
+    factors = per_row(call.arrays, factors, layout)
+    return times_rows(call.arrays, targets, factors, real)
 
 
 def value(call: DeviceCall) -> Any:

@@ -37,26 +37,23 @@ class DeviceLinearCall(NamedTuple):
 
     def value(self) -> Any:
         """Return the reduced loss."""
+        summary = self.loss.checked_summary()
         losses, total = self.loss.row_losses(), 0.0
         for block in self._blocks():
             total += block.run(losses, has_gradient=False)
-        return self.loss.reduced(losses, self._summary(total))
+        return self.loss.reduced(losses, summary._replace(total=total))
 
     def value_and_grad(self, out: Any) -> tuple[Any, tuple[Any, ...]]:
         """Return the reduced loss and its gradients."""
+        summary = self.loss.checked_summary()
         losses = self.loss.row_losses()
         total, slopes = self._slopes(losses, out)
-        return self.loss.reduced(losses, self._summary(total)), slopes
+        return self.loss.reduced(losses, summary._replace(total=total)), slopes
 
     def grad(self, out: Any) -> tuple[Any, ...]:
         """Return the gradients of the reduced loss."""
-        total, slopes = self._slopes(None, out)
-        self._summary(total)
-        return slopes
-
-    def _summary(self, total: float) -> backend.Summary:
-        """Return what the indices showed, with the sum over the blocks."""
-        return self.loss.checked_summary(wants_number=True)._replace(total=total)
+        self.loss.check_indices()
+        return self._slopes(None, out)[1]
 
     def _blocks(self) -> Iterator["_Block"]:
         n, n_scores = len(self.X), len(self.W)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+
+from skxent.backends import NO_INDEX
 from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import is_on_device
 from skxent.losses import _validation as check
@@ -17,6 +20,7 @@ __all__ = [
     "target_on_device",
     "times_rows",
     "vector_on_device",
+    "without_least_index",
 ]
 
 FLOATS = ("bfloat16", "float16", "float32", "float64")
@@ -122,8 +126,9 @@ def class_values(
             f"weight must have shape ({layout.n_classes},), one entry per class; got "
             f"shape {tuple(weight.shape)}."
         )
+    # a share of 0 is no part of an infinite weight either
     on, off = (
-        arrays.times(weight, arrays.spread(arrays.constant((x,), real), weight.shape))
+        arrays.times(arrays.spread(arrays.constant((x,), real), weight.shape), weight)
         for x in (1.0 - smoothing, share)
     )
     return weight, (on, off)
@@ -158,7 +163,27 @@ def times_rows(
     arrays: Any, targets: backend.DeviceTargets, factors: Any, real: str
 ) -> backend.DeviceTargets:
     """Return the targets with the weight of each row multiplied with a number."""
-    weight = targets.row_weight
+    weight = _product(arrays, targets.row_weight, factors, real)
+    return targets._replace(row_weight=weight)
+
+
+def _product(arrays: Any, weight: Any, factors: Any, real: str) -> Any:
+    """Return weights of rows, None for ones, times factors."""
     if weight is None:
         weight = arrays.spread(arrays.constant((1.0,), real), tuple(factors.shape))
-    return targets._replace(row_weight=arrays.times(weight, factors))
+    return arrays.times(weight, factors)
+
+
+def without_least_index(
+    arrays: Any, indices: Any, weight: Any, real: str
+) -> tuple[Any, Any]:
+    """Return class indices and weights of rows, 0 where the index is `NO_INDEX`.
+
+    To ignore that index means to the kernels that none is. It is nobody's habit: that
+    the host looks for it costs a wait.
+    """
+    came = arrays.to_host(indices)
+    ignored = came == NO_INDEX
+    kept = arrays.read((~ignored).astype(real))
+    indices = arrays.read(np.where(ignored, 0, came))
+    return indices, _product(arrays, weight, kept, real)

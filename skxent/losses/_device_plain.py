@@ -17,6 +17,7 @@ from skxent.backends._device_arrays import arrays_like, is_on_device
 from skxent.kernels._cuda import real_name
 from skxent.losses import _device_call as general
 from skxent.losses import _validation as check
+from skxent.losses._call import scale_of_mean
 from skxent.losses._device_operands import FLOATS
 from skxent.losses._device_out import (
     check_out_on_device,
@@ -46,8 +47,11 @@ def value_and_grad(input: Any, target: Any, out: Any, *options: Any) -> tuple[An
 
 
 def grad(input: Any, target: Any, grad_output: Any, out: Any, *options: Any) -> Any:
-    """Return the gradient, times what flows into the loss."""
-    if grad_output is None:
+    """Return the gradient, times what flows into the loss.
+
+    What is written to ``out`` is written when class indices are known to be right.
+    """
+    if grad_output is out is None:
         found = _plain(input, target, options, out, has_gradient=True)
         if found is not None:
             return found.gradient
@@ -127,10 +131,11 @@ def _plain(
         indices, one, one, None, options[1], is_smooth=False, has_indices=True
     )
     call = backend.new_call_of_rows(arrays)
-    scale = arrays.constant((1.0 / n_rows,), real)
+    share = scale_of_mean(n_rows)
+    scale = arrays.constant((share,), real)
     backend.softmax_loss(call, logits, targets, dtype, scale, None, gradient)
     n_counted, total = backend.rows_on_host(call)
     habit.ignores = n_counted < n_rows
     if habit.ignores or math.isnan(total):
         return None
-    return _Found(total / n_rows, gradient if out is None else out)
+    return _Found(total * share, gradient if out is None else out)

@@ -139,6 +139,7 @@ def nll_loss_value_and_grad(
         As for :func:`nll_loss`.
     out : ndarray of the shape and dtype of `input`, default=None
         Receives the gradient. It may be `input` itself. Not for a list of arrays.
+        After an error its content is undefined.
 
     Returns
     -------

@@ -174,6 +174,8 @@ def row_shares(targets: EncodedTargets, weight: Any) -> NDArray[np.float64]:
     if weight is None or target.ndim > 1:
         return shares
     kept = shares != 0  # the index of an ignored row may lie outside
+    if not kept.any():  # as where there are no classes
+        return shares
     class_weight = np.asarray(weight, dtype=np.float64)  # checked by encode_targets
     return np.where(kept, shares * class_weight[np.where(kept, target, 0)], 0.0)
 

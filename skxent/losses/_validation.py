@@ -335,9 +335,9 @@ def as_int64(target: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def refuse_first_wrong_index(
-    target: NDArray[Any], n_classes: int, ignore_index: int
+    target: NDArray[Any], n_classes: int, ignore_index: int | None
 ) -> None:
-    """Raise for the first index outside of the classes that is not ignored."""
+    """Raise for the first index outside of the classes that is not ignored, if any."""
     bad = ((target < 0) | (target >= n_classes)) & (target != ignore_index)
     row = int(bad.argmax())
     raise ValueError(

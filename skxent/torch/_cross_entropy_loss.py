@@ -85,7 +85,8 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     end, on the CPU and beside probabilities of another dtype. Under ``torch.autocast``
     half precision is made float32, as torch does.
 
-    ``torch.compile`` leaves the loss out of its graphs and runs it as it is.
+    ``torch.compile`` leaves the loss out of its graphs and runs it as it is. Both
+    passes wait for a device, so that no CUDA graph can capture them.
     ``torch.func`` and forward-mode derivatives are not supported.
 
     The formulas of the derivatives are those of C. M. Bishop, "Pattern Recognition and

@@ -213,6 +213,22 @@ def test_dlpack(is_transposed):
     assert_near(found, wanted_gradient, torch.float32)
 
 
+def test_what_another_stream_still_writes_is_waited_for():
+    from numba import cuda
+
+    logits, target = drawn((1000, 37))
+    wanted, _ = expected(logits, target, {})
+    there = cuda.to_device(logits.cpu().numpy())
+    late, work = torch.zeros_like(target), torch.ones(4096, 4096, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        for _ in range(50):
+            work = work @ work / 4096
+        late.copy_(target)
+        loss = losses.cross_entropy(there, late)
+    assert_near(loss, wanted, torch.float32)
+
+
 @pytest.mark.parametrize("n_classes", CLASSES)
 def test_the_mean_of_no_rows_has_no_gradient(n_classes):
     logits, target = drawn((20, n_classes))

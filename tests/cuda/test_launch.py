@@ -33,7 +33,7 @@ class Driver:
 def driver(monkeypatch):
     driver = Driver()
     monkeypatch.setattr(_cuda_launch, "_driver", lambda: driver)
-    monkeypatch.setattr(_cuda_launch, "_n_devices", lambda: 1)
+    monkeypatch.setattr(_cuda_launch, "n_devices", lambda: 1)
     monkeypatch.setattr(_cuda_launch, "_THREAD", SimpleNamespace(is_ready=True))
     monkeypatch.setattr(_cuda_launch, "_code_of", lambda kernel, n, device: 77)
     return driver
@@ -53,8 +53,8 @@ def test_what_the_driver_refuses_is_an_error(driver):
 
 
 def test_numba_launches_what_has_no_machine_code(monkeypatch):
-    monkeypatch.setattr(_cuda_launch, "_n_devices", lambda: 1)
-    monkeypatch.setattr(_cuda_launch, "_stream_at", lambda address: f"stream {address}")
+    monkeypatch.setattr(_cuda_launch, "n_devices", lambda: 1)
+    monkeypatch.setattr(_cuda_launch, "stream_at", lambda address: f"stream {address}")
     launched = {}
 
     class Kernel:

@@ -351,3 +351,25 @@ def test_soft_targets_negative_or_off_one_are_accepted(reduction):
     value, gradient = evaluate(z, target, reduction="none")
     assert value[7] == 0
     assert (gradient[7] == 0).all()
+
+
+# means of samples: by one rule with the mean over all
+
+
+def test_the_mean_of_a_sample_of_infinite_weight_is_nan():
+    z, target = np.zeros((2, 3, 2)), np.array([[0, 1], [1, 1]])
+    options = {"sample_weight": [[math.inf, 1.0], [1.0, 1.0]], "reduction": "sample"}
+    value, gradient = evaluate(z, target, **options)
+    assert math.isnan(value[0])
+    assert np.isnan(gradient[0]).all()
+    assert value[1] == pytest.approx(math.log(3))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sample"])
+def test_rows_without_classes(reduction):
+    target, weight = np.full(2, -100), np.empty(0)
+    z = np.empty((2, 0))
+    value, gradient = evaluate(z, target, weight=weight, reduction=reduction)
+    expected = {"none": [0.0, 0.0], "mean": math.nan, "sample": [math.nan] * 2}
+    np.testing.assert_array_equal(value, expected[reduction])
+    assert gradient.shape == (2, 0)

@@ -25,7 +25,7 @@ class Array(np.ndarray):
 
     @property
     def device(self):
-        return SimpleNamespace(id=0)
+        return DEVICE
 
     def get(self):
         return np.asarray(self).view(np.ndarray).copy()
@@ -45,6 +45,12 @@ def asarray(array, dtype=None):
     # cupy asks the type, numpy for the interface
     array = array.view(np.ndarray) if isinstance(array, Array) else array
     return aligned(np.asarray(array, dtype)).view(Array)
+
+
+def from_dlpack(array):
+    """Read what another library exports; the current stream has waited for it."""
+    array.__dlpack__(stream=1)
+    return asarray(array)
 
 
 def aligned(array):
@@ -68,7 +74,7 @@ def zeros(shape, dtype):
 
 
 def _stream():
-    return SimpleNamespace(ptr=0, synchronize=lambda: None)
+    return SimpleNamespace(ptr=0)
 
 
 class Device(contextlib.nullcontext):
@@ -79,6 +85,7 @@ class Device(contextlib.nullcontext):
         self.id = index
 
 
+DEVICE = Device(0)
 MODULE = SimpleNamespace(
     ndarray=Array,
     arange=np.arange,
@@ -88,6 +95,7 @@ MODULE = SimpleNamespace(
     cuda=SimpleNamespace(Device=Device, get_current_stream=_stream),
     empty=empty,
     exp=np.exp,
+    from_dlpack=from_dlpack,
     isfinite=np.isfinite,
     where=lambda *args: np.where(*args).view(Array),
     zeros=zeros,
@@ -105,11 +113,11 @@ class HostArray(metaclass=_OnHost):
 
 def use_stub(monkeypatch):
     """Let the adaptor of cupy work on arrays of the host."""
-    from skxent.backends import _device_arrays
+    from skxent.backends import _device_arrays, _places
 
     monkeypatch.setitem(sys.modules, "cupy", MODULE)
-    others = _device_arrays._ON_HOST[1:]
-    monkeypatch.setattr(_device_arrays, "_ON_HOST", (HostArray, *others))
+    others = _places._ON_HOST[1:]
+    monkeypatch.setattr(_places, "_ON_HOST", (HostArray, *others))
     adaptor = _device_arrays.CupyArrays
 
     def address(self, array):

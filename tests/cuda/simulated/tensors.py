@@ -49,5 +49,5 @@ def use_host_memory(monkeypatch):
         monkeypatch.setattr(adaptor, name, _staying(getattr(adaptor, name)))
     monkeypatch.setattr(adaptor, "_constant", constant)
     monkeypatch.setattr(adaptor, "address", address)
-    monkeypatch.setattr(adaptor, "stream", lambda self: 0)
+    monkeypatch.setattr(_device_arrays, "_stream_of_torch", lambda device: 0)
     _device_arrays._torch_arrays.cache_clear()

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("small_blocks")
 
 RNG = np.random.default_rng(3)
 SHAPE = (3, 4, 5)
+LEAST = -(2**63)
 SCORES = np.log(RNG.dirichlet(np.ones(4), (3, 5))).transpose(0, 2, 1).copy()
 INDICES = RNG.integers(4, size=(3, 5))
 INDICES[0, 1] = INDICES[2] = -100  # the third sample has no rows left
@@ -115,6 +116,52 @@ def test_the_input_is_read_before_the_gradient_takes_its_place(name, target, opt
     assert gradient is there
     assert loss == pytest.approx(float(expected[0]), rel=1e-13)
     np.testing.assert_allclose(on_host(there), expected[1], rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (3, 80), (2, 4, 3)])
+def test_a_refusal_leaves_out_as_it_was(shape):
+    scores = RNG.normal(size=shape)
+    target = np.zeros((shape[0], *shape[2:]), int)
+    target[-1] = shape[1]
+    there, target = cuda.to_device(scores), cuda.to_device(target)
+    for function, args in (
+        (losses.cross_entropy_grad, ()),
+        (losses.nll_loss_grad, ()),
+        (losses.cross_entropy_hvp, (cuda.to_device(scores),)),
+    ):
+        with pytest.raises(ValueError, match=f"got {shape[1]} at row"):
+            function(there, target, *args, out=there)
+        np.testing.assert_array_equal(on_host(there), scores)
+    of_rows = losses.cross_entropy_value_and_grad
+    with pytest.raises(ValueError, match=f"got {shape[1]} at row"):
+        of_rows(there, target, reduction="none", out=there)
+    np.testing.assert_array_equal(on_host(there), scores)
+
+
+@pytest.mark.parametrize("of_rows", [None, OF_ROWS])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_the_least_index_may_be_ignored(name, of_rows):
+    target = np.where(INDICES < 0, LEAST, INDICES)
+    options = {"sample_weight": of_rows, "weight": WEIGHT}
+    for reduction in ("none", "mean", "sample"):
+        options["reduction"] = reduction
+        expected = getattr(losses, name + "_value_and_grad")(SCORES, INDICES, **options)
+        got = getattr(losses, name + "_value_and_grad")(
+            cuda.to_device(SCORES), target, ignore_index=LEAST, **options
+        )
+        for ours, theirs in zip(got, expected, strict=True):
+            np.testing.assert_allclose(on_host(ours), theirs, rtol=1e-12, atol=1e-15)
+    target[1, 2] = -100
+    with pytest.raises(ValueError, match="got -100 at row 7"):
+        losses.cross_entropy(cuda.to_device(SCORES), target, ignore_index=LEAST)
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 2**63, -(2**63) - 1])
+def test_the_least_index_is_no_class(ignore_index):
+    target = np.maximum(INDICES, 0)
+    target[1, 2] = LEAST
+    with pytest.raises(ValueError, match=f"got {LEAST} at row 7"):
+        losses.cross_entropy(cuda.to_device(SCORES), target, ignore_index=ignore_index)
 
 
 # Rows in one thread, rows in several, planes of few classes and of many.

@@ -39,6 +39,32 @@ def test_targets_and_weights_may_live_on_the_host(where):
     np.testing.assert_allclose(gradient.get(), expected[1], rtol=1e-12, atol=1e-15)
 
 
+class Exported:
+    """An array of a third library, which names no stream."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape = array.shape
+        self.streams = []
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, *, stream):
+        self.streams.append(stream)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_who_writes_a_target_is_waited_for():
+    target = Exported(Y)
+    loss, _ = cross_entropy_value_and_grad(cupy_stub.asarray(Z), target)
+    expected, _ = cross_entropy_value_and_grad(Z, Y)
+    assert loss == pytest.approx(float(expected), rel=1e-13)
+    assert set(target.streams) == {1}
+
+
 def test_linear_layer():
     X, W = RNG.normal(size=(9, 3)), RNG.normal(size=(4, 3))
     expected = linear_cross_entropy(X, W, Y)

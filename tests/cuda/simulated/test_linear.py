@@ -80,6 +80,16 @@ def test_out_receives_the_gradients():
         assert_near(got, wanted)
 
 
+def test_a_refusal_leaves_out_as_it_was():
+    out = on_device(np.ones((N, D))), on_device(np.ones((C, D)))
+    target = np.where(np.arange(N) == N - 1, C, Y)
+    for function in (linear_cross_entropy_grad, linear_cross_entropy_value_and_grad):
+        with pytest.raises(ValueError, match=f"got {C} at row {N - 1}"):
+            function(on_device(X), W, target, out=out)
+        for array in out:
+            assert (np.asarray(array) == 1).all()
+
+
 def test_what_is_refused():
     there = on_device(X)
     with pytest.raises(TypeError, match="torch or cupy"):

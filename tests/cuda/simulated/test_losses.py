@@ -220,3 +220,46 @@ def test_wrong_values_are_refused(message, call):
 def test_wrong_types_are_refused(message, call):
     with pytest.raises(TypeError, match=message):
         call()
+
+
+@pytest.fixture
+def narrow_device(monkeypatch):
+    """Let a device have few classes and few rows."""
+    from skxent.backends import _cuda
+
+    monkeypatch.setattr(_cuda, "MOST_CLASSES", 100)
+    monkeypatch.setattr(_cuda, "MOST_BLOCKS", 2)
+    _cuda.rows_of.cache_clear()
+    yield
+    _cuda.rows_of.cache_clear()
+
+
+@pytest.mark.usefixtures("narrow_device")
+def test_more_classes_than_numbers_of_32_bits_are_refused():
+    for n_classes in (100, 101):
+        there = cuda.to_device(np.zeros((1, n_classes)))
+        if n_classes == 100:
+            assert cross_entropy(there, [1]) == pytest.approx(np.log(100))
+        else:
+            with pytest.raises(ValueError, match=r"at most 100 classes .* got 101"):
+                cross_entropy(there, [1])
+    planes = cuda.to_device(np.zeros((1, 101, 2)))  # whose places are of 64 bits
+    assert cross_entropy(planes, [[1, 2]]) == pytest.approx(np.log(101))
+
+
+@pytest.mark.usefixtures("narrow_device")
+def test_more_rows_than_a_launch_has_blocks_for_are_refused():
+    there = cuda.to_device(np.full((3, 2), 0.5))
+    with pytest.raises(ValueError, match=r"input .* at most 2 rows .* got 3"):
+        cross_entropy_hvp(there, [0, 1, 1], there)
+    soft = cuda.to_device(np.full((3, 2), 0.5))
+    with pytest.raises(ValueError, match=r"input .* at most 2 rows .* got 3"):
+        cross_entropy(there, soft, from_logits=False)
+    assert cross_entropy(there, soft) == pytest.approx(np.log(2))
+
+
+def test_the_limits_are_those_of_32_bits():
+    from skxent.backends import _cuda
+
+    with pytest.raises(ValueError, match="at most 2147483647 classes"):
+        _cuda.rows_of((1, 2**31), "float32", True, False, False)
