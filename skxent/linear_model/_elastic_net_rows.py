@@ -155,25 +155,26 @@ def minimize_rows(
     """Minimise from ``coef`` (R, p), or (R, p + 1) with intercepts.
 
     What the last step gains on a complete working set, and what a shift of classes has
-    just gained, estimate the suboptimality. But a step makes weights outside of the set
-    violate optimality, and where columns go together little violation has much to gain:
-    the estimate is believed if there are none, or if a step with them gains little too.
+    just gained, estimate the suboptimality. But a step makes weights of 0 violate
+    optimality, and where columns go together little violation has much to gain: the
+    estimate is believed if none does, or if the steps that follow gain little in all.
     """
     weights = np.array(coef[:, : X.shape[1]].T, order="C")
     intercept = coef[:, X.shape[1] :].flatten()
     point = _Point(X, targets, weights, intercept, penalty)
     progress = Progress(point.value, settings)
-    before, complete, was_small = np.zeros(weights.shape, bool), False, False
+    complete, was_small, before = False, False, np.inf
     status = None
     while status is None:
         shifted = penalty.shift(point.weights)
         progress.value = point.value = point.value - shifted
         is_small = complete and progress.gain + shifted <= progress.allowed
+        is_confirmed = was_small and before - point.value <= progress.allowed
         chosen, complete = _choose(point.weights, point.gradient(), penalty)
-        if is_small and (was_small or not (chosen & ~before).any()):
+        if is_small and (is_confirmed or not chosen[point.weights == 0.0].any()):
             status = SolverStatus.CONVERGED
             break
-        before, was_small = chosen, is_small
+        was_small, before = is_small, point.value
         status = _solve(WorkingSet(point, chosen), point, progress, complete)
     return progress.result(point.coef(), status)
 

@@ -29,7 +29,7 @@ Coef = NDArray[np.float64]
 # Share of the decrease that conjugate gradients may leave, at most and at least.
 LARGEST_SHARE, LEAST_SHARE = 0.3, 1e-3
 MOST_PRODUCTS = 200
-# Where columns nearly depend on one another, conjugate gradients gain little for a while
+# Where columns nearly depend on each other, conjugate gradients gain little for a while
 # and much later. So far down, a step that can gain more than a share of what the last
 # one did tells that they ended there: from then on they may leave less.
 NEAR, SLOW = 0.01, 0.5
