@@ -38,9 +38,8 @@ Matrix = NDArray[np.float64]
 FEWEST_COORDINATES = 1000
 GROWTH = 2
 # Steps on a working set end when one gains less than this share of the first one's, or
-# of what is allowed to be missing in the end.
+# than is allowed to be missing in the end.
 STEP_PRECISION = 0.15
-WORKING_PRECISION = 0.3
 NOISE = 1e-13
 
 
@@ -153,33 +152,40 @@ def minimize_rows(
     penalty: ElasticNet,
     settings: Settings,
 ) -> SolverResult:
-    """Minimise from ``coef`` (R, p), or (R, p + 1) with intercepts."""
+    """Minimise from ``coef`` (R, p), or (R, p + 1) with intercepts.
+
+    What the last step gains on a complete working set, and what a shift of classes has
+    just gained, estimate the suboptimality. But a step makes weights of 0 violate
+    optimality, and where columns go together little violation has much to gain: the
+    estimate is believed if none does, or if the steps that follow gain little in all.
+    """
     weights = np.array(coef[:, : X.shape[1]].T, order="C")
     intercept = coef[:, X.shape[1] :].flatten()
     point = _Point(X, targets, weights, intercept, penalty)
     progress = Progress(point.value, settings)
+    complete, was_small, before = False, False, np.inf
     status = None
     while status is None:
         shifted = penalty.shift(point.weights)
-        point.value -= shifted
+        progress.value = point.value = point.value - shifted
+        is_small = complete and progress.gain + shifted <= progress.allowed
+        is_confirmed = was_small and before - point.value <= progress.allowed
         chosen, complete = _choose(point.weights, point.gradient(), penalty)
-        working = WorkingSet(point, chosen)
-        status = _solve(working, point, progress, complete, shifted)
+        if is_small and (is_confirmed or not chosen[point.weights == 0.0].any()):
+            status = SolverStatus.CONVERGED
+            break
+        was_small, before = is_small, point.value
+        status = _solve(WorkingSet(point, chosen), point, progress, complete)
     return progress.result(point.coef(), status)
 
 
 def _solve(
-    working: WorkingSet,
-    point: _Point,
-    progress: Progress,
-    complete: bool,
-    shifted: float,
+    working: WorkingSet, point: _Point, progress: Progress, complete: bool
 ) -> SolverStatus | None:
     """Take steps on a working set; return a status if that is the end.
 
-    What the first step gains on a complete working set, and what a shift of classes has
-    just gained, estimate the suboptimality. On another one, more steps would fit what
-    is in it in place of what is missing.
+    On a set that is not complete, more steps would fit what is in it in place of what
+    is missing.
     """
     first = None
     while not progress.is_over:
@@ -189,12 +195,7 @@ def _solve(
         progress.add(point.value, gain)
         if progress.is_stopped(point.coef):
             return SolverStatus.CONVERGED
-        if first is None:
-            first = gain
-            if complete and gain + shifted <= progress.allowed:
-                return SolverStatus.CONVERGED
-        if not complete or gain <= max(
-            STEP_PRECISION * first, WORKING_PRECISION * progress.allowed
-        ):
+        first = gain if first is None else first
+        if not complete or gain <= max(STEP_PRECISION * first, progress.allowed):
             return None
     return SolverStatus.MAX_ITER

@@ -19,7 +19,6 @@ it is believed: by conjugate gradients, or by the Hessian of few unknowns. The r
 the next step if it was wrong.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -30,7 +29,7 @@ from scipy.linalg.lapack import dtrtrs
 
 from skxent.linear_model._conjugate_gradient import SHARE_LEFT, conjugate_gradients
 from skxent.linear_model._solvers import Settings, SolverResult, SolverStatus
-from skxent.linear_model._trace import Trace
+from skxent.linear_model._trace import Trace, remaining
 
 __all__ = [
     "MEMORY",
@@ -51,10 +50,6 @@ SUFFICIENT = 1e-4
 FLAT_SLOPE = 0.9
 MOST_ROUNDING = 10.0
 LONGEST_SEARCH = 30
-# Rates are those between the means of so many decreases, and this at most.
-WINDOW = 3
-LARGEST_LOG_RATE = math.log(0.95)
-TINY = 1e-300
 # Steps that are remembered.
 MEMORY = 20
 # What is left of a value's last digit may be the rounding of the gradient, which no
@@ -224,7 +219,7 @@ def minimize(
         if slope > 0:  # or the preconditioner
             preconditioner = Identity()
             continue
-        rest = _remaining([*decreases, -0.5 * slope])
+        rest = remaining([*decreases, -0.5 * slope])
         if checked and len(kept) and not preconditioner.scaled:
             rest *= mistrust
             if enough(rest, value):
@@ -314,19 +309,6 @@ def _has_stalled(decreases: list[float], patience: int = PATIENCE) -> bool:
     """Return whether some steps have not halved the least decrease before them."""
     latest, before = decreases[-patience:], decreases[:-patience]
     return bool(before) and min(latest) > 0.5 * min(before)
-
-
-def _remaining(decreases: list[float]) -> float:
-    """Return the sum of the decreases to come, if their rate stays what it is."""
-    length = min(WINDOW, len(decreases) // 2)
-    if not length:
-        return decreases[-1]
-    # on floats: numpy takes longer for so few numbers
-    logs = [math.log(min(max(d, TINY), 1 / TINY)) for d in decreases[-2 * length :]]
-    last, before = sum(logs[length:]) / length, sum(logs[:length]) / length
-    rate = math.exp(min((last - before) / length, LARGEST_LOG_RATE))
-    latest: float = math.exp(last) * rate ** ((length - 1) / 2)
-    return max(decreases[-1], latest) / (1.0 - rate)
 
 
 def _search(

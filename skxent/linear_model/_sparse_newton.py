@@ -20,7 +20,7 @@ from skxent.linear_model._factor import Factor
 from skxent.linear_model._row_masses import pulls
 from skxent.linear_model._solvers import Settings, SolverStatus
 from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
-from skxent.linear_model._trace import Trace
+from skxent.linear_model._trace import Trace, remaining
 
 __all__ = ["descend_newton", "has_short_rows", "is_narrow"]
 
@@ -29,6 +29,11 @@ Coef = NDArray[np.float64]
 # Share of the decrease that conjugate gradients may leave, at most and at least.
 LARGEST_SHARE, LEAST_SHARE = 0.3, 1e-3
 MOST_PRODUCTS = 200
+# Where columns nearly depend on each other, conjugate gradients gain little for a while
+# and much later. So far down, a step that can gain more than a share of what the last
+# one did tells that they ended there: from then on they may leave less.
+NEAR, SLOW = 0.01, 0.5
+LESS = 0.1
 # Relative rounding of products.
 ROUNDING = 1e-6
 # Armijo's condition; rounding may hide a decrease by less of the value than this.
@@ -227,6 +232,8 @@ def descend_newton(
     ``settings.stop`` is asked after each step; others have seen the start.
     """
     enough = settings.tol**2
+    decreases: list[float] = []
+    precision = 1.0
     has_moved = False
     inverse = _inverse_of(objective)
     weights, bias = _without_mean(
@@ -242,13 +249,19 @@ def descend_newton(
         del residual
         curved = objective.curvature(product.astype(np.float32), bias)
 
-        def share_at(decrease: float, value: float = value) -> float:
+        if _was_short(decreases, value):
+            precision *= LESS
+
+        def share_at(
+            decrease: float, value: float = value, precision: float = precision
+        ) -> float:
             root = (decrease / abs(value)) ** 0.5
-            return float(min(max(root, LEAST_SHARE), LARGEST_SHARE))
+            return precision * float(min(max(root, LEAST_SHARE), LARGEST_SHARE))
 
         step = _newton_step(objective, curved, gradient, inverse, share_at)
         del slope, gradient, curved
-        trace.add(value, step.decrease)
+        decreases.append(step.decrease)
+        trace.add(value, remaining(decreases[-2:]))
         if has_moved and settings.stop is not None:
             if settings.stop(objective.coef_of(weights, bias)):
                 return SolverStatus.CONVERGED, weights, bias
@@ -258,9 +271,17 @@ def descend_newton(
             return SolverStatus.MAX_ITER, weights, bias
         length = _length(objective, weights, (product, bias), step, value)
         if length == 0:
-            noisy = trace.estimates[-1] <= NOISE
+            noisy = step.decrease <= NOISE * abs(value)
             status = SolverStatus.CONVERGED if noisy else SolverStatus.LINE_SEARCH
             return status, weights, bias
         weights = weights + length * step.weights
         bias = bias + length * step.bias
         has_moved = True
+
+
+def _was_short(decreases: list[float], value: float) -> bool:
+    """Return whether the last step lowered too little to be Newton's."""
+    if len(decreases) < 2:
+        return False
+    before, last = decreases[-2:]
+    return SLOW * before < last < NEAR * abs(value)

@@ -256,6 +256,17 @@ def test_columns_far_from_zero_with_hardly_any_penalty():
     assert loss / least - 1 < 1e-6
 
 
+def test_a_small_gain_is_checked_by_weights_outside_of_the_working_set():
+    # it ended 1.6e-5 from the minimum: the last step had made one of them worth more
+    rng = np.random.default_rng(87)
+    X = rng.normal(size=(6, 8)) + rng.normal(0, 30, 8)
+    y = np.array([0, 1, 0, 0, 0, 0])
+    fit = SoftmaxRegression(C=20.0, l1_ratio=0.5, max_iter=1000)
+    loss = fit.set_params(tol=1e-3).fit(X, y).history_["loss"][-1]
+    least = fit.set_params(tol=1e-6).fit(X, y).history_["loss"][-1]
+    assert loss / least - 1 < 2e-6
+
+
 def test_moments_are_checked_by_the_exact_model(monkeypatch):
     X, y = hard("nearly low rank", 300)
     fit = SoftmaxRegression(C=10.0, l1_ratio=0.5, tol=1e-3, max_iter=500).fit

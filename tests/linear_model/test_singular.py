@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from skxent.linear_model import SoftmaxRegression, _training
+from skxent.linear_model import SoftmaxRegression, _sparse_newton, _training
 from skxent.linear_model._conjugate_gradient import conjugate_gradients
 from skxent.linear_model._lbfgs import minimize
 from skxent.linear_model._linear_loss import LinearCrossEntropy
@@ -93,6 +93,28 @@ def test_sparse_columns_that_come_twice_in_float32(kept_sparse):
     assert np.abs(model.coef_).max() < 10
     expected = loss_of(X.astype(float), y, C=np.inf, label_smoothing=0.1)
     assert model.history_["loss"][-1] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sparse_columns_that_nearly_depend_on_each_other(seed, kept_sparse):
+    # Newton steps that ended on plateaus came to a halt 3e-7 from the minimum
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 133))
+    X += 1e-3 * rng.normal(size=X.shape)
+    y = rng.integers(0, 3, 60)
+    expected = loss_of(X, y, C=np.inf, fit_intercept=False, tol=1e-6)
+    got = loss_of(scipy.sparse.csc_array(X), y, C=np.inf, fit_intercept=False)
+    assert got == pytest.approx(expected, rel=5e-8)
+
+
+def test_short_newton_steps_tell_of_those_to_come(kept_sparse, monkeypatch):
+    X, y = draw(120, 20)
+    expected = loss_of(X, y, tol=1e-6)
+    monkeypatch.setattr(_sparse_newton, "MOST_PRODUCTS", 1)
+    fit = SoftmaxRegression(label_smoothing=0.05, tol=1e-3).fit
+    history = fit(scipy.sparse.csc_array(X), y).history_
+    distance = history["loss"][-1] / expected - 1
+    assert 0.9 * distance < history["suboptimality"][-1] <= 1e-6
 
 
 class Quadratic:
