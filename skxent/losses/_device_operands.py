@@ -103,9 +103,9 @@ def target_on_device(
         return arrays.cast(array, dtype), False
     if came not in INTEGERS and layout.n_rows:
         raise TypeError(
-            f"target of class indices must have an integer dtype; got dtype {came}. "
-            "Convert it to int64, or pass one row of probabilities for each row of "
-            "input."
+            "target of class indices must have an integer dtype, but not uint64 on a "
+            f"device; got dtype {came}. Convert it to int64, or pass one row of "
+            "probabilities for each row of input."
         )
     return arrays.cast(array, "int64").reshape((layout.n_rows,)), True
 
