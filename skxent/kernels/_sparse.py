@@ -62,17 +62,10 @@ def ask_for_line(data, indices, begin, end):
 @inner
 def gather_number(data, indices, begin, end, dense, out):
     """Write the sum of rows of one column."""
-    zero = dense[0] * 0
-    t0 = t1 = t2 = t3 = zero  # no sum waits for the one before
-    whole = end - (end - begin) % 4
-    for j in range(begin, whole, 4):
-        t0 += type(zero)(data[j]) * dense[indices[j]]
-        t1 += type(zero)(data[j + 1]) * dense[indices[j + 1]]
-        t2 += type(zero)(data[j + 2]) * dense[indices[j + 2]]
-        t3 += type(zero)(data[j + 3]) * dense[indices[j + 3]]
-    for j in range(whole, end):
-        t0 += type(zero)(data[j]) * dense[indices[j]]
-    out[0] = (t0 + t1) + (t2 + t3)
+    total = dense[0] * 0
+    for j in range(begin, end):
+        total += type(total)(data[j]) * dense[indices[j]]
+    out[0] = total
 
 
 @inner
