@@ -77,14 +77,14 @@ def _threads_at_work(n_threads: int) -> Iterator[Jobs | None]:
         else:
             yield jobs
     finally:
-        for _ in started:
-            jobs.put(None)
+        # first, for all: Ctrl-C in `start` leaves a thread that is not in the list
+        jobs.put(None)
         for thread in started:
             thread.join()
 
 
 def _work(jobs: Jobs) -> None:
-    """Do what is in the queue until None is."""
+    """Do what is in the queue until None is, which is left to the other threads."""
     is_prepared = False
     while (job := jobs.get()) is not None:
         future, function, task = job
@@ -95,6 +95,7 @@ def _work(jobs: Jobs) -> None:
             future.set_result(function(task))
         except BaseException as error:  # for the thread that waits for it
             future.set_exception(error)
+    jobs.put(None)
 
 
 def _run_together(

@@ -83,6 +83,30 @@ def test_error_in_a_task_is_raised_and_leaves_nothing_behind():
         assert run(abs, [-1]) == [1]
 
 
+@pytest.mark.parametrize("n_started", [1, 2])
+@pytest.mark.usefixtures("two_threads")
+def test_no_thread_stays_after_ctrl_c_in_a_start(n_started, monkeypatch):
+    """`Thread.start` waits for the thread, so that is where Ctrl-C finds it."""
+    started = []
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            super().start()
+            started.append(self)
+            if len(started) == n_started:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt), team(LEAST_WORK):
+            pass
+    for thread in started:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in started)
+    with team(LEAST_WORK) as run:
+        assert run(abs, [-1]) == [1]
+
+
 def test_a_thread_that_outlives_the_main_one_works_alone():
     code = """
 import threading
