@@ -215,7 +215,7 @@ CALLS = [
     ),
     Call(
         "SoftmaxRegression, sparse, elastic net",
-        "derivatives descend_rows count_places copy_places",
+        "derivatives descend_rows",
         partial(_fit, "csr", 3, l1_ratio=0.5),
     ),
 ]

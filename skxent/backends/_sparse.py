@@ -17,7 +17,6 @@ __all__ = [
     "DualValues",
     "Parts",
     "compress",
-    "copy_places",
     "dual_epoch",
     "dual_values",
     "gather_products",
@@ -171,44 +170,6 @@ def _short_calls(matrix: Compressed) -> Iterator[slice]:
     step = max(1, n_lines * LAUNCH_SIZE // max(1, matrix.data.size))
     for begin in range(0, n_lines, step):
         yield slice(begin, min(begin + step, n_lines))
-
-
-def copy_places(
-    matrix: Compressed, places: NDArray[np.intp]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-    """Return some places of all lines as ``data``, ``indices`` and ``indptr``.
-
-    A place is compressed like a line, its entries in the order of the lines.
-    """
-    n_lines = len(matrix.starts) - 1
-    wanted = np.full(matrix.size, -1, np.int64)
-    wanted[places] = np.arange(len(places))
-    starts = np.zeros(len(places) + 1, np.int64)
-    last = np.full(len(places), -1, np.int64)
-    for lines in _short_calls(matrix):
-        some = matrix.starts[lines.start : lines.stop + 1]
-        _sparse.count_places(
-            matrix.indices, some, lines.start, wanted, last, starts[1:]
-        )
-    np.cumsum(starts, out=starts)
-    data = np.empty(starts[-1], matrix.data.dtype)
-    dtype = np.int32 if n_lines <= LARGEST_INT32 else np.int64
-    indices = np.empty(starts[-1], dtype)
-    ends = starts[:-1].copy()
-    for lines in _short_calls(matrix):
-        some = matrix.starts[lines.start : lines.stop + 1]
-        _sparse.copy_places(
-            matrix.data,
-            matrix.indices,
-            some,
-            lines.start,
-            wanted,
-            starts,
-            ends,
-            indices,
-            data,
-        )
-    return data, indices, starts
 
 
 def gather_squares(

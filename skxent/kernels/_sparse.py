@@ -269,41 +269,6 @@ def scatter_squares(data, indices, starts, weight, out):
             out[indices[j]] += data[j] * data[j] * weight[i]
 
 
-@alone
-def count_places(indices, starts, first_line, wanted, last_out, counts_out):
-    """Count the lines that have an entry at each place, numbered by ``wanted``.
-
-    ``wanted`` is -1 where a place is left out; ``last_out`` has the last line of each.
-    """
-    for i in range(starts.size - 1):
-        for j in range(starts[i], starts[i + 1]):
-            k = wanted[indices[j]]
-            if k >= 0 and last_out[k] != first_line + i:
-                last_out[k] = first_line + i
-                counts_out[k] += 1
-
-
-@alone
-def copy_places(
-    data, indices, starts, first_line, wanted, begins, ends_out, lines_out, data_out
-):
-    """Append the entries of each wanted place, those of one line added up.
-
-    Those of place ``k`` lie from ``begins[k]`` to ``ends_out[k]``.
-    """
-    for i in range(starts.size - 1):
-        for j in range(starts[i], starts[i + 1]):
-            k = wanted[indices[j]]
-            if k >= 0:
-                end = ends_out[k]
-                if end > begins[k] and lines_out[end - 1] == first_line + i:
-                    data_out[end - 1] += data[j]
-                else:
-                    lines_out[end] = first_line + i
-                    data_out[end] = data[j]
-                    ends_out[k] = end + 1
-
-
 @twins
 def survey_lines(
     first_chunk, last_chunk, indices, starts, size, chunks, wrong_out, unsorted_out

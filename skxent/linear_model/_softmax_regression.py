@@ -143,11 +143,12 @@ class SoftmaxRegression(
     Notes
     -----
     The loss and its gradient are evaluated over blocks of rows, in the dtype of X, by
-    the kernels of :mod:`skxent.losses`. Floating-point X is not copied, and beyond the
-    soft labels dense data need no array of shape (n_samples, n_classes). Measured with
-    64 features and 10 classes, memory beside the arguments: a fit of dense data 15 MB
-    for samples and blocks of rows, of sparse data 35 bytes per sample and class, and
-    predictions three times the size of the logits at the most.
+    the kernels of :mod:`skxent.losses`. Floating-point X is not copied, but for the
+    columns that an elastic net of sparse or wide data works on, and CSR for it whole.
+    Beyond the soft labels dense data need no array of shape (n_samples, n_classes).
+    Measured with 64 features and 10 classes, memory beside the arguments: a fit of
+    dense data 15 MB for samples and blocks of rows, of sparse data 35 bytes per sample
+    and class, and predictions three times the size of the logits at the most.
 
     Callbacks of scikit-learn (from its version 1.9 on, by ``set_callbacks``) see one
     task for each iteration over all data.

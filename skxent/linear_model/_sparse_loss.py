@@ -25,7 +25,6 @@ from skxent.backends._sparse import (
     Compressed,
     Parts,
     compress,
-    copy_places,
     gather_products,
     gather_squares,
     scatter_products,
@@ -42,6 +41,8 @@ __all__ = ["SparseDesign", "SparseLinearCrossEntropy"]
 Coef = NDArray[np.float64]
 
 FEATURES_PER_BLOCK = 512
+# Share of the entries up to which columns are looked for in CSR.
+MOST_SHARE = 0.25
 
 
 class SparseDesign:
@@ -56,6 +57,7 @@ class SparseDesign:
     def __init__(self, X: Any) -> None:
         self.X = X
         self.by_rows = X.format == "csr"
+        self._by_columns = X
         self.matrix: Compressed = compress(
             X.data, X.indices, X.indptr, X.shape[1] if self.by_rows else X.shape[0]
         )
@@ -91,13 +93,16 @@ class SparseDesign:
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return a copy of some columns: ``data``, ``indices`` and ``indptr`` of CSC.
 
-        No row comes twice in a column.
+        No row comes twice in a column. Columns with many entries are looked for in CSR
+        once: then X is kept as CSC, which takes about as long.
         """
-        if self.by_rows:
-            return copy_places(self.matrix, places)
-        X = self.X[:, places]
+        X = self._by_columns[:, places]
+        if X.format == "csr" and X.nnz > MOST_SHARE * self.X.nnz:
+            self._by_columns = self.X.tocsc()
+            X = self._by_columns[:, places]
+        X = X.tocsc()
         X.sum_duplicates()
-        return X.data, X.indices, X.indptr
+        return X.data, X.indices, X.indptr.astype(np.int64)
 
     def squares(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of squares of each column, the rows weighted (n,)."""

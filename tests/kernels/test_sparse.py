@@ -11,7 +11,7 @@ from skxent.backends._sparse import (
     scatter_products,
     share_out,
 )
-from tests.sparse_data import draw_sparse
+from tests.sparse_data import draw_sparse, untidy, with_indices
 
 N, P = 230, 170
 COLUMNS = [1, 2, 7, 8, 9, 15, 16, 17, 20, 24, 31, 32, 33, 64, 65, 100]
@@ -24,27 +24,6 @@ def sample(dtype=np.float64, density=0.15):
     X[[3, 4, N - 1]] = 0  # empty rows
     X[:, [0, 5]] = 0
     return X.tocsr()
-
-
-def with_indices(X, dtype):
-    X = X.copy()
-    X.indices, X.indptr = X.indices.astype(dtype), X.indptr.astype(dtype)
-    return X
-
-
-def untidy(X):
-    """Return the same matrix with lines upside down, duplicates and explicit zeros."""
-    indices, data, indptr = [], [], [0]
-    for i in range(len(X.indptr) - 1):
-        line = slice(X.indptr[i], X.indptr[i + 1])
-        own = X.indices[line][::-1].tolist()
-        values = X.data[line][::-1].tolist()
-        data += [*values, *(0.25 * v for v in values), *(-0.25 * v for v in values), 0]
-        indices += [*own, *own, *own, 1]
-        indptr.append(len(indices))
-    return type(X)(
-        (np.array(data, X.dtype), np.array(indices, np.int32), indptr), X.shape
-    )
 
 
 def compressed(X):
@@ -162,27 +141,6 @@ def test_sums_of_squares():
     np.testing.assert_allclose(
         backend.scatter_squares(compressed(X), across), squares.T @ across, rtol=1e-12
     )
-
-
-@pytest.mark.parametrize("index", ["int32", "int64"])
-@pytest.mark.parametrize("launch_size", [1, 1 << 20])
-def test_copied_places(launch_size, index, monkeypatch):
-    monkeypatch.setattr(backend, "LAUNCH_SIZE", launch_size)
-    places = np.array([0, 1, 3, 5, 40, P - 1])
-    whole = sample().toarray()[:, places]
-    for X in (sample(np.float32), untidy(sample(np.float32))):
-        X = with_indices(X, index)
-        before = X.copy()
-        copied = scipy.sparse.csc_array(
-            backend.copy_places(compressed(X), places), whole.shape
-        )
-        assert copied.has_canonical_format
-        assert copied.dtype == np.float32
-        np.testing.assert_allclose(copied.toarray(), whole, atol=1e-7)
-        for name in ("data", "indices", "indptr"):
-            np.testing.assert_array_equal(getattr(X, name), getattr(before, name))
-    none = backend.copy_places(compressed(sample()), places[:0])
-    assert [array.size for array in none] == [0, 0, 1]
 
 
 def test_squared_norms_of_rows_with_duplicates():

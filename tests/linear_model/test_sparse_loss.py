@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from skxent.linear_model._sparse_loss import SparseLinearCrossEntropy, squared_norm
+from skxent.linear_model._sparse_loss import (
+    SparseDesign,
+    SparseLinearCrossEntropy,
+    squared_norm,
+)
 from skxent.losses._targets import encode_targets
 from tests import reference
-from tests.sparse_data import draw_sparse
+from tests.sparse_data import draw_sparse, untidy, with_indices
 
 N, P = 300, 40
 
@@ -117,3 +121,22 @@ def test_squared_norm_of_many_small_numbers():
     array = np.full((1 << 20, 3), 1e-3, np.float32)
     exact = array.size * float(array[0, 0]) ** 2
     assert squared_norm(array) == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_columns(layout, index):
+    tidy = draw_sparse(N, P, 0.2, np.random.default_rng(0)).astype("float32")
+    places = np.array([0, 1, 3, 5, 30, P - 1])
+    whole = tidy.toarray()[:, places]
+    for X in (tidy.asformat(layout), untidy(tidy.asformat(layout))):
+        X = with_indices(X, index)
+        before, design = X.copy(), SparseDesign(X)
+        for chosen in (places, places[:0], places):
+            columns = scipy.sparse.csc_array(design.columns(chosen), (N, len(chosen)))
+            assert columns.has_canonical_format
+            assert columns.dtype == np.float32
+            expected = whole if chosen.size else whole[:, :0]
+            np.testing.assert_allclose(columns.toarray(), expected, atol=1e-7)
+        for name in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(X, name), getattr(before, name))
