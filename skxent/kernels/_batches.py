@@ -182,20 +182,28 @@ def is_likely(rest, e_y):
 
 
 @inner
+def has_share(batch, r, scale):
+    """Return of which rows the gradient is a multiple that is no subnormal number."""
+    like = load(batch.m, r)
+    _, _, _, least_factor = limits_of(like)
+    mass = load_beside(batch.mass, r, like)
+    factor = mass * load_beside(batch.weight, r, like) * scale
+    is_large = (magnitude(factor) > least_factor) | (factor == 0.0)
+    return is_large | (factor != factor)
+
+
+@inner
 def take_sums(batch, r, rest, e_y, scale, is_weighted):
     """Store what follows from the sum of all exponentials but the index's, float64.
 
     Return which rows' numbers are as they would be with any other guess.
     """
-    least_rest, least_d, most_d, least_factor = limits_of(e_y)
+    least_rest, least_d, most_d, _ = limits_of(e_y)
     d, d_low = sum_of(e_y, rest, widened(e_y))
     is_good = (rest > least_rest) & (d > least_d) & (d < most_d)
     is_good = is_good & is_likely(rest, e_y)
     if is_weighted:
-        mass = load_beside(batch.mass, r, e_y)
-        factor = mass * load_beside(batch.weight, r, e_y) * scale
-        is_large = (magnitude(factor) > least_factor) | (factor == 0.0)
-        is_good = is_good & (is_large | (factor != factor))
+        is_good = is_good & has_share(batch, r, scale)
     rest = narrowed(rest, e_y)
     store(rest / e_y, batch.others, r)
     store(rest, batch.rest, r)

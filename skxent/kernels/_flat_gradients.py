@@ -15,7 +15,7 @@ from skxent.kernels._batches import (
     place_of,
     share_of_indices,
 )
-from skxent.kernels._flat_indices import find_plain_shares
+from skxent.kernels._flat_indices import find_shares_of_alike
 from skxent.kernels._flat_targets import residuals_of_group
 from skxent.kernels._groups import AHEAD, MOST_LANES, is_streamed
 from skxent.kernels._jit import inner
@@ -44,10 +44,10 @@ OWNERS_SIZE = FEW_VECTORS * MOST_LANES * MOST_LANES
 
 
 @inner
-def find_shares(batch, at, width, plain):
+def find_shares(batch, at, width, alike):
     """Find what the exponentials of each row are multiplied with."""
-    if plain:
-        find_plain_shares(batch, at, width)
+    if alike:
+        find_shares_of_alike(batch, at, width)
         return
     for r in range(0, width, lanes(batch.tile)):
         if at.has_q:

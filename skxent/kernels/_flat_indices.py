@@ -1,9 +1,10 @@
-"""Plain class indices of rows as they lie: no weights, no smoothing, none ignored.
+"""Plain class indices of rows as they lie: without smoothing.
 
-Then rows differ in their logits and indices alone, and a block of rows needs to be
-asked only once whether it suits. What does not is left as it was.
+A block of rows is asked only once whether it suits; one that does not is left as it
+was. Rows are *alike* that differ in their logits and indices alone: without weights,
+none of them ignored.
 
-Where only the sum of losses is wanted, the logarithms of the rows of a lane are one:
+Where only the sum of losses of such rows is wanted, the logarithms of a lane are one:
 ``sum log(1 + others) = log(1 + s)`` for ``1 + s``, the product of all ``1 + others``.
 Kept less 1 it loses no digit of rows whose ``others`` is tiny. Of a block it is at most
 ``MOST_RATIO ** MOST_GROUPS``, about 2**480.
@@ -14,11 +15,22 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 
 from skxent.kernels._batches import (
     MOST_RATIO,
+    add_group,
+    has_share,
     index_shares,
     limits_of,
+    mass_of_class,
+    place_of,
     sum_of,
 )
-from skxent.kernels._groups import MOST_LANES, leave_out, place_in_tile, write
+from skxent.kernels._groups import (
+    MOST_LANES,
+    leave_out,
+    place_in_tile,
+    read_classes,
+    read_weights,
+    write,
+)
 from skxent.kernels._jit import by_dtype, inner
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
@@ -52,11 +64,17 @@ from skxent.kernels._vector import add_to_total, grown, log1p
 
 @inner
 def is_plain(at):
-    """Return whether rows differ in nothing but their logits and class indices."""
-    uniform, smooth, _, ignore_index = at.options
+    """Return whether targets are class indices without smoothing."""
+    return not (at.has_q or at.options[1])
+
+
+@inner
+def may_be_alike(at):
+    """Return whether rows are alike whose indices all are classes."""
+    uniform, _, _, ignore_index = at.options
     ignores = 0 <= ignore_index < at.n_classes
-    has_others = at.has_q or smooth or ignores or at.n_weights > 0
-    return uniform and not has_others and at.scale != 0.0
+    differ = ignores or at.n_weights > 0 or not uniform
+    return is_plain(at) and not differ and at.scale != 0.0
 
 
 @inner
@@ -79,11 +97,33 @@ def is_left_out(at, like):
 
 
 @inner
-def places_of(batch, at, i, r):
-    """Return where the exponentials of the class indices of a group are in its tile."""
+def classes_of(batch, at, i, r):
+    """Return the class of each row of a group, 0 for one that does not exist."""
     like = load(batch.m, r)
     y = shortened(load_beside(at.index, i + r, like), like)
-    return place_in_tile(y, at.n_classes, at.n_columns, like)
+    return place_of(y, at.n_classes)
+
+
+@inner
+def places_of(batch, at, i, r):
+    """Return where the exponentials of the class indices of a group are in its tile."""
+    y = classes_of(batch, at, i, r)
+    return place_in_tile(y, at.n_classes, at.n_columns, load(batch.m, r))
+
+
+@inner
+def take_masses(batch, at, i, width):
+    """Find the weights of rows, 0 of those that are ignored, and their ``mass``."""
+    uniform, _, _, ignore_index = at.options
+    n = lanes(batch.tile)
+    for r in range(0, width, n):
+        like = load(batch.m, r)
+        weight = read_weights(at.row_weight, at.n_weights, i + r, n, like)
+        y, weight = read_classes(
+            at.index, at.n_classes, ignore_index, weight, i + r, n, like
+        )
+        store(weight, batch.weight, r)
+        store(mass_of_class(at.on_value, uniform, y, like), batch.mass, r)
 
 
 @inner
@@ -138,7 +178,7 @@ add_up = by_dtype(_add_up_32, _add_up_64)
 
 
 @inner
-def take_plain_sums(batch, at, width):
+def take_plain_sums(batch, at, width, alike):
     """Find what follows from these; return whether all rows suit.
 
     Asked of numbers rounded to the logits' dtype, which no row passes by that.
@@ -146,12 +186,15 @@ def take_plain_sums(batch, at, width):
     n = lanes(batch.tile)
     like = load(batch.m, 0)
     least_rest, least_d, _, _ = limits_of(like)  # no sum of a block is too large
+    weighs = at.n_gradients > 0 and not alike
     is_good = numbers(like) >= 0
     for r in range(0, width, n):
         wide, e_y = load_beside(batch.d, r, like), load(batch.e_y, r)
         rest = narrowed(wide, like)
         is_good = is_good & (rest > least_rest) & (e_y + rest > least_d)
         is_good = is_good & (rest < e_y * MOST_RATIO)
+        if weighs:
+            is_good = is_good & has_share(batch, r, at.scale)
         store(rest / e_y, batch.others, r)
         if at.n_gradients:
             d, d_low = sum_of(e_y, wide, widened(e_y))
@@ -162,24 +205,30 @@ def take_plain_sums(batch, at, width):
 
 
 @inner
-def take_plain_rows(batch, at, i, width):
+def take_plain_rows(batch, at, i, width, alike):
     """Find what losses and gradient come of, and return True; False if none suits."""
-    if not are_classes(at, i, width):
-        return False
+    if not alike:
+        take_masses(batch, at, i, width)
     take_at_indices(batch, at, i, width)
     add_up(load(batch.m, 0), batch, at, i, width)
-    if take_plain_sums(batch, at, width):
+    if take_plain_sums(batch, at, width, alike):
         return True
     put_back(batch, at, i, width)
     return False
 
 
 @inner
-def add_plain_rows(batch, at, i, width, sums, lost):
+def add_plain_rows(batch, at, i, width, alike, sums, lost):
     """Return the sums over lanes with the losses of a block; write each if asked."""
     n = lanes(batch.tile)
     like = spread(0.0, batch.tile)
     mass = at.on_value[0]
+    if not alike:
+        for r in range(0, width, n):
+            sums, lost = add_group(
+                batch, r, n, sums, lost, i, at.loss_out, at.n_losses
+            )
+        return sums, lost
     if at.n_losses:
         for r in range(0, width, n):
             loss = mass * widened(log1p(load(batch.others, r)))
@@ -193,7 +242,7 @@ def add_plain_rows(batch, at, i, width, sums, lost):
 
 
 @inner
-def find_plain_shares(batch, at, width):
+def find_shares_of_alike(batch, at, width):
     """Find what exponentials are multiplied with, and the gradient at the indices."""
     nothing = widened(spread(0.0, batch.tile))
     factor, mass = nothing + at.scale, nothing + at.on_value[0]

@@ -16,7 +16,13 @@ import numpy as np
 
 from skxent.kernels._batches import MOST_OFF, batch_around, rows_per_batch
 from skxent.kernels._flat_gradients import find_shares, write_at_indices
-from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
+from skxent.kernels._flat_indices import (
+    add_plain_rows,
+    are_classes,
+    is_plain,
+    may_be_alike,
+    take_plain_rows,
+)
 from skxent.kernels._flat_rows import (
     add_groups,
     add_up_rows,
@@ -146,17 +152,18 @@ def add_flat_planes(rows, target, begin, end, sums, lost):
     guess = a_near_logit(nearby)
     exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess)
     step = rows_per_batch(n_classes, n)
-    may_be_plain = is_plain(at)
+    may_suit, could_be_alike = is_plain(at), may_be_alike(at)
     for i in range(begin, end, step):
         width = min(step, end - i)
         done = i - begin
         groups = advance(starts, done // n)
         batch = batch_around(advance(tiles, done * n_classes), at.on_value)
         open_flat_batch(batch, at, p, p)
-        plain = may_be_plain and are_whole(groups, width // n)
-        plain = plain and take_plain_rows(batch, at, i, width)
+        alike = could_be_alike and are_classes(at, i, width)
+        plain = may_suit and are_whole(groups, width // n)
+        plain = plain and take_plain_rows(batch, at, i, width, alike)
         if plain:
-            sums, lost = add_plain_rows(batch, at, i, width, sums, lost)
+            sums, lost = add_plain_rows(batch, at, i, width, alike, sums, lost)
         else:
             take_indices(batch, at, i, width)
             add_up_rows(batch, at, p, i, width, groups)
@@ -164,7 +171,7 @@ def add_flat_planes(rows, target, begin, end, sums, lost):
                 batch, at, rows, target, i, width, groups, sums, lost
             )
         if at.n_gradients:
-            find_shares(batch, at, width, plain)
+            find_shares(batch, at, width, plain and alike)
             for r in range(0, width, n):
                 store(load(batch.share, r), shares, done + r)
                 store(load(batch.at_y, r), at_ys, done + r)

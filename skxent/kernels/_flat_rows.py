@@ -39,7 +39,16 @@ from skxent.kernels._flat_gradients import (
     find_shares,
     write_gradient,
 )
-from skxent.kernels._flat_indices import add_plain_rows, is_plain, take_plain_rows
+from skxent.kernels._flat_indices import (
+    add_plain_rows,
+    are_classes,
+    classes_of,
+    is_plain,
+    may_be_alike,
+    places_of,
+    take_masses,
+    take_plain_rows,
+)
 from skxent.kernels._flat_targets import (
     VALUES_SIZE,
     narrow_values,
@@ -51,8 +60,6 @@ from skxent.kernels._groups import (
     a_near_logit,
     is_streamed,
     leave_out,
-    place_in_tile,
-    read_classes,
     read_weights,
 )
 from skxent.kernels._jit import inlined, inner
@@ -73,6 +80,7 @@ from skxent.kernels._simd import (
     lanes,
     largest,
     load,
+    load_beside,
     maximum,
     prefetch,
     scratch,
@@ -118,23 +126,18 @@ def exponentiate_near(p, tile, size, guess):
 @inner
 def take_indices(batch, at, i, width):
     """Read what class indices say; put zeros where their exponentials were."""
-    uniform, smooth, _, ignore_index = at.options
-    n = lanes(batch.tile)
-    for r in range(0, width, n):
+    uniform, smooth, _, _ = at.options
+    take_masses(batch, at, i, width)
+    for r in range(0, width, lanes(batch.tile)):
         like = load(batch.m, r)
-        weight = read_weights(at.row_weight, at.n_weights, i + r, n, like)
-        y, weight = read_classes(
-            at.index, at.n_classes, ignore_index, weight, i + r, n, like
-        )
-        store(weight, batch.weight, r)
-        mass = mass_of_class(at.on_value, uniform, y, like)
-        store(mass, batch.mass, r)
-        places = place_in_tile(y, at.n_classes, at.n_columns, like)
+        places = places_of(batch, at, i, r)
         tile = advance(batch.tile, r * at.n_classes)
         store(leave_out(tile, places), batch.e_y, r)
         if smooth:
+            y = classes_of(batch, at, i, r)
             rows = advance(at.logits, (i + r) * at.n_classes)
             store(gather(rows, places), batch.z_y, r)
+            mass = load_beside(batch.mass, r, like)
             t_y = mass + mass_of_class(at.off_value, uniform, y, like)
             store(t_y, batch.at_target, r)
             store(
@@ -249,7 +252,7 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     n = lanes(p)
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
     open_flat_batch(batch, at, on, off)
-    may_be_plain = is_plain(at)
+    may_suit, could_be_alike = is_plain(at), may_be_alike(at)
     owners = scratch(p, OWNERS_SIZE)
     if at.n_gradients:
         find_owners(n_classes, owners)
@@ -261,9 +264,10 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
         guess, is_near = exponentiate_near(block, batch.tile, width * n_classes, guess)
         for g in range(width // n):
             starts[g] = (i + g * n) * n_classes if is_near else -1
-        plain = may_be_plain and is_near and take_plain_rows(batch, at, i, width)
+        alike = could_be_alike and are_classes(at, i, width)
+        plain = may_suit and is_near and take_plain_rows(batch, at, i, width, alike)
         if plain:
-            sums, lost = add_plain_rows(batch, at, i, width, sums, lost)
+            sums, lost = add_plain_rows(batch, at, i, width, alike, sums, lost)
         else:
             if at.has_q:
                 add_up_soft_rows(batch, at, on, off, guess, i, width, starts)
@@ -274,7 +278,7 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
                 batch, at, rows, target, i, width, starts, sums, lost
             )
         if at.n_gradients:
-            find_shares(batch, at, width, plain)
+            find_shares(batch, at, width, plain and alike)
             write_gradient(batch, owners, at, on, off, i, width, starts)
     if is_streamed(p, at.n_gradients):
         fence()

@@ -64,11 +64,11 @@ def sums_of_rows(p: Any, n_classes: int) -> Any:
 def sums_of_others(p: Any, n_classes: int, index: Any) -> Any:
     """Return what ``sums_of_rows`` does, without the entry that each index numbers.
 
-    Of rows no longer than a vector, all of whose indices are theirs.
+    Of rows no longer than a vector; an index may number none.
     """
     n = lanes(p)
     rows = np.array(p[: n * n_classes]).reshape(n, n_classes)
-    rows[np.arange(n), index[:n]] = 0
+    rows[np.arange(n_classes) == np.asarray(index[:n])[:, np.newaxis]] = 0
     return sums_of_rows(rows.reshape(-1), n_classes)
 
 
