@@ -162,3 +162,29 @@ def test_binary(far, dtype):
     loss = binary_cross_entropy_value_and_grad
     got = loss(q, q[::-1], weight=weight, reduction="none")
     assert_rounded(got, loss(y, y[::-1], weight=weight, reduction="none"), dtype)
+
+
+@pytest.mark.parametrize("form", ["index", "smoothed", "probabilities"])
+@pytest.mark.parametrize("n_classes", [3, 10, 40])
+def test_shares_of_small_weights(form, n_classes):
+    """Float32 holds them, but not what exponentials are multiplied with.
+
+    Not where these have the scale of rows nearby; on their own, all but a few bits.
+    """
+    rng = np.random.default_rng(3)
+    n = 512
+    z = rng.normal(size=(n, n_classes)) + 8.0 * rng.integers(0, 2, (n, 1))
+    z = z.astype(np.float32)
+    target = rng.integers(0, n_classes, n)
+    if form == "probabilities":
+        target = cases.make_probabilities(rng, z.shape).astype(np.float32)
+    options = {
+        "sample_weight": rng.uniform(1e-30, 2e-30, n),
+        "label_smoothing": 0.1 if form == "smoothed" else 0.0,
+        "reduction": "sum",
+    }
+    _, got = cross_entropy_value_and_grad(z, target, **options)
+    if form == "probabilities":
+        target = target.astype(float)
+    _, exact = cross_entropy_value_and_grad(z.astype(float), target, **options)
+    np.testing.assert_allclose(got, exact, rtol=1e-6, atol=3e-36)
