@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from skxent.kernels import (
 )
 from skxent.kernels._long_planes import GROUP
 from skxent.kernels._short_rows import MOST_CLASSES
+
+if TYPE_CHECKING:
+    from skxent.kernels._jit import Twins
 
 __all__ = [
     "MOST_LINEAR_CLASSES",
@@ -406,7 +409,7 @@ def sigmoid_loss(
     scale: float,
 ) -> float:
     """Return the sum of the losses of two-class rows; fill outputs not empty."""
-    run, chunk_size, n_chunks = _sigmoid_schedule(logits.size)
+    run, chunk_size, n_chunks = _flat_schedule(_sigmoid.sigmoid_losses, logits.size)
     target, weight, pos_weight, on_share, off_share = targets
     if logits.itemsize == HALF.itemsize:
         logits, target, loss_out, gradient_out = map(
@@ -429,11 +432,11 @@ def sigmoid_loss(
     return _total(partial)
 
 
-@lru_cache(maxsize=64)
-def _sigmoid_schedule(size: int) -> tuple[Callable[..., None], int, int]:
-    """Return what computes the losses of so many logits, and in which chunks."""
+@lru_cache(maxsize=128)
+def _flat_schedule(kernel: "Twins", size: int) -> tuple[Callable[..., None], int, int]:
+    """Return what runs a kernel over so many numbers, and in which chunks."""
     chunk_size, n_chunks = _partition_of((size, 1))
-    return launcher(_sigmoid.sigmoid_losses, size, n_chunks), chunk_size, n_chunks
+    return launcher(kernel, size, n_chunks), chunk_size, n_chunks
 
 
 def sigmoid_curvature(
@@ -554,7 +557,7 @@ def survey_indices(
     row_weight: NDArray[np.float64],
 ) -> tuple[int, int, float]:
     """Return how many indices are wrong, how many ignored, what the others weigh."""
-    run, chunk_size, n_chunks = _survey_schedule(target.size)
+    run, chunk_size, n_chunks = _flat_schedule(_survey.survey_indices, target.size)
     counts = np.empty((n_chunks, _survey.N_COUNTS))
     run(
         _operand(target),
@@ -569,13 +572,6 @@ def survey_indices(
     total = counts[0] if n_chunks == 1 else counts.sum(axis=0)
     wrong, ignored, weight = total.tolist()
     return int(wrong), int(ignored), weight
-
-
-@lru_cache(maxsize=64)
-def _survey_schedule(size: int) -> tuple[Callable[..., None], int, int]:
-    """Return what looks at so many class indices, and in which chunks."""
-    chunk_size, n_chunks = _partition_of((size, 1))
-    return launcher(_survey.survey_indices, size, n_chunks), chunk_size, n_chunks
 
 
 def class_values(

@@ -225,9 +225,7 @@ def add_plain_rows(batch, at, i, width, alike, sums, lost):
     mass = at.on_value[0]
     if not alike:
         for r in range(0, width, n):
-            sums, lost = add_group(
-                batch, r, n, sums, lost, i, at.loss_out, at.n_losses
-            )
+            sums, lost = add_group(batch, r, n, sums, lost, i, at.loss_out, at.n_losses)
         return sums, lost
     if at.n_losses:
         for r in range(0, width, n):

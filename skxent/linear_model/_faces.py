@@ -100,6 +100,18 @@ class Face(NamedTuple):
             intercepts -= intercepts.mean()
         return result
 
+    def _limits(self, point: Matrix) -> tuple[Matrix, Matrix]:
+        """Return where a face ends: a weight goes to 0, and all go to their limits."""
+        signs = np.sign(point)
+        low = np.where((self.l1 > 0) & (signs > 0), 0.0, -np.inf)
+        high = np.where((self.l1 > 0) & (signs < 0), 0.0, np.inf)
+        return np.maximum(low, self.low), np.minimum(high, self.high)
+
+    def _gain(self, residual: Matrix, step: Matrix, product: Matrix) -> float:
+        """Return by how much a step on a face lowers model and penalty."""
+        pull = residual + 0.5 * (product + self.l2 * step)
+        return -float(np.vdot(pull, step))
+
     def _walk(
         self, point: Matrix, slope: Matrix, free: Mask, most: int
     ) -> tuple[Matrix, Matrix, int, Mask]:
@@ -108,14 +120,10 @@ class Face(NamedTuple):
         Return the step, the slope there, the number of products, and the weights that
         are 0 or at a limit where the face ended.
         """
-        signs = np.sign(point)
-        # a weight goes to 0, and all go to their limits
-        low = np.where((self.l1 > 0) & (signs > 0), 0.0, -np.inf)
-        high = np.where((self.l1 > 0) & (signs < 0), 0.0, np.inf)
-        low, high = np.maximum(low, self.low), np.minimum(high, self.high)
-        residual = np.where(free, slope + self.l1 * signs + self.l2 * point, 0.0)
+        low, high = self._limits(point)
+        pull = slope + self.l1 * np.sign(point) + self.l2 * point
+        first = residual = np.where(free, pull, 0.0)
         step, moved = np.zeros_like(point), np.zeros_like(point)
-        first = residual
         conditioned = self._conditioned(residual)
         direction, square = -conditioned, float(np.vdot(residual, conditioned))
         least, gain = max(self.rounding**2 * square, self._least(free)), 0.0
@@ -136,22 +144,21 @@ class Face(NamedTuple):
             if not np.isfinite(min(length, room)):
                 break
             if room < length < np.inf:
-                at_first = gain + room * (fall - 0.5 * room * curvature)
                 end = np.clip(point + step + length * direction, low, high)
                 bent = end - point
                 curved_too = self.product(bent)
                 n_products += 1
-                pull = first + 0.5 * (curved_too + self.l2 * bent)
-                if -float(np.vdot(pull, bent)) >= at_first:
+                at_first = gain + room * (fall - 0.5 * room * curvature)
+                if self._gain(first, bent, curved_too) >= at_first:
                     stopped = free & ((end == low) | (end == high))
                     return bent, slope + curved_too, n_products, stopped
             step = step + min(length, room) * direction
             moved = moved + min(length, room) * curved
             if room < length:
-                at_end = np.where(direction < 0, low, high)
-                ahead = np.abs(point + step - at_end)
+                end = np.where(direction < 0, low, high)
+                ahead = np.abs(point + step - end)
                 stopped = free & (ahead <= AT_LIMIT * np.abs(point))
-                step = np.where(stopped, at_end - point, step)
+                step = np.where(stopped, end - point, step)
                 return step, slope + moved, n_products, stopped
             latest = 0.5 * length * fall
             gain += latest
