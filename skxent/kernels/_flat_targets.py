@@ -17,7 +17,7 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 
 from skxent.kernels._batches import MOST_CLASSES
 from skxent.kernels._groups import AHEAD, MOST_LANES
-from skxent.kernels._jit import inner
+from skxent.kernels._jit import inner, merged
 from skxent.kernels._long_targets import below_index
 from skxent.kernels._row_sums import parts_of_rows, sums_of_rows
 from skxent.kernels._rules import blend, residual
@@ -110,7 +110,7 @@ def target_of(q, on, off, k, width):
     return blend(load(on, k), load_part(q, k, width, 0.0), load(off, k))
 
 
-@inner
+@merged
 def terms_of(z, q, on, off, k, width, level):
     """Return ``t`` of classes from ``k`` on, and what they add to the loss."""
     prefetch(q, k + AHEAD * lanes(q))
@@ -118,7 +118,7 @@ def terms_of(z, q, on, off, k, width, level):
     return t, select(t == 0.0, 0.0, t * (level - load_part(z, k, width, 0.0)))
 
 
-@inner
+@merged
 def terms_of_row(z, q, on, off, n_classes, level, least):
     """Return the terms of a row and its ``t``, each added up to one vector.
 
