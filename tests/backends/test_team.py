@@ -110,6 +110,7 @@ def test_no_thread_stays_after_ctrl_c_in_a_start(n_started, monkeypatch):
 def test_a_thread_that_outlives_the_main_one_works_alone():
     code = """
 import threading
+import numba  # which Python 3.13 no longer lets anybody import at its end
 from skxent.backends import _team
 _team._threads_to_use = lambda: 2
 def work():

@@ -315,6 +315,8 @@ def test_autocast(dtype, enabled):
 
 # the compiler itself looks at the .grad of what follows a break of the graph
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+# and warns of Python 3.13.0
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
 @pytest.mark.parametrize("compiled", ["step", "module"])
 def test_compiled_code_runs_the_loss_as_it_is(compiled):
     # the backend needs no C++ compiler: the point is the break of the graph
