@@ -45,7 +45,6 @@ from skxent.kernels._flat_indices import (
     classes_of,
     is_plain,
     may_be_alike,
-    places_of,
     take_masses,
     take_plain_rows,
 )
@@ -60,6 +59,7 @@ from skxent.kernels._groups import (
     a_near_logit,
     is_streamed,
     leave_out,
+    place_in_tile,
     read_weights,
 )
 from skxent.kernels._jit import inlined, inner
@@ -130,11 +130,11 @@ def take_indices(batch, at, i, width):
     take_masses(batch, at, i, width)
     for r in range(0, width, lanes(batch.tile)):
         like = load(batch.m, r)
-        places = places_of(batch, at, i, r)
+        y = classes_of(batch, at, i, r)
+        places = place_in_tile(y, at.n_classes, at.n_columns, like)
         tile = advance(batch.tile, r * at.n_classes)
         store(leave_out(tile, places), batch.e_y, r)
         if smooth:
-            y = classes_of(batch, at, i, r)
             rows = advance(at.logits, (i + r) * at.n_classes)
             store(gather(rows, places), batch.z_y, r)
             mass = load_beside(batch.mass, r, like)

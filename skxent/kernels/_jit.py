@@ -10,16 +10,16 @@
     ``py_func``): without the wrappers for it, and without machine code that is not a
     kernel's, kernels compile in a quarter of the time. Not cached: its machine code
     travels with the kernel that it is linked into.
-``merged``
-    Such a loop whose machine code becomes part of its caller's: for steps of a row that
-    return several vectors. A call hands those back through memory, in halves that no
-    load of a whole one can follow at once: a tenth of the losses of probabilities.
 ``inner_with_memory``
-    An ``inner`` loop that takes memory. In all others numba does not count the
-    references to arrays, which are their caller's: counting took 6 to 14 % of a kernel,
-    more where two threads do it. So they return no array, and call no function of numba
-    that makes one: numba would keep that, compiled without counts, for the code of
-    others too.
+    Such a loop that takes memory. In all others numba does not count the references to
+    arrays, which are their caller's: counting took 6 to 14 % of a kernel, more where
+    two threads do it. So they return no array, and call no function of numba that makes
+    one: numba would keep that, compiled without counts, for the code of others too.
+``merged``
+    An ``inner`` loop whose machine code becomes part of its caller's: for steps of a
+    row that return several vectors. A call hands those back through memory, in halves
+    that no load of a whole one can follow at once: a tenth of the losses of
+    probabilities.
 ``inlined``
     Code that becomes part of its caller before it is compiled: what it takes from the
     stack is its caller's, and lasts as long.

@@ -10,7 +10,7 @@ Conventions
 n samples, p features, K classes, R = K - 1. ``coef`` is (R, p) or (R, p + 1), float64,
 relative to the first class; of solvers for sparse data (S, p) or (S, p + 1). Products
 are computed in the dtype of what X is multiplied with, losses and gradients in float64,
-and X is never copied.
+and none copies X.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class SparseDesign:
     def __init__(self, X: Any) -> None:
         self.X = X
         self.by_rows = X.format == "csr"
-        self._by_columns = X
+        self._columns_of = X  # what columns are taken from, CSC in the end
         self.matrix: Compressed = compress(
             X.data, X.indices, X.indptr, X.shape[1] if self.by_rows else X.shape[0]
         )
@@ -96,10 +96,10 @@ class SparseDesign:
         No row comes twice in a column. Columns with many entries are looked for in CSR
         once: then X is kept as CSC, which takes about as long.
         """
-        X = self._by_columns[:, places]
+        X = self._columns_of[:, places]
         if X.format == "csr" and X.nnz > MOST_SHARE * self.X.nnz:
-            self._by_columns = self.X.tocsc()
-            X = self._by_columns[:, places]
+            self._columns_of = self.X.tocsc()
+            X = self._columns_of[:, places]
         X = X.tocsc()
         X.sum_duplicates()
         return X.data, X.indices, X.indptr.astype(np.int64)

@@ -91,6 +91,7 @@ def test_no_thread_stays_after_ctrl_c_in_a_start(n_started, monkeypatch):
 
     class Interrupted(threading.Thread):
         def start(self):
+            self.daemon = True  # one that stays must not hold up the tests' end
             super().start()
             started.append(self)
             if len(started) == n_started:
