@@ -3,7 +3,8 @@
 Of plain class indices it is a multiple of the exponentials, but at the index; of other
 targets, a multiple less ``t``. It is written past the caches if it would fill them:
 lines that are not read first save a third of what memory has to move. Rows no longer
-than two vectors gain nothing by it.
+than two vectors gain nothing by it. The lines of a whole block are written while the
+next one is exponentiated: all at once, they would keep memory from being read.
 
 Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 :mod:`skxent.kernels._batches`.
@@ -130,11 +131,11 @@ def write_through(batch, owners, at, on, off, i, width, starts):
 
 @inner
 def write_past(batch, owners, at, on, off, i, width, starts):
-    """Do so past the caches.
+    """Do so past the caches; return what is left to be written of the block.
 
     Into the other tile first, whose lines are then written whole, as many at once as
     there are groups one behind the other. In the same tile the stores of one row would
-    delay the loads of the next.
+    delay the loads of the next. The lines of a whole block are left there.
     """
     n = lanes(batch.tile)
     begin = 0
@@ -144,6 +145,12 @@ def write_past(batch, owners, at, on, off, i, width, starts):
             write_group(batch, owners, at, on, off, i, r, near)
         if r + n == width or starts[r // n] < 0 or starts[r // n + 1] < 0:
             end = r if starts[r // n] < 0 else r + n
+            if end - begin == width:
+                return leave_lines(
+                    batch.target_tile,
+                    width * at.n_classes,
+                    advance(at.gradient_out, starts[0]),
+                )
             if end > begin:
                 stream_copy(
                     advance(batch.target_tile, begin * at.n_classes),
@@ -151,18 +158,35 @@ def write_past(batch, owners, at, on, off, i, width, starts):
                     advance(at.gradient_out, starts[begin // n]),
                 )
             begin = r + n
+    return batch.target_tile, at.gradient_out, 0, 0
+
+
+@inner
+def leave_lines(p, size, out):
+    """Copy what is not of a whole cache line.
+
+    Return what is left: from where and to where lines are to be copied, and which, the
+    first number and the last one, excluded.
+    """
+    begin = min(to_next_line(out), size)
+    end = size - (size - begin) % lanes(p)
+    store_part(load_part(p, 0, begin, 0.0), out, 0, begin)
+    store_part(load_part(p, end, size - end, 0.0), out, end, size - end)
+    return p, out, begin, end
+
+
+@inner
+def stream_lines(left):
+    """Copy the lines that are left, past the caches."""
+    p, out, begin, end = left
+    for k in range(begin, end, lanes(p)):
+        stream(load(p, k), out, k)
 
 
 @inner
 def stream_copy(p, size, out):
     """Copy numbers, past the caches."""
-    n = lanes(p)
-    begin = min(to_next_line(out), size)
-    end = size - (size - begin) % n
-    store_part(load_part(p, 0, begin, 0.0), out, 0, begin)
-    for k in range(begin, end, n):
-        stream(load(p, k), out, k)
-    store_part(load_part(p, end, size - end, 0.0), out, end, size - end)
+    stream_lines(leave_lines(p, size, out))
 
 
 @inner
@@ -178,10 +202,19 @@ def scale_row(share, e, n_classes, out):
 
 
 @inner
+def goes_past(at):
+    """Return whether the gradient is written past the caches."""
+    is_long = at.n_classes > 2 * lanes(at.gradient_out)
+    return is_long and is_streamed(at.gradient_out, at.n_gradients)
+
+
+@inner
 def write_gradient(batch, owners, at, on, off, i, width, starts):
-    """Write the gradient of a block, but of groups that have gone elsewhere."""
-    n = lanes(batch.tile)
-    if at.n_classes > 2 * n and is_streamed(at.gradient_out, at.n_gradients):
-        write_past(batch, owners, at, on, off, i, width, starts)
-    else:
-        write_through(batch, owners, at, on, off, i, width, starts)
+    """Write the gradient of a block, but of groups that have gone elsewhere.
+
+    Return what is left to be written: nothing, or all cache lines of the block.
+    """
+    if goes_past(at):
+        return write_past(batch, owners, at, on, off, i, width, starts)
+    write_through(batch, owners, at, on, off, i, width, starts)
+    return batch.target_tile, at.gradient_out, 0, 0

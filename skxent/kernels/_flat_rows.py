@@ -37,6 +37,8 @@ from skxent.kernels._flat_gradients import (
     OWNERS_SIZE,
     find_owners,
     find_shares,
+    goes_past,
+    stream_lines,
     write_gradient,
 )
 from skxent.kernels._flat_indices import (
@@ -57,7 +59,6 @@ from skxent.kernels._flat_targets import (
 from skxent.kernels._groups import (
     AHEAD,
     a_near_logit,
-    is_streamed,
     leave_out,
     place_in_tile,
     read_weights,
@@ -87,6 +88,7 @@ from skxent.kernels._simd import (
     slots,
     spread,
     store,
+    stream,
     widened,
 )
 from skxent.kernels._tile_rows import add_tile_rows
@@ -94,32 +96,49 @@ from skxent.kernels._vector import exp_shifted, is_far, level_of, shift_of
 
 
 @inner
-def exponentiate_rows(p, tile, size, guess):
-    """Write exponentials to the tile; return the largest logit, nan passed over."""
+def exponentiate(p, tile, k, offset, lowest, top):
+    """Write a vector of exponentials to the tile; return the largest logit by lane."""
+    prefetch(p, k + AHEAD * lanes(p))
+    z = load(p, k)
+    store(exp_shifted(z, offset, lowest), tile, k)
+    return maximum(z, top)
+
+
+@inner
+def exponentiate_rows(p, tile, size, guess, left):
+    """Write exponentials to the tile; return the largest logit, nan passed over.
+
+    Write on the way what is ``left`` of the block before.
+    """
+    near, out, begin, end = left
     n = lanes(p)
     offset, lowest = shift_of(spread(guess, p))
     top = spread(-math.inf, p)
-    for k in range(0, size, n):
-        prefetch(p, k + AHEAD * n)
-        z = load(p, k)
-        top = maximum(z, top)
-        store(exp_shifted(z, offset, lowest), tile, k)
+    both = min(size, end - begin)
+    for k in range(0, both, n):
+        stream(load(near, begin + k), out, begin + k)
+        top = exponentiate(p, tile, k, offset, lowest, top)
+    for k in range(both, size, n):
+        top = exponentiate(p, tile, k, offset, lowest, top)
+    stream_lines((near, out, begin + both, end))
     return largest(top)
 
 
 @inner
-def exponentiate_near(p, tile, size, guess):
+def exponentiate_near(p, tile, size, guess, left):
     """Write exponentials to the tile; return the guess that suits, and if there is one.
 
-    Where the largest logit is too far from the guess, it is the next one.
+    Where the largest logit is too far from the guess, it is the next one. Write what is
+    ``left`` of the block before.
     """
+    near, out, _, end = left
     for _ in range(2):
-        top = exponentiate_rows(p, tile, size, guess)
+        top = exponentiate_rows(p, tile, size, guess, left)
         if abs(top - guess) < MOST_OFF:
             return guess, True
         if first(is_far(spread(top, p))):
             break
-        guess = top
+        guess, left = top, (near, out, end, end)
     return guess, False
 
 
@@ -258,10 +277,13 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
         find_owners(n_classes, owners)
     guess = a_near_logit(advance(p, begin * n_classes))
     step = rows_per_batch(n_classes, n)
+    left = batch.target_tile, at.gradient_out, 0, 0
     for i in range(begin, end, step):
         width = min(step, end - i)
         block = advance(p, i * n_classes)
-        guess, is_near = exponentiate_near(block, batch.tile, width * n_classes, guess)
+        guess, is_near = exponentiate_near(
+            block, batch.tile, width * n_classes, guess, left
+        )
         for g in range(width // n):
             starts[g] = (i + g * n) * n_classes if is_near else -1
         alike = could_be_alike and are_classes(at, i, width)
@@ -279,7 +301,8 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
             )
         if at.n_gradients:
             find_shares(batch, at, width, plain and alike)
-            write_gradient(batch, owners, at, on, off, i, width, starts)
-    if is_streamed(p, at.n_gradients):
+            left = write_gradient(batch, owners, at, on, off, i, width, starts)
+    if goes_past(at):
+        stream_lines(left)
         fence()
     return sums, lost

@@ -103,6 +103,32 @@ def test_large_gradients_may_begin_anywhere(targets, n_classes, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("n_classes", [37, 100])
+@pytest.mark.parametrize("targets", ["indices", "probabilities"])
+def test_blocks_that_are_written_with_the_next(targets, n_classes, dtype):
+    rng = np.random.default_rng(n_classes)
+    n_rows = LEAST // (n_classes * np.dtype(dtype).itemsize) + 999
+    z = rng.normal(0, 3, (n_rows, n_classes)).astype(dtype)
+    z[n_rows // 3 : n_rows // 2] += 200  # exponentials are made twice
+    z[n_rows // 2 + 500, 7] = np.nan  # and a block is in parts
+    y = rng.integers(0, n_classes, n_rows)
+    if targets == "probabilities":
+        y = rng.dirichlet(np.ones(n_classes), n_rows).astype(dtype)
+    parts = np.array_split(np.arange(n_rows), 7)
+    small = [cross_entropy_grad(z[i], y[i], reduction="sum") for i in parts]
+    expected = np.concatenate(small).tobytes()
+    for offset in (0, 16, 40):
+        flat, before, behind = room(z.size, dtype, offset)
+        out = flat.reshape(z.shape)
+        cross_entropy_grad(z, y, reduction="sum", out=out)
+        assert out.tobytes() == expected
+        assert np.all(before == 99)
+        assert np.all(behind == 99)
+    cross_entropy_grad(z, y, reduction="sum", out=z)
+    assert z.tobytes() == expected
+
+
+@every_dtype
 @pytest.mark.parametrize("is_large", [False, True])
 @pytest.mark.parametrize("n_classes", [3, 37, 1001])
 @every_target
