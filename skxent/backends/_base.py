@@ -77,12 +77,13 @@ class Backend(Protocol):
         """
 
     def bound_loss(
-        self, shape: tuple[int, ...], dtype: np.dtype[Any], targets: EncodedTargets
-    ) -> Callable[[Any, Any, Any, Any, float], float]:
-        """Return ``softmax_loss`` of rows of a shape and dtype.
+        self, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> Callable[..., float] | None:
+        """Return ``softmax_loss`` of logits of a shape and dtype, to be kept.
 
-        It takes the logits, the targets themselves, both outputs and ``scale``. All
-        else is as in ``targets``.
+        It takes the logits, the targets themselves, both outputs, ``scale``, and a
+        tuple ``(on_value, off_value, on_low, row_weight, ignore_index)`` of contiguous
+        arrays. None where no kernel reads such logits, which ``softmax_loss`` copies.
         """
 
     def linear_softmax_loss(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,33 +135,6 @@ def _total(partial: NDArray[np.float64]) -> float:
     return float(partial.item() if partial.size == 1 else partial.sum())
 
 
-class _Schedule(NamedTuple):
-    """What the shape and the dtype of logits say about a loss."""
-
-    launch: Callable[..., None] | None  # None where no kernel reads this layout
-    as_planes: bool  # whether rows are to be read as planes
-    halves: bool  # whether they are float16
-    rows_per_chunk: int
-    n_chunks: int
-
-
-@lru_cache(maxsize=64)
-def _schedule(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Schedule:
-    """Return which kernel takes logits, and in how many chunks."""
-    halves, is_short, in_rows = dtype == HALF, shape[1] <= MOST_CLASSES, len(shape) == 2
-    if is_short:
-        floats = _cpu.two_classes_loss if shape[1] == 2 else _cpu.short_rows_loss
-        kernel = _half_rows.half_short_rows_loss if halves else floats
-    elif in_rows:
-        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
-    else:
-        kernel = _cpu.long_planes_loss
-    rows_per_chunk, n_chunks = _partition_of(shape)
-    has_kernel = is_short or in_rows or not halves
-    run = launcher(kernel, math.prod(shape), n_chunks) if has_kernel else None
-    return _Schedule(run, is_short and in_rows, halves, rows_per_chunk, n_chunks)
-
-
 def softmax_loss(
     logits: NDArray[Any],
     targets: EncodedTargets,
@@ -170,27 +143,43 @@ def softmax_loss(
     scale: float,
 ) -> float:
     """Return the sum of the row losses; fill the outputs that are not empty."""
-    if _schedule(logits.shape, logits.dtype).launch is None:
+    loss = bound_loss(logits.shape, logits.dtype)
+    if loss is None:
         return _loss_of_copy(logits, targets, loss_out, gradient_out, scale)
-    return bound_loss(logits.shape, logits.dtype, targets)(
-        logits, targets.target, loss_out, gradient_out, scale
-    )
+    target, on_value, off_value, row_weight, ignore_index, _, on_low = targets
+    values = on_value, off_value, on_low, _operand(row_weight), ignore_index
+    return loss(logits, target, loss_out, gradient_out, scale, values)
 
 
+@lru_cache(maxsize=64)
 def bound_loss(
-    shape: tuple[int, ...], dtype: np.dtype[Any], targets: EncodedTargets
-) -> Callable[..., float]:
-    """Return `softmax_loss` for rows of a shape: to be kept for small calls.
+    shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Callable[..., float] | None:
+    """Return `softmax_loss` for logits of a shape; None where no kernel reads them.
 
     What is done here takes a fifth of the time of 32 rows.
     """
-    run, as_planes, halves, rows_per_chunk, n_chunks = _schedule(shape, dtype)
-    assert run is not None
-    _, on_value, off_value, row_weight, ignore_index, _, on_low = targets
-    row_weight = _operand(row_weight)
+    halves, is_short, in_rows = dtype == HALF, shape[1] <= MOST_CLASSES, len(shape) == 2
+    if is_short:
+        floats = _cpu.two_classes_loss if shape[1] == 2 else _cpu.short_rows_loss
+        kernel = _half_rows.half_short_rows_loss if halves else floats
+    elif in_rows:
+        kernel = _half_rows.half_long_rows_loss if halves else _cpu.long_rows_loss
+    elif halves:
+        return None
+    else:
+        kernel = _cpu.long_planes_loss
+    as_planes = is_short and in_rows
+    rows_per_chunk, n_chunks = _partition_of(shape)
+    run = launcher(kernel, math.prod(shape), n_chunks)
 
     def loss(
-        logits: Array, target: Array, loss_out: Array, gradient_out: Array, scale: float
+        logits: Array,
+        target: Array,
+        loss_out: Array,
+        gradient_out: Array,
+        scale: float,
+        values: tuple[Array, Array, Array, Array, int],
     ) -> float:
         if as_planes:
             logits, gradient_out = logits[..., None], gradient_out[..., None]
@@ -205,11 +194,7 @@ def bound_loss(
         run(
             _operand(logits),
             _operand(target),
-            on_value,
-            off_value,
-            on_low,
-            row_weight,
-            ignore_index,
+            *values,
             scale,
             rows_per_chunk,
             loss_out,

@@ -27,9 +27,9 @@ from skxent.losses._call import absent, number, scale_of_mean
 from skxent.losses._targets import (
     MOST_KEPT_CLASSES,
     NO_ROWS,
-    encode_targets,
+    is_far_number,
     kept_values,
-    need_float64,
+    weighted_values,
 )
 
 __all__ = [
@@ -48,13 +48,15 @@ FEW_ROWS = 1024
 SAMPLE_SIZE = 256
 
 FLOAT64 = np.dtype(np.float64)
+IGNORE_INDEX = -100  # the default
 
 
 class _Plan(NamedTuple):
     """What the shapes and the dtypes of logits and targets say about a call."""
 
     backend: Backend
-    loss: Callable[..., float]  # without options, see `Backend.bound_loss`
+    loss: Callable[..., float]  # see `Backend.bound_loss`
+    values: tuple[Any, ...]  # of calls without options, the last argument of `loss`
     no_losses: NDArray[Any]  # the outputs that nobody asks for
     no_gradient: NDArray[Any]
     n_rows: int
@@ -82,9 +84,12 @@ def _plan(
         return None
     no_losses = absent(1, dtype)
     backend = backend_for(no_losses)
+    loss = backend.bound_loss(shape, dtype)
+    assert loss is not None  # as for all rows
     return _Plan(
         backend,
-        backend.bound_loss(shape, dtype, _targets(NO_ROWS, n_rows, n_classes)),
+        loss,
+        _unweighted_values(n_classes, 0.0),
         no_losses,
         absent(2, dtype),
         n_rows,
@@ -96,14 +101,9 @@ def _plan(
     )
 
 
-def _targets(
-    target: Any, n_rows: int, n_classes: int, smoothing: float = 0.0
-) -> EncodedTargets:
-    """Return targets of rows that all count, without weights."""
-    on_value, off_value, on_low = kept_values(n_classes, smoothing)
-    return EncodedTargets(
-        target, on_value, off_value, NO_ROWS, NO_INDEX, n_rows, on_low
-    )
+def _unweighted_values(n_classes: int, smoothing: float) -> tuple[Any, ...]:
+    """Return the last argument of `Backend.bound_loss` for rows that all count."""
+    return *kept_values(n_classes, smoothing), NO_ROWS, NO_INDEX
 
 
 def _plan_for(input: Any, target: Any) -> _Plan | None:
@@ -126,20 +126,21 @@ def plain_value_and_grad(input: Any, target: Any, out: Any) -> tuple[Any, Any] |
     gradient = plan and _gradient(input, target, out)
     if plan is None or gradient is None:
         return None
-    return _mean(plan, input, target, gradient), gradient
+    loss = _mean(plan, input, target, gradient)
+    return None if loss is None else (loss, gradient)
 
 
 def _mean(plan: _Plan, input: Any, target: Any, gradient: Any) -> Any:
-    """Return the mean loss; fill the gradient if it has rows."""
-    loss = _unweighted(plan, input, target, gradient, "mean")
+    """Return the mean loss; fill the gradient if it has rows. None for a refusal."""
+    loss = _unweighted(plan, input, target, gradient, "mean", plan.values)
     if loss is None:
-        targets = encode_targets(target, plan.n_classes, dtype=plan.dtype)
-        loss = _reduced(plan, input, targets, gradient, "mean")
+        targets = _encoded(plan, target, None, IGNORE_INDEX, 0.0, None)
+        loss = targets and _reduced(plan, input, targets, gradient, "mean")
     return loss
 
 
 def _unweighted(
-    plan: _Plan, input: Any, target: Any, gradient: Any, reduction: str
+    plan: _Plan, input: Any, target: Any, gradient: Any, reduction: str, values: Any
 ) -> Any:
     """Return the loss of rows that all count, None if one of them may not."""
     if plan.is_looked_at and _seems_to_ignore(target):
@@ -149,7 +150,7 @@ def _unweighted(
     scale = 1.0 / plan.n_rows if reduction == "mean" else 1.0
     is_reduced = reduction != "none"
     losses = plan.no_losses if is_reduced else np.empty(plan.n_rows, plan.dtype)
-    total = plan.loss(input, target, losses, gradient, scale)
+    total = plan.loss(input, target, losses, gradient, scale, values)
     if plan.has_indices and math.isnan(total):
         return None
     return number(total * scale, plan.dtype) if is_reduced else losses
@@ -180,8 +181,9 @@ def rows_nll_loss(
     if plan.dtype == check.FLOAT16:  # which others widen
         return None
     targets = _encoded(plan, target, weight, ignore_index, 0.0, sample_weight)
-    gradient = plan.no_gradient
-    return targets and _reduced(plan, input, targets, gradient, reduction, is_log=True)
+    return targets and _reduced(
+        plan, input, targets, plan.no_gradient, reduction, is_log=True
+    )
 
 
 def rows_value_and_grad(
@@ -220,7 +222,7 @@ def _are_usual(
             sample_weight is None
             or (
                 type(sample_weight) is np.ndarray
-                and sample_weight.dtype == FLOAT64
+                and sample_weight.dtype in check.FLOATS
                 and sample_weight.shape == (plan.n_rows,)
             )
         )
@@ -251,35 +253,19 @@ def _with_options(
         and type(ignore_index) is int
         and ignore_index < 0
         and type(label_smoothing) is float
+        and 0 <= label_smoothing <= 1
     )  # nothing has to be known of class indices beforehand
-    loss = None
-    if is_simple and label_smoothing == 0:
-        loss = _unweighted(plan, input, target, gradient, reduction)
-    elif is_simple and 0 < label_smoothing <= 1:
-        loss = _smoothed(plan, input, target, gradient, reduction, label_smoothing)
-    if loss is not None:
-        return loss
+    if is_simple:
+        values = plan.values
+        if label_smoothing:
+            values = _unweighted_values(plan.n_classes, label_smoothing)
+        loss = _unweighted(plan, input, target, gradient, reduction, values)
+        if loss is not None:
+            return loss
     targets = _encoded(
         plan, target, weight, ignore_index, label_smoothing, sample_weight
     )
     return targets and _reduced(plan, input, targets, gradient, reduction)
-
-
-def _smoothed(
-    plan: _Plan,
-    input: Any,
-    target: Any,
-    gradient: Any,
-    reduction: str,
-    label_smoothing: float,
-) -> Any:
-    """Do as `_unweighted` with label smoothing."""
-    if plan.is_looked_at and _seems_to_ignore(target):
-        return None
-    t = check.check_index_dtype(target) if plan.is_cast else target
-    targets = _targets(t, plan.n_rows, plan.n_classes, label_smoothing)
-    is_known = not plan.has_indices
-    return _reduced(plan, input, targets, gradient, reduction, is_checked=is_known)
 
 
 def _encoded(
@@ -290,18 +276,52 @@ def _encoded(
     label_smoothing: Any,
     sample_weight: Any,
 ) -> EncodedTargets | None:
-    """Return the targets, None if the rows have to be made float64."""
-    targets = encode_targets(
-        target,
-        plan.n_classes,
-        dtype=plan.dtype,
-        weight=weight,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        sample_weight=sample_weight,
+    """Return what `encode_targets` does; None for what that has to refuse or convert.
+
+    And if the rows have to be made float64.
+    """
+    if (
+        type(ignore_index) is not int
+        or abs(ignore_index) >= check.LARGEST_INT64  # what larger ones become
+        or type(label_smoothing) is not float
+        or not 0 <= label_smoothing <= 1
+    ):
+        return None
+    class_weight, is_far = NO_ROWS, False
+    if weight is None:
+        values = kept_values(plan.n_classes, label_smoothing)
+    elif (
+        type(weight) is np.ndarray
+        and weight.dtype in check.FLOATS
+        and weight.shape == (plan.n_classes,)
+    ):
+        class_weight, values, is_far = weighted_values(weight, label_smoothing)
+    else:
+        return None
+    row_weight = NO_ROWS
+    if sample_weight is not None:
+        row_weight = sample_weight.astype(FLOAT64, copy=False)
+    if plan.has_indices:
+        if plan.is_cast:
+            target = check.check_index_dtype(target)
+        wrong, ignored, denominator = plan.backend.survey_indices(
+            target, plan.n_classes, ignore_index, class_weight, row_weight
+        )
+        if wrong:
+            return None
+        if not ignored:
+            ignore_index = NO_INDEX
+    elif ignore_index < 0:
+        ignore_index = NO_INDEX
+        denominator = float(row_weight.sum() if row_weight.size else plan.n_rows)
+    else:
+        return None
+    if plan.dtype != FLOAT64 and (is_far or is_far_number(denominator)):
+        return None
+    on_value, off_value, on_low = values
+    return EncodedTargets(
+        target, on_value, off_value, row_weight, ignore_index, denominator, on_low
     )
-    needs = need_float64(plan.dtype, targets.denominator, weight)
-    return None if needs else targets
 
 
 def _reduced(
@@ -311,18 +331,15 @@ def _reduced(
     gradient: Any,
     reduction: str,
     *,
-    is_checked: bool = True,
     is_log: bool = False,
 ) -> Any:
-    """Return the loss, None if indices that were not checked may be wrong."""
+    """Return the loss of targets that were checked."""
     losses = plan.no_losses
     if reduction == "none":
         losses = np.empty(plan.n_rows, plan.dtype)
     scale = scale_of_mean(targets.denominator) if reduction == "mean" else 1.0
     loss = plan.backend.picked_loss if is_log else plan.backend.softmax_loss
     total = loss(input, targets, losses, gradient, scale)
-    if not is_checked and math.isnan(total):
-        return None
     return losses if reduction == "none" else number(total * scale, plan.dtype)
 
 

@@ -19,11 +19,13 @@ from skxent.losses import _validation as check
 
 __all__ = [
     "encode_targets",
+    "is_far_number",
     "kept_values",
     "mass_and_weight",
     "need_float64",
     "row_shares",
     "row_weights",
+    "weighted_values",
 ]
 
 _Values = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -33,6 +35,7 @@ MOST_KEPT_CLASSES = 1 << 18  # 4 MiB, which take 0.5 ms to make anew
 FLOAT64 = np.dtype(np.float64)
 SMALLEST, LARGEST = 2.0**-100, 2.0**100  # weights that leave float32 room
 FEW_WEIGHTS = 64  # that a loop looks at as soon as numpy does
+MOST_KEPT_BYTES = 1 << 12  # of class weights, which take 2 us to be compared
 
 
 def encode_targets(
@@ -107,16 +110,17 @@ def _is_far(weight: Any) -> bool:
     if weight is None:
         return False
     if isinstance(weight, float):
-        return _is_far_number(weight)
+        return is_far_number(weight)
     weights = np.asarray(weight, dtype=np.float64)
     if weights.size > FEW_WEIGHTS:
         sizes = np.abs(weights)
         least = sizes.min() or sizes.min(where=sizes > 0, initial=1.0)
         return bool(least < SMALLEST or sizes.max() > LARGEST)
-    return any(map(_is_far_number, weights.ravel().tolist()))
+    return any(map(is_far_number, weights.ravel().tolist()))
 
 
-def _is_far_number(weight: float) -> bool:
+def is_far_number(weight: float) -> bool:
+    """Return whether float32 does not hold what a number is multiplied with."""
     return 0 < abs(weight) < SMALLEST or abs(weight) > LARGEST
 
 
@@ -145,6 +149,32 @@ def _shares(
 def kept_values(n_classes: int, smoothing: float) -> _Values:
     """Return `_values` of weights of 1, the same arrays for calls in a row."""
     return _values(np.ones(n_classes), smoothing)
+
+
+def weighted_values(
+    weight: NDArray[Any], smoothing: float
+) -> tuple[NDArray[np.float64], _Values, bool]:
+    """Return class weights in float64, `_values` of them, and if float32 is no room.
+
+    The same arrays for calls in a row with weights alike.
+    """
+    if weight.nbytes > MOST_KEPT_BYTES:
+        return _weighted_values(weight, smoothing)
+    return _kept_weighted_values(weight.tobytes(), weight.dtype.char, smoothing)
+
+
+@lru_cache(maxsize=8)
+def _kept_weighted_values(
+    data: bytes, code: str, smoothing: float
+) -> tuple[NDArray[np.float64], _Values, bool]:
+    return _weighted_values(np.frombuffer(data, code), smoothing)
+
+
+def _weighted_values(
+    weight: NDArray[Any], smoothing: float
+) -> tuple[NDArray[np.float64], _Values, bool]:
+    class_weight = weight.astype(np.float64)
+    return class_weight, _values(class_weight, smoothing), _is_far(class_weight)
 
 
 def _n_rows(target: NDArray[Any]) -> int:

@@ -146,6 +146,18 @@ def test_gradient_may_take_the_place_of_an_argument():
     np.testing.assert_array_equal(z, gradient)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [3, 5000])
+def test_weights_that_change_in_place(n_classes, dtype):
+    z, y = make_problem((40, n_classes))
+    weight, rows = np.ones(n_classes, dtype), np.ones(40, dtype)
+    for factor in (1, 2, 0.5):
+        weight[y[0]], rows[1] = factor, factor
+        check_same(z, y, weight=weight, sample_weight=rows, label_smoothing=0.1)
+    weight[y[0]] = np.inf
+    assert np.isnan(cross_entropy(z, y, weight=weight))
+
+
 def test_read_only_arguments_are_taken():
     z, y = make_problem((40, 10))
     weight, sample_weight = np.arange(1.0, 11.0), np.arange(40.0)
