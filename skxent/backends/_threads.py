@@ -114,11 +114,13 @@ def launch(kernel: "Twins", size: int, n: int, *args: Any) -> None:
         _run(kernel.sequential, 1, size, n, args)
     else:
         try:
-            n_threads = threads_to_use()
+            n_threads, n_set = _threads_to_use_and_set()
             if n_threads == 1:
                 _run(kernel.sequential, 1, size, n, args)
+            elif n_threads == n_set:
+                _run(kernel.parallel, n_threads, size, n, args)
             else:
-                with _numba_threads(n_threads):
+                with _numba_threads(n_threads, n_set):
                     _run(kernel.parallel, n_threads, size, n, args)
         finally:
             _parallel_section.release()
@@ -132,33 +134,35 @@ def _run(twin: Any, n_threads: int, size: int, n: int, args: tuple[Any, ...]) ->
 
 
 @contextmanager
-def _numba_threads(n_threads: int) -> Iterator[None]:
-    """Let kernels that this thread launches use so many threads."""
+def _numba_threads(n_threads: int, n_after: int) -> Iterator[None]:
+    """Let kernels that this thread launches use so many threads, and others after."""
     import numba
 
-    before = numba.get_num_threads()
-    if n_threads == before:
-        yield
-        return
     numba.set_num_threads(n_threads)
     try:
         yield
     finally:
-        numba.set_num_threads(before)
+        numba.set_num_threads(n_after)
 
 
 def threads_to_use() -> int:
     """Return how many threads a call may use."""
+    return _threads_to_use_and_set()[0]
+
+
+def _threads_to_use_and_set() -> tuple[int, int]:
+    """Return that and numba's number; both 1 where numba is not to be asked."""
     # even to ask numba would wait for a lock that the parent may have held
     if _is_forked():
-        return 1
+        return 1, 1
     # asked first, since numba gives GNU's OpenMP its own number when it begins
     allowed = _allowed_by_others()
     if allowed == 1:
-        return 1
+        return 1, 1
     import numba
 
-    return min(allowed, int(numba.get_num_threads()))
+    n_set = int(numba.get_num_threads())
+    return min(allowed, n_set), n_set
 
 
 def _allowed_by_others() -> int:

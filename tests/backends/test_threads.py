@@ -50,7 +50,7 @@ def test_threadpoolctl_and_numba_set_the_number_of_threads(user_api, kernel, cal
 
 
 def test_some_of_the_threads(kernel, calls, monkeypatch):
-    monkeypatch.setattr(_threads, "threads_to_use", lambda: 2)
+    monkeypatch.setattr(_threads, "_threads_to_use_and_set", lambda: (2, 1))
     numba.set_num_threads(1)
     try:
         with pytest.raises(ZeroDivisionError):
@@ -66,7 +66,8 @@ def test_some_of_the_threads(kernel, calls, monkeypatch):
 def test_long_work_is_done_in_launches_that_ctrl_c_can_end(
     n_threads, kernel, calls, monkeypatch
 ):
-    monkeypatch.setattr(_threads, "threads_to_use", lambda: n_threads)
+    numbers = n_threads, numba.get_num_threads()
+    monkeypatch.setattr(_threads, "_threads_to_use_and_set", lambda: numbers)
     launch(kernel, 5 * LAUNCH_SIZE, 101)
     assert [n for n, _ in calls] == [n_threads] * len(calls)
     bounds = [chunks for _, chunks in calls]
