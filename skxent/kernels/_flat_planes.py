@@ -72,14 +72,28 @@ def are_whole(starts, n_groups):
 
 
 @inner
-def steps_ahead(n_groups, n_columns, n):
+def step_ahead(k, planes, lines, n_classes, n_columns, n_groups, n):
+    """Return how far a line is from one of plane ``k``: some planes and lines later.
+
+    Behind the last plane comes what the next chunk reads first.
+    """
+    if k + planes >= n_classes:
+        planes -= n_classes
+        lines += n_groups
+    return planes * n_columns + lines * n
+
+
+@inner
+def steps_ahead(k, n_classes, n_columns, n_groups, n):
     """Return how far the line is that is read some lines later.
 
-    For groups before a certain one, for the others, and which that is.
+    For groups of plane ``k`` before a certain one, for the others, and which that is.
     """
     planes, lines = divmod(LINES_AHEAD, n_groups)
-    step = planes * n_columns + lines * n
-    return step, step + n_columns - n_groups * n, n_groups - lines
+    step = step_ahead(k, planes, lines, n_classes, n_columns, n_groups, n)
+    lines -= n_groups
+    last_step = step_ahead(k, planes + 1, lines, n_classes, n_columns, n_groups, n)
+    return step, last_step, -lines
 
 
 @inner
@@ -88,8 +102,8 @@ def exponentiate_planes(p, tiles, n_classes, n_columns, starts, n_groups, guess)
     n = lanes(p)
     offset, lowest = shift_of(spread(guess, p))
     top = spread(-math.inf, p)
-    step, last_step, last = steps_ahead(n_groups, n_columns, n)
     for k in range(n_classes):
+        step, last_step, last = steps_ahead(k, n_classes, n_columns, n_groups, n)
         for g in range(n_groups):
             if starts[g] >= 0:
                 at = starts[g] + k * n_columns
@@ -121,8 +135,8 @@ def exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess):
 def write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out):
     """Write the gradient of groups, but at their indices."""
     n = lanes(out)
-    step, last_step, last = steps_ahead(n_groups, n_columns, n)
     for k in range(n_classes):
+        step, last_step, last = steps_ahead(k, n_classes, n_columns, n_groups, n)
         for g in range(n_groups):
             if starts[g] >= 0:
                 at = starts[g] + k * n_columns
