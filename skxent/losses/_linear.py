@@ -261,9 +261,8 @@ def linear_cross_entropy_grad(
     Notes
     -----
     Memory is needed as for :func:`linear_cross_entropy` and, beside the results, for
-    eight times the features of a block, and for these once more and 1,048,576 numbers
-    per thread. An array of
-    `out` that is not C-contiguous or shares memory with an argument costs a copy.
+    nine times the features of a block. An array of `out` that is not C-contiguous or
+    shares memory with an argument costs a copy.
 
     Features that are not finite in an ignored row do no harm, except that with d1 .. dK
     those of a sample with kept rows as well reach all of `d_weight`.
