@@ -180,10 +180,24 @@ def rows_nll_loss(
         return None
     if plan.dtype == check.FLOAT16:  # which others widen
         return None
-    targets = _encoded(plan, target, weight, ignore_index, 0.0, sample_weight)
-    return targets and _reduced(
-        plan, input, targets, plan.no_gradient, reduction, is_log=True
-    )
+    gradient = plan.no_gradient
+    if (
+        weight is sample_weight is None
+        and type(ignore_index) is int
+        and ignore_index < 0
+        and reduction != "none"
+        and not plan.is_cast
+        and not (plan.is_looked_at and _seems_to_ignore(target))
+    ):  # nothing has to be known of class indices beforehand
+        on_value, off_value, on_low = kept_values(plan.n_classes, 0.0)
+        targets = EncodedTargets(
+            target, on_value, off_value, NO_ROWS, NO_INDEX, plan.n_rows, on_low
+        )
+        loss = _reduced(plan, input, targets, gradient, reduction, is_log=True)
+        if not math.isnan(loss):
+            return loss
+    encoded = _encoded(plan, target, weight, ignore_index, 0.0, sample_weight)
+    return encoded and _reduced(plan, input, encoded, gradient, reduction, is_log=True)
 
 
 def rows_value_and_grad(
