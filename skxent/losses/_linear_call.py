@@ -355,7 +355,7 @@ def prepare(
             label_smoothing,
             sample_weight,
         )
-    load()
+    load()  # BLAS, before it is held to one thread
     backend = backend_for(input)
     X = check.check_floats(input, "input")
     dtype = X.dtype

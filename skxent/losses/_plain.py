@@ -126,12 +126,11 @@ def plain_value_and_grad(input: Any, target: Any, out: Any) -> tuple[Any, Any] |
     gradient = plan and _gradient(input, target, out)
     if plan is None or gradient is None:
         return None
-    loss = _mean(plan, input, target, gradient)
-    return None if loss is None else (loss, gradient)
+    return _mean(plan, input, target, gradient), gradient
 
 
 def _mean(plan: _Plan, input: Any, target: Any, gradient: Any) -> Any:
-    """Return the mean loss; fill the gradient if it has rows. None for a refusal."""
+    """Return the mean loss; fill the gradient if it has rows."""
     loss = _unweighted(plan, input, target, gradient, "mean", plan.values)
     if loss is None:
         targets = _encoded(plan, target, None, IGNORE_INDEX, 0.0, None)
@@ -182,14 +181,12 @@ def rows_nll_loss(
         return None
     gradient = plan.no_gradient
     if (
-        weight is sample_weight is None
-        and type(ignore_index) is int
-        and ignore_index < 0
+        _may_be_unweighted(weight, ignore_index, sample_weight)
         and reduction != "none"
         and not plan.is_cast
         and not (plan.is_looked_at and _seems_to_ignore(target))
-    ):  # nothing has to be known of class indices beforehand
-        on_value, off_value, on_low = kept_values(plan.n_classes, 0.0)
+    ):
+        on_value, off_value, on_low = plan.values[:3]
         targets = EncodedTargets(
             target, on_value, off_value, NO_ROWS, NO_INDEX, plan.n_rows, on_low
         )
@@ -243,6 +240,15 @@ def _are_usual(
     )
 
 
+def _may_be_unweighted(weight: Any, ignore_index: Any, sample_weight: Any) -> bool:
+    """Return whether nothing has to be known of class indices beforehand."""
+    return (
+        weight is sample_weight is None
+        and type(ignore_index) is int
+        and ignore_index < 0
+    )
+
+
 def _with_options(
     plan: _Plan,
     input: Any,
@@ -261,15 +267,12 @@ def _with_options(
 
     ``may_write`` says whether that may be done before class indices are checked.
     """
-    is_simple = (
+    if (
         (may_write or not plan.has_indices)
-        and weight is sample_weight is None
-        and type(ignore_index) is int
-        and ignore_index < 0
+        and _may_be_unweighted(weight, ignore_index, sample_weight)
         and type(label_smoothing) is float
         and 0 <= label_smoothing <= 1
-    )  # nothing has to be known of class indices beforehand
-    if is_simple:
+    ):
         values = plan.values
         if label_smoothing:
             values = _unweighted_values(plan.n_classes, label_smoothing)
@@ -290,7 +293,7 @@ def _encoded(
     label_smoothing: Any,
     sample_weight: Any,
 ) -> EncodedTargets | None:
-    """Return what `encode_targets` does; None for what that has to refuse or convert.
+    """Return what `encode_targets` does; None for options it has to refuse or convert.
 
     And if the rows have to be made float64.
     """
@@ -316,13 +319,14 @@ def _encoded(
     if sample_weight is not None:
         row_weight = sample_weight.astype(FLOAT64, copy=False)
     if plan.has_indices:
+        came = target
         if plan.is_cast:
             target = check.check_index_dtype(target)
         wrong, ignored, denominator = plan.backend.survey_indices(
             target, plan.n_classes, ignore_index, class_weight, row_weight
         )
         if wrong:
-            return None
+            check.refuse_first_wrong_index(came, plan.n_classes, ignore_index)
         if not ignored:
             ignore_index = NO_INDEX
     elif ignore_index < 0:
