@@ -320,26 +320,12 @@ def _check_weight(
     array = check.check_floats(value, name)
     if array.ndim == 0:  # the usual one; to broadcast shapes takes 2 us
         return array.astype(np.float64).reshape(1), None
-    if not _broadcasts(array.shape, shape):
-        raise ValueError(
-            f"{name} must broadcast to the shape of input, {shape}; got shape "
-            f"{array.shape}. Give it length 1 on the axes that it is spread over."
-        )
+    check.check_broadcasts(array.shape, name, shape)
     n = math.prod(shape)
     if n > PIECE_SIZE and array.ndim == len(shape) and array.shape[0] > 1:
         if array.size < n or array.dtype != np.float64 or not array.flags.c_contiguous:
             return ONE, array
     return _periodic(array.astype(np.float64, copy=False), shape), None
-
-
-def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Return whether an array broadcasts to a shape."""
-    if own == shape[-len(own) :]:  # for numpy to tell takes 2 us
-        return True
-    try:
-        return np.broadcast_shapes(own, shape) == shape
-    except ValueError:
-        return False
 
 
 def _is_large(weight: NDArray[Any] | None) -> bool:

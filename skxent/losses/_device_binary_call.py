@@ -7,8 +7,6 @@ Conventions are those of :mod:`skxent.losses._binary_call` and
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from skxent.backends import _cuda as backend
 from skxent.backends._device_arrays import arrays_like
 from skxent.kernels._cuda import real_name
@@ -209,15 +207,7 @@ def _periodic(
         return arrays.constant((1.0,), real)
     array = floats_on_device(arrays, value, name, real)
     came = tuple(array.shape)
-    try:
-        fits = np.broadcast_shapes(came, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"{name} must broadcast to the shape of input, {shape}; got shape {came}. "
-            "Give it length 1 on the axes that it is spread over."
-        )
+    check.check_broadcasts(came, name, shape)
     while came and came[0] == 1:
         came = came[1:]
     trailing = shape[len(shape) - len(came) :]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 __all__ = [
     "LARGEST_INT64",
     "as_int64",
+    "check_broadcasts",
     "check_class_weight",
     "check_distributions",
     "check_flag",
@@ -195,6 +196,21 @@ def check_floats_of_shape(
             f"{name} must have the shape of input, {shape}; got shape {array.shape}."
         )
     return array
+
+
+def check_broadcasts(came: tuple[int, ...], name: str, shape: tuple[int, ...]) -> None:
+    """Raise unless an array broadcasts to the shape of the input."""
+    if came == shape[-len(came) :]:  # for numpy to tell takes 2 us
+        return
+    try:
+        fits = np.broadcast_shapes(came, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} must broadcast to the shape of input, {shape}; got shape {came}. "
+            "Give it length 1 on the axes that it is spread over."
+        )
 
 
 def check_option(value: Any, name: str, options: tuple[str, ...]) -> None:
