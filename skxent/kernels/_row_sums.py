@@ -8,12 +8,14 @@ the same order where a tile holds the rows side by side, so both give the same b
 
 ``parts_of_rows`` and ``parts_of_columns`` keep what rounding takes from those steps as
 well, for gradients ``a p - t`` whose terms nearly cancel: the tree is float64 from the
-first step on, and float64 numbers are added up in two parts. Of four vectors they add
+first step on, in which both halves of a float32 vector become one, and float64 numbers
+are added up in two parts. Of four vectors they add
 two and two: where many logits are alike, so are the sums of four of each lane, all
 rounded alike by as much as an exponential; those of two are exact then.
 Primitives as those of :mod:`skxent.kernels._simd`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,12 +79,15 @@ def parts_of_rows(p: Any, n_classes: int) -> tuple[Any, Any]:
     sums = _sums_of_lanes(p, n_classes, TWO)
     parts, lost = (each.astype(np.float64) for each in sums)
     if p.dtype == np.float32:
-        parts, lost = parts + lost, lost * 0.0
+        half = lanes(p) // 2
+        parts = parts + lost
+        parts = parts[:, :half] + parts[:, half:]
+        while parts.shape[1] > 1:
+            parts = parts[:, ::2] + parts[:, 1::2]
+        return lanes_of(parts[:, 0]), lanes_of(parts[:, 0] * 0.0)
     for _ in range(lanes(p).bit_length() - 1):
         parts, error = two_sum(parts[:, ::2], parts[:, 1::2])
         lost = (lost[:, ::2] + lost[:, 1::2]) + error
-    if p.dtype == np.float32:
-        lost = lost * 0.0
     return lanes_of(parts[:, 0]), lanes_of(lost[:, 0])
 
 
@@ -115,18 +120,38 @@ def _sums_of_lanes(p: Any, n_classes: int, at_once: int) -> tuple[Any, Any]:
 )
 def _sums_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
     wide = llvm_type(s.sig.return_type)
+
+    def joined(part: Any, lost: Any) -> Any:
+        return part if lost is None else s.b.fadd(part, lost)
+
+    return _sums_by_length(
+        s, p, n_classes, FOUR, wide, joined, lambda parts: _tree(s, parts, wide)
+    )
+
+
+def _sums_by_length(
+    s: Builder,
+    p: Any,
+    n_classes: Any,
+    at_once: int,
+    wide: Any,
+    joined: Callable[[Any, Any], Any],
+    tree: Callable[[list[Any]], Any],
+) -> Any:
+    """Compile sums of rows; ``joined`` is given what rounding took, None if nothing.
+
+    Without that, partial sums of short rows fit the registers.
+    """
     n = wide.count
     out = cgutils.alloca_once(s.b, wide)
-    # without what rounding takes, partial sums of short rows fit the registers
     is_short = s.b.icmp_signed("<", s.cast(n_classes, 1, types.intp), INDEX(FOUR * n))
     with s.b.if_else(is_short, likely=True) as (short, long):
         with short:
             sums, _ = _lanes_of_rows(s, p, n_classes, None)
-            s.b.store(_tree(s, sums, wide), out)
+            s.b.store(tree([joined(part, None) for part in sums]), out)
         with long:
-            sums, losses = _lanes_of_rows(s, p, n_classes, FOUR)
-            sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
-            s.b.store(_tree(s, sums, wide), out)
+            sums, losses = _lanes_of_rows(s, p, n_classes, at_once)
+            s.b.store(tree([*map(joined, sums, losses)]), out)
     return s.b.load(out)
 
 
@@ -159,17 +184,33 @@ def _type_parts(p: Any, n_classes: Any) -> Any:
 
 @compiled(parts_of_rows, _type_parts)
 def _parts_of_rows(s: Builder, p: Any, n_classes: Any) -> Any:
-    sums, losses = _lanes_of_rows(s, p, n_classes, TWO)
     wide = llvm_type(s.sig.return_type.dtype)
-    if sums[0].type == wide:
-        high, low = _tree_in_parts(s, sums, losses)
-    else:
-        sums = [s.b.fpext(each, wide) for each in sums]
-        losses = [s.b.fpext(each, wide) for each in losses]
-        sums = [s.b.fadd(*pair) for pair in zip(sums, losses, strict=True)]
-        high = _tree(s, sums, wide)
-        low = ir.Constant(wide, [0.0] * wide.count)
+    if s.sig.args[0].dtype == types.float64:
+        high, low = _tree_in_parts(s, *_lanes_of_rows(s, p, n_classes, TWO))
+        return s.context.make_tuple(s.b, s.sig.return_type, (high, low))
+
+    def joined(part: Any, lost: Any) -> Any:
+        halves = _halves(s, part)
+        if lost is not None:
+            halves = [*map(s.b.fadd, halves, _halves(s, lost))]
+        return s.b.fadd(*halves)
+
+    def tree(sums: list[Any]) -> Any:
+        n, half = len(sums), sums[0].type
+        low, high = (_tree(s, some, half) for some in (sums[: n // 2], sums[n // 2 :]))
+        return s.shuffle(low, high, list(range(n)))
+
+    high = _sums_by_length(s, p, n_classes, TWO, wide, joined, tree)
+    low = ir.Constant(wide, [0.0] * wide.count)
     return s.context.make_tuple(s.b, s.sig.return_type, (high, low))
+
+
+def _halves(s: Builder, part: Any) -> list[Any]:
+    """Return both halves of a vector, float64."""
+    half = part.type.count // 2
+    wide = ir.VectorType(ir.DoubleType(), half)
+    lanes_of_each = list(range(half)), list(range(half, 2 * half))
+    return [s.b.fpext(s.shuffle(part, part, of), wide) for of in lanes_of_each]
 
 
 def _lanes_of_rows(
@@ -288,7 +329,10 @@ store_parts = by_dtype(_store_parts_32, _store_parts_64)
 
 def _sum_in_parts_32(like, parts, lost_parts):
     n = lanes(like)
-    count = n
+    count = n // 2
+    for j in range(count):
+        a = load_beside(parts, j * n, like)
+        store(a + load_beside(parts, (count + j) * n, like), parts, j * n)
     while count > 1:
         count //= 2
         for j in range(count):
