@@ -526,6 +526,10 @@ def permuted(v: Any, index: Any) -> Any:
 @compiled(permuted, lambda v, index: v)
 def _permuted(s: Builder, v: Any, index: Any) -> Any:
     # what LLVM makes one instruction of where there is one
+    if index.type.element == INDEX:
+        # it would take such indices from memory one by one, but for the conjunction
+        most = ir.Constant(index.type, [v.type.count - 1] * v.type.count)
+        index = s.b.and_(index, most)
     result = ir.Constant(v.type, ir.Undefined)
     for lane in range(v.type.count):
         number = s.b.extract_element(index, I32(lane))
