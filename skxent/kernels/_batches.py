@@ -21,6 +21,8 @@ scale of ``exp_shifted``, which is a row's own.
     what smoothing adds to ``linear`` if measured from ``m``, where that may be needed
 ``is_near``
     1 where smoothing may be measured from the logit of the index
+``of_block``
+    what smoothing adds to all rows of a batch, in two parts
 ``at_target``
     ``t_y``
 ``share``, ``at_y``
@@ -105,6 +107,7 @@ class Batch(NamedTuple):
     linear: Any
     linear_from_m: Any
     is_near: Any
+    of_block: Any
     at_target: Any
 
 
@@ -129,6 +132,7 @@ def batch_around(p, wide):
         scratch(p, ROWS),
         scratch(p, ROWS),
         scratch(p, ROWS),
+        scratch(wide, ROWS),
         scratch(wide, ROWS),
         scratch(wide, ROWS),
         scratch(wide, ROWS),

@@ -20,6 +20,7 @@ from skxent.kernels._flat_indices import find_shares_of_alike
 from skxent.kernels._flat_targets import residuals_of_group
 from skxent.kernels._groups import AHEAD, MOST_LANES, is_streamed
 from skxent.kernels._jit import inner
+from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
     advance,
     bits,
@@ -47,7 +48,7 @@ OWNERS_SIZE = FEW_VECTORS * MOST_LANES * MOST_LANES
 @inner
 def find_shares(batch, at, width, alike):
     """Find what the exponentials of each row are multiplied with."""
-    if alike:
+    if alike and not at.options[1]:
         find_shares_of_alike(batch, at, width)
         return
     for r in range(0, width, lanes(batch.tile)):
@@ -76,23 +77,46 @@ def find_owners(n_classes, owners):
 
 
 @inner
-def scale_group(batch, owners, n_classes, r, out):
+def scale_group(tile, shares, owners, n_classes, out):
     """Write the gradient of a group of rows, but at their indices.
 
     Short rows vector by vector, wherever they end.
     """
     n = lanes(out)
-    tile = advance(batch.tile, r * n_classes)
     if n_classes < FEW_VECTORS * n:
-        share = load(batch.share, r)
+        share = load(shares, 0)
         for k in range(0, n * n_classes, n):
             of_each = permuted(share, bits(load(owners, k)))
             store(load(tile, k) * of_each, out, k)
     else:
         for j in range(n):
-            share = spread(batch.share[r + j], out)
+            share = spread(shares[j], out)
             row = j * n_classes
             scale_row(share, advance(tile, row), n_classes, advance(out, row))
+
+
+@inner
+def scale_smoothed_group(tile, factors, owners, n_classes, off, out):
+    """Do so for short rows with smoothing, ``off`` of all classes.
+
+    ``factors`` are those of :func:`residuals_of_group`.
+    """
+    slopes, shares, lows = factors
+    n = lanes(out)
+    high, low, t = load(shares, 0), load(lows, 0), load(slopes, 0) * off
+    for k in range(0, n * n_classes, n):
+        owner = bits(load(owners, k))
+        a, b, c = permuted(high, owner), permuted(low, owner), permuted(t, owner)
+        store(residual(a, b, load(tile, k), c), out, k)
+
+
+@inner
+def write_residuals(tile, factors, owners, q, on, off, n_classes, uniform, has_q, out):
+    """Write the gradient of a group where other classes than the index have a ``t``."""
+    if uniform and not has_q and n_classes < FEW_VECTORS * lanes(out):
+        scale_smoothed_group(tile, factors, owners, n_classes, off[0], out)
+    else:
+        residuals_of_group(tile, factors, q, on, off, n_classes, has_q, out)
 
 
 @inner
@@ -108,13 +132,18 @@ def write_at_indices(at_y, at, i, row, step, out):
 @inner
 def write_group(batch, owners, at, on, off, i, r, out):
     """Write the gradient of a group of rows side by side."""
+    n_classes = at.n_classes
+    tile, shares = advance(batch.tile, r * n_classes), advance(batch.share, r)
     if at.has_q or at.options[1]:
-        q = advance(at.q, (i + r) * at.n_classes)
-        residuals_of_group(batch, r, q, on, off, at.n_classes, at.has_q, out)
+        q = advance(at.q, (i + r) * n_classes)
+        factors = advance(batch.slope, r), shares, advance(batch.share_low, r)
+        write_residuals(
+            tile, factors, owners, q, on, off, n_classes, at.options[0], at.has_q, out
+        )
     else:
-        scale_group(batch, owners, at.n_classes, r, out)
+        scale_group(tile, shares, owners, n_classes, out)
     if not at.has_q:
-        write_at_indices(load(batch.at_y, r), at, i + r, at.n_classes, 1, out)
+        write_at_indices(load(batch.at_y, r), at, i + r, n_classes, 1, out)
 
 
 @inner

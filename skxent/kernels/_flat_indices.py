@@ -1,8 +1,9 @@
-"""Plain class indices of rows as they lie: without smoothing.
+"""Class indices of rows as they lie, a block at a time.
 
-A block of rows is asked only once whether it suits; one that does not is left as it
-was. Rows are *alike* that differ in their logits and indices alone: without weights,
-none of them ignored.
+Without smoothing, or with one that is added up for the block
+(``_block_smoothing.py``). A block is asked only once whether it suits; one that does
+not is left as it was. Rows are *alike* that differ in their logits and indices alone:
+without weights, none of them ignored.
 
 Where only the sum of losses of such rows is wanted, the logarithms of a lane are one:
 ``sum log(1 + others) = log(1 + s)`` for ``1 + s``, the product of all ``1 + others``.
@@ -16,22 +17,28 @@ Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 from skxent.kernels._batches import (
     MOST_RATIO,
     add_group,
+    add_smoothing,
     has_share,
     index_shares,
+    keeps_parts,
     limits_of,
+    low_of_class,
     mass_of_class,
     place_of,
     sum_of,
 )
+from skxent.kernels._block_smoothing import (
+    add_smoothing_of_block,
+    is_added_at_once,
+)
 from skxent.kernels._groups import (
-    MOST_LANES,
     leave_out,
     place_in_tile,
     read_classes,
     read_weights,
     write,
 )
-from skxent.kernels._jit import by_dtype, inner
+from skxent.kernels._jit import by_dtype, inner, rule
 from skxent.kernels._row_sums import (
     PARTS_SIZE,
     parts_of_columns,
@@ -63,9 +70,11 @@ from skxent.kernels._vector import add_to_total, grown, log1p
 
 
 @inner
-def is_plain(at):
-    """Return whether targets are class indices without smoothing."""
-    return not (at.has_q or at.options[1])
+def may_suit(at):
+    """Return whether blocks of rows may be added up at once."""
+    if at.has_q or not at.options[1]:
+        return not at.has_q
+    return is_added_at_once(at.options, at.on_value[0], at.n_weights, at.n_losses)
 
 
 @inner
@@ -74,7 +83,7 @@ def may_be_alike(at):
     uniform, _, _, ignore_index = at.options
     ignores = 0 <= ignore_index < at.n_classes
     differ = ignores or at.n_weights > 0 or not uniform
-    return is_plain(at) and not differ and at.scale != 0.0
+    return may_suit(at) and not differ and at.scale != 0.0
 
 
 @inner
@@ -93,7 +102,8 @@ def is_left_out(at, like):
 
     Else there have to be zeros in their place.
     """
-    return at.n_columns == 1 and at.n_classes <= lanes(like) == MOST_LANES
+    is_short = at.n_columns == 1 and at.n_classes <= lanes(like)
+    return is_short and not keeps_parts(at.options[1], like)
 
 
 @inner
@@ -146,7 +156,30 @@ def put_back(batch, at, i, width):
             scatter(load(batch.e_y, r), tile, places_of(batch, at, i, r))
 
 
+@inner
+def add_up_in_parts(tile, n_classes, n_columns, width, sums, lows):
+    """Write the sums of all exponentials of rows, in two parts."""
+    parts, lost = scratch(sums, PARTS_SIZE), scratch(sums, PARTS_SIZE)
+    for r in range(0, width, lanes(tile)):
+        group = advance(tile, r * n_classes)
+        if n_columns == 1:
+            rest, low = parts_of_rows(group, n_classes)
+        else:
+            rest, low = parts_of_columns(group, n_classes, parts, lost)
+        store(rest, sums, r)
+        store(low, lows, r)
+
+
+@rule
+def _add_up_64(like, batch, at, i, width):
+    d, d_low = batch.d, batch.d_low
+    add_up_in_parts(batch.tile, at.n_classes, at.n_columns, width, d, d_low)
+
+
 def _add_up_32(like, batch, at, i, width):
+    if keeps_parts(at.options[1], like):
+        _add_up_64(like, batch, at, i, width)
+        return
     nothing = widened(spread(0.0, like))
     for r in range(0, width, lanes(like)):
         tile = advance(batch.tile, r * at.n_classes)
@@ -158,18 +191,6 @@ def _add_up_32(like, batch, at, i, width):
             rest = sums_of_columns(tile, at.n_classes)
         store(rest, batch.d, r)
         store(nothing, batch.d_low, r)
-
-
-def _add_up_64(like, batch, at, i, width):
-    parts, lost = scratch(like, PARTS_SIZE), scratch(like, PARTS_SIZE)
-    for r in range(0, width, lanes(like)):
-        tile = advance(batch.tile, r * at.n_classes)
-        if at.n_columns == 1:
-            rest, low = parts_of_rows(tile, at.n_classes)
-        else:
-            rest, low = parts_of_columns(tile, at.n_classes, parts, lost)
-        store(rest, batch.d, r)
-        store(low, batch.d_low, r)
 
 
 # Write the sums of all exponentials but the index's to ``d`` and ``d_low``, in two
@@ -186,7 +207,7 @@ def take_plain_sums(batch, at, width, alike):
     n = lanes(batch.tile)
     like = load(batch.m, 0)
     least_rest, least_d, _, _ = limits_of(like)  # no sum of a block is too large
-    weighs = at.n_gradients > 0 and not alike
+    weighs = at.n_gradients > 0 and (at.options[1] or not alike)
     is_good = numbers(like) >= 0
     for r in range(0, width, n):
         wide, e_y = load_beside(batch.d, r, like), load(batch.e_y, r)
@@ -205,9 +226,36 @@ def take_plain_sums(batch, at, width, alike):
 
 
 @inner
+def take_smoothing(batch, at, i, width, alike, guess, counts):
+    """Find what smoothing adds to plain rows, and return True; False if none suits.
+
+    ``guess`` and ``counts``: see :func:`add_smoothing_of_block`.
+    """
+    if at.n_gradients or not alike:
+        nothing = widened(spread(0.0, batch.tile))
+        for r in range(0, width, lanes(batch.tile)):
+            store(nothing, batch.linear, r)
+            add_target(batch, at, r, classes_of(batch, at, i, r))
+            add_smoothing(batch, r, at.options[2])
+    if add_smoothing_of_block(batch, at, i, width, alike, guess, counts):
+        return True
+    put_back(batch, at, i, width)
+    return False
+
+
+@inner
+def add_target(batch, at, r, y):
+    """Find what smoothing makes of the target at the class indices of a group."""
+    uniform, like = at.options[0], load(batch.m, r)
+    mass = load_beside(batch.mass, r, like)
+    store(mass + mass_of_class(at.off_value, uniform, y, like), batch.at_target, r)
+    store(low_of_class(at.on_low, at.n_low, uniform, y, like), batch.mass_low, r)
+
+
+@inner
 def take_plain_rows(batch, at, i, width, alike):
     """Find what losses and gradient come of, and return True; False if none suits."""
-    if not alike:
+    if not alike or (at.options[1] and at.n_gradients):
         take_masses(batch, at, i, width)
     take_at_indices(batch, at, i, width)
     add_up(load(batch.m, 0), batch, at, i, width)
@@ -222,11 +270,15 @@ def add_plain_rows(batch, at, i, width, alike, sums, lost):
     """Return the sums over lanes with the losses of a block; write each if asked."""
     n = lanes(batch.tile)
     like = spread(0.0, batch.tile)
-    mass = at.on_value[0]
+    if at.options[1]:
+        of_block = load_beside(batch.of_block, 0, like)
+        sums, lost = add_to_total(like, of_block, sums, lost)
+        lost = lost + load_beside(batch.of_block, n, like)
     if not alike:
         for r in range(0, width, n):
             sums, lost = add_group(batch, r, n, sums, lost, i, at.loss_out, at.n_losses)
         return sums, lost
+    mass = at.on_value[0] + at.options[2]
     if at.n_losses:
         for r in range(0, width, n):
             loss = mass * widened(log1p(load(batch.others, r)))

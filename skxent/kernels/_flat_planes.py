@@ -1,11 +1,11 @@
 """Softmax rows of few classes as they lie in planes, such as the pixels of images.
 
-As :mod:`skxent.kernels._flat_rows`, for class indices without smoothing. Lines of
-memory that belong to the same rows are a plane apart, so each is on a page of its own,
-and often in the same set of the caches. So a whole chunk of rows is gone through plane
-by plane, a long stretch of memory at a time; its exponentials wait in the second cache.
-The gradient is written in the same way. Past the caches, in lines of a plane, that took
-up to 30 % longer.
+As :mod:`skxent.kernels._flat_rows`, for class indices, with such smoothing alone as is
+added up for a block. Lines of memory that belong to the same rows are a plane apart, so
+each is on a page of its own, and often in the same set of the caches. So a whole chunk
+of rows is gone through plane by plane, a long stretch of memory at a time; its
+exponentials wait in the second cache. The gradient is written in the same way. Past the
+caches, in lines of a plane, that took up to 30 % longer.
 
 Conventions are those of :mod:`skxent.kernels._cpu`; names are those of
 :mod:`skxent.kernels._batches`.
@@ -16,13 +16,15 @@ import math
 import numpy as np
 
 from skxent.kernels._batches import MOST_OFF, batch_around, rows_per_batch
+from skxent.kernels._block_smoothing import no_counts
 from skxent.kernels._flat_gradients import find_shares, write_at_indices
 from skxent.kernels._flat_indices import (
     add_plain_rows,
     are_classes,
-    is_plain,
     may_be_alike,
+    may_suit,
     take_plain_rows,
+    take_smoothing,
 )
 from skxent.kernels._flat_rows import (
     add_groups,
@@ -33,6 +35,7 @@ from skxent.kernels._flat_rows import (
 from skxent.kernels._groups import a_near_logit, lines_of_group
 from skxent.kernels._jit import inner, inner_with_memory
 from skxent.kernels._rows import pointers_of
+from skxent.kernels._rules import residual
 from skxent.kernels._simd import (
     advance,
     first,
@@ -41,12 +44,14 @@ from skxent.kernels._simd import (
     largest,
     load,
     maximum,
+    narrowed,
     pointer,
     prefetch,
     prefetch_to_write,
     slots,
     spread,
     store,
+    widened,
 )
 from skxent.kernels._vector import exp_shifted, is_far, shift_of
 
@@ -141,22 +146,31 @@ def exponentiate_planes(p, tiles, n_classes, n_columns, starts, n_groups, guess)
 
 @inner
 def exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess):
-    """Do so for a guess that suits; leave no group if there is none."""
+    """Do so for a guess that suits, and return it; leave no group if there is none."""
     for _ in range(2):
         top = exponentiate_planes(
             p, tiles, n_classes, n_columns, starts, n_groups, guess
         )
         if abs(top - guess) < MOST_OFF:
-            return
+            return guess
         if first(is_far(spread(top, p))):
             break
         guess = top
+    leave(starts, n_groups)
+    return guess
+
+
+@inner
+def leave(starts, n_groups):
+    """Mark groups that have to go elsewhere."""
     for g in range(n_groups):
         starts[g] = -1
 
 
 @inner
-def write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out):
+def write_planes(
+    tiles, shares, lows, slopes, smooth, n_classes, n_columns, starts, n_groups, out
+):
     """Write the gradient of groups, but at their indices."""
     n = lanes(out)
     for k in range(n_classes):
@@ -165,8 +179,12 @@ def write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out):
             if starts[g] >= 0:
                 at = starts[g] + k * n_columns
                 prefetch_to_write(out, at + (step if g < last else last_step))
-                e = load(tiles, (g * n_classes + k) * n)
-                store(e * load(shares, g * n), out, at)
+                e, share = load(tiles, (g * n_classes + k) * n), load(shares, g * n)
+                if smooth:
+                    low, t = load(lows, g * n), load(slopes, g * n)
+                    store(residual(share, low, e, t), out, at)
+                else:
+                    store(e * share, out, at)
 
 
 @inner_with_memory
@@ -181,30 +199,41 @@ def add_flat_planes(rows, target, begin, end, sums, lost):
     n = lanes(p)
     n_groups = (end - begin) // n
     starts_array = np.empty(n_groups, np.int64)
-    memory = np.empty(n_groups * n * (n_classes + 2), rows.logits.dtype)
+    smooth = at.options[1]
+    n_factors = 4 if smooth else 2
+    memory = np.empty(n_groups * n * (n_classes + n_factors), rows.logits.dtype)
     starts, tiles = pointer(starts_array), pointer(memory)
     shares = advance(tiles, n_groups * n * n_classes)
     at_ys = advance(shares, n_groups * n)
+    lows, slopes = advance(at_ys, n_groups * n), advance(at_ys, 2 * n_groups * n)
     find_groups(starts, n_classes, n_columns, begin, end, n)
     nearby, _ = lines_of_group(p, n_classes, n_columns, begin)
     guess = a_near_logit(nearby)
-    exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess)
+    guess = exponentiate_near(p, tiles, n_classes, n_columns, starts, n_groups, guess)
     step = rows_per_batch(n_classes, n)
-    may_suit, could_be_alike = is_plain(at), may_be_alike(at)
+    suits, could_be_alike = may_suit(at), may_be_alike(at)
+    like = spread(0.0, p)
+    off = narrowed(widened(like) + at.off_value[0], like)
     for i in range(begin, end, step):
         width = min(step, end - i)
         done = i - begin
         groups = advance(starts, done // n)
         batch = batch_around(advance(tiles, done * n_classes), at.on_value)
-        open_flat_batch(batch, at, p, p)
+        open_flat_batch(batch)
         alike = could_be_alike and are_classes(at, i, width)
-        plain = may_suit and are_whole(groups, width // n)
+        plain = suits and are_whole(groups, width // n)
         plain = plain and take_plain_rows(batch, at, i, width, alike)
+        if plain and smooth:
+            counts = no_counts(p)
+            plain = take_smoothing(batch, at, i, width, alike, guess, counts)
         if plain:
             sums, lost = add_plain_rows(batch, at, i, width, alike, sums, lost)
         else:
-            take_indices(batch, at, i, width)
-            add_up_rows(batch, at, p, i, width, groups)
+            if smooth:
+                leave(groups, width // n)
+            else:
+                take_indices(batch, at, i, width)
+                add_up_rows(batch, at, p, i, width, groups)
             sums, lost = add_groups(
                 batch, at, rows, target, i, width, groups, sums, lost
             )
@@ -213,9 +242,23 @@ def add_flat_planes(rows, target, begin, end, sums, lost):
             for r in range(0, width, n):
                 store(load(batch.share, r), shares, done + r)
                 store(load(batch.at_y, r), at_ys, done + r)
+                if smooth:
+                    store(load(batch.share_low, r), lows, done + r)
+                    store(load(batch.slope, r) * off, slopes, done + r)
     if at.n_gradients:
         out = at.gradient_out
-        write_planes(tiles, shares, n_classes, n_columns, starts, n_groups, out)
+        write_planes(
+            tiles,
+            shares,
+            lows,
+            slopes,
+            smooth,
+            n_classes,
+            n_columns,
+            starts,
+            n_groups,
+            out,
+        )
         for g in range(n_groups):
             if starts[g] >= 0:
                 group = advance(out, starts[g])

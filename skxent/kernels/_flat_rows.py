@@ -1,12 +1,12 @@
 """Softmax rows of few classes as they lie, side by side.
 
-Class indices without smoothing need only one sum of a row and one exponential. So a
-block of rows is exponentiated as it lies, all rows with one power of 2 (``exp_shifted``
-is exact in it), which is guessed from the block before: the largest logit is found in
-the same pass, and where the guess was wrong, there is another pass. Memory is read
-while exponentials are computed. Then the exponentials of the class indices are taken
-out, the rows are added up (``_row_sums.py``), and the gradient is a multiple of each.
-Nothing is transposed: a tile holds a group as it came.
+Class indices need only one sum of a row and one exponential, and smoothing often one
+sum of all logits. So a block of rows is exponentiated as it lies, all rows with one
+power of 2 (``exp_shifted`` is exact in it), which is guessed from the block before: the
+largest logit is found in the same pass, and where the guess was wrong, there is another
+pass. Memory is read while exponentials are computed. Then the exponentials of the class
+indices are taken out, the rows are added up (``_row_sums.py``), and the gradient is a
+multiple of each. Nothing is transposed: a tile holds a group as it came.
 
 A group with a row that this does not suit (far below the others of its block, with a
 class far less likely than others, without a softmax) goes to :mod:`._tile_rows`, which
@@ -26,13 +26,12 @@ from skxent.kernels._batches import (
     batch_like,
     is_measured,
     keeps_parts,
-    low_of_class,
-    mass_of_class,
     rows_per_batch,
     take_low_sum,
     take_soft_sums,
     take_sums,
 )
+from skxent.kernels._block_smoothing import counted, no_counts
 from skxent.kernels._flat_gradients import (
     OWNERS_SIZE,
     find_owners,
@@ -43,12 +42,15 @@ from skxent.kernels._flat_gradients import (
 )
 from skxent.kernels._flat_indices import (
     add_plain_rows,
+    add_target,
+    add_up,
     are_classes,
     classes_of,
-    is_plain,
     may_be_alike,
+    may_suit,
     take_masses,
     take_plain_rows,
+    take_smoothing,
 )
 from skxent.kernels._flat_targets import (
     VALUES_SIZE,
@@ -64,13 +66,7 @@ from skxent.kernels._groups import (
     read_weights,
 )
 from skxent.kernels._jit import inlined, inner
-from skxent.kernels._row_sums import (
-    PARTS_SIZE,
-    parts_of_columns,
-    parts_of_rows,
-    sums_of_columns,
-    sums_of_rows,
-)
+from skxent.kernels._row_sums import PARTS_SIZE, parts_of_rows
 from skxent.kernels._rows import pointers_of
 from skxent.kernels._simd import (
     advance,
@@ -92,23 +88,36 @@ from skxent.kernels._simd import (
     widened,
 )
 from skxent.kernels._tile_rows import add_tile_rows
-from skxent.kernels._vector import exp_shifted, is_far, level_of, shift_of
+from skxent.kernels._vector import (
+    exp_of_reduced,
+    is_far,
+    level_of,
+    reduced,
+    shift_of,
+)
 
 
 @inner
-def exponentiate(p, tile, k, offset, lowest, top):
-    """Write a vector of exponentials to the tile; return the largest logit by lane."""
+def exponentiate(p, tile, k, offset, lowest, top, counts):
+    """Write a vector of exponentials to the tile.
+
+    Return the largest logit by lane; count it, unless ``counts`` is None.
+    """
     prefetch(p, k + AHEAD * lanes(p))
     z = load(p, k)
-    store(exp_shifted(z, offset, lowest), tile, k)
-    return maximum(z, top)
+    t, r = reduced(maximum(lowest, z), offset)
+    store(exp_of_reduced(t, r, offset), tile, k)
+    if counts is not None:
+        return maximum(z, top), counted(z, t, r, counts)
+    return maximum(z, top), counts
 
 
 @inner
-def exponentiate_rows(p, tile, size, guess, left):
+def exponentiate_rows(p, tile, size, guess, left, counts):
     """Write exponentials to the tile; return the largest logit, nan passed over.
 
-    Write on the way what is ``left`` of the block before.
+    Write on the way what is ``left`` of the block before, and count logits, unless
+    ``counts`` is None.
     """
     near, out, begin, end = left
     n = lanes(p)
@@ -117,35 +126,35 @@ def exponentiate_rows(p, tile, size, guess, left):
     both = min(size, end - begin)
     for k in range(0, both, n):
         stream(load(near, begin + k), out, begin + k)
-        top = exponentiate(p, tile, k, offset, lowest, top)
+        top, counts = exponentiate(p, tile, k, offset, lowest, top, counts)
     for k in range(both, size, n):
-        top = exponentiate(p, tile, k, offset, lowest, top)
+        top, counts = exponentiate(p, tile, k, offset, lowest, top, counts)
     stream_lines((near, out, begin + both, end))
-    return largest(top)
+    return largest(top), counts
 
 
 @inner
-def exponentiate_near(p, tile, size, guess, left):
+def exponentiate_near(p, tile, size, guess, left, no_counts):
     """Write exponentials to the tile; return the guess that suits, and if there is one.
 
     Where the largest logit is too far from the guess, it is the next one. Write what is
-    ``left`` of the block before.
+    ``left`` of the block before, and return counts, unless ``no_counts`` is None.
     """
     near, out, _, end = left
+    counts = no_counts
     for _ in range(2):
-        top = exponentiate_rows(p, tile, size, guess, left)
+        top, counts = exponentiate_rows(p, tile, size, guess, left, no_counts)
         if abs(top - guess) < MOST_OFF:
-            return guess, True
+            return guess, True, counts
         if first(is_far(spread(top, p))):
             break
         guess, left = top, (near, out, end, end)
-    return guess, False
+    return guess, False, counts
 
 
 @inner
 def take_indices(batch, at, i, width):
     """Read what class indices say; put zeros where their exponentials were."""
-    uniform, smooth, _, _ = at.options
     take_masses(batch, at, i, width)
     for r in range(0, width, lanes(batch.tile)):
         like = load(batch.m, r)
@@ -153,15 +162,10 @@ def take_indices(batch, at, i, width):
         places = place_in_tile(y, at.n_classes, at.n_columns, like)
         tile = advance(batch.tile, r * at.n_classes)
         store(leave_out(tile, places), batch.e_y, r)
-        if smooth:
+        if at.options[1]:
             rows = advance(at.logits, (i + r) * at.n_classes)
             store(gather(rows, places), batch.z_y, r)
-            mass = load_beside(batch.mass, r, like)
-            t_y = mass + mass_of_class(at.off_value, uniform, y, like)
-            store(t_y, batch.at_target, r)
-            store(
-                low_of_class(at.on_low, at.n_low, uniform, y, like), batch.mass_low, r
-            )
+            add_target(batch, at, r, y)
 
 
 @inner
@@ -169,30 +173,19 @@ def add_up_rows(batch, at, off, i, width, starts):
     """Find ``d``, ``rest`` and ``others``; mark groups that have to go elsewhere."""
     n = lanes(batch.tile)
     parts = scratch(batch.tile, PARTS_SIZE)
-    wide_parts = scratch(at.on_value, PARTS_SIZE), scratch(at.on_value, PARTS_SIZE)
-    nothing = widened(spread(0.0, batch.tile))
-    in_parts = keeps_parts(at.options[1], batch.tile)
     is_weighted = at.n_weights > 0 or not at.options[0]
+    add_up(load(batch.m, 0), batch, at, i, width)
     for r in range(0, width, n):
-        tile = advance(batch.tile, r * at.n_classes)
-        rest_low = nothing
-        if in_parts and at.n_columns == 1:
-            rest, rest_low = parts_of_rows(tile, at.n_classes)
-        elif in_parts:
-            rest, rest_low = parts_of_columns(
-                tile, at.n_classes, wide_parts[0], wide_parts[1]
-            )
-        elif at.n_columns == 1:
-            rest = sums_of_rows(tile, at.n_classes)
-        else:
-            rest = sums_of_columns(tile, at.n_classes)
         e_y = load(batch.e_y, r)
+        rest, rest_low = load_beside(batch.d, r, e_y), load_beside(batch.d_low, r, e_y)
         is_good = take_sums(batch, r, rest, e_y, at.scale, is_weighted)
-        if in_parts:
+        if keeps_parts(at.options[1], e_y):
             take_low_sum(batch, r, rest_low)
         if at.options[1]:
             rows = advance(at.logits, (i + r) * at.n_classes)
-            linear = smoothing_of_group(batch, r, at, rows, off, parts)
+            z_ys, uniform = advance(batch.z_y, r), at.options[0]
+            linear = smoothing_of_group(rows, z_ys, off, uniform, at.n_classes, parts)
+            linear = linear * at.off_value[0] if uniform else linear
             store(linear, batch.linear, r)
             is_good = is_good & add_smoothing(batch, r, at.options[2])
         if not all_lanes(is_good):
@@ -232,15 +225,12 @@ def add_up_soft_rows(batch, at, on, off, guess, i, width, starts):
 
 
 @inner
-def open_flat_batch(batch, at, on, off):
+def open_flat_batch(batch):
     """Fill what is the same for all blocks of a chunk."""
     nothing = widened(spread(0.0, batch.tile))
     for r in range(0, MOST_GROUPS * lanes(batch.tile), lanes(batch.tile)):
         store(nothing, batch.linear, r)
         store(nothing, batch.mass_low, r)
-    if at.has_q or at.options[1]:
-        narrow_values(at.on_value, at.n_classes, on)
-        narrow_values(at.off_value, at.n_classes, off)
 
 
 @inlined
@@ -270,24 +260,36 @@ def add_flat_rows(rows, target, begin, end, sums, lost):
     batch = batch_like(p, at.on_value)
     n = lanes(p)
     on, off = scratch(p, VALUES_SIZE), scratch(p, VALUES_SIZE)
-    open_flat_batch(batch, at, on, off)
-    may_suit, could_be_alike = is_plain(at), may_be_alike(at)
+    open_flat_batch(batch)
+    if at.has_q or at.options[1]:
+        narrow_values(at.on_value, n_classes, on)
+        narrow_values(at.off_value, n_classes, off)
+    suits, could_be_alike = may_suit(at), may_be_alike(at)
+    smooth = at.options[1]
     owners = scratch(p, OWNERS_SIZE)
     if at.n_gradients:
         find_owners(n_classes, owners)
-    guess = a_near_logit(advance(p, begin * n_classes))
+    guess, counts = a_near_logit(advance(p, begin * n_classes)), no_counts(p)
     step = rows_per_batch(n_classes, n)
     left = batch.target_tile, at.gradient_out, 0, 0
     for i in range(begin, end, step):
         width = min(step, end - i)
         block = advance(p, i * n_classes)
-        guess, is_near = exponentiate_near(
-            block, batch.tile, width * n_classes, guess, left
-        )
+        size = width * n_classes
+        if suits and smooth:
+            guess, is_near, counts = exponentiate_near(
+                block, batch.tile, size, guess, left, no_counts(p)
+            )
+        else:
+            guess, is_near, _ = exponentiate_near(
+                block, batch.tile, size, guess, left, None
+            )
         for g in range(width // n):
             starts[g] = (i + g * n) * n_classes if is_near else -1
         alike = could_be_alike and are_classes(at, i, width)
-        plain = may_suit and is_near and take_plain_rows(batch, at, i, width, alike)
+        plain = suits and is_near and take_plain_rows(batch, at, i, width, alike)
+        if plain and smooth:
+            plain = take_smoothing(batch, at, i, width, alike, guess, counts)
         if plain:
             sums, lost = add_plain_rows(batch, at, i, width, alike, sums, lost)
         else:

@@ -86,22 +86,24 @@ def smoothing_of_row(z, off, uniform, n_classes, z_y):
 
 
 @inner
-def smoothing_of_group(batch, r, at, z, off, parts):
-    """Return what smoothing adds to the losses of a group of rows, float64."""
-    n, n_classes, uniform = lanes(z), at.n_classes, at.options[0]
+def smoothing_of_group(z, z_ys, off, uniform, n_classes, parts):
+    """Return what smoothing adds to the losses of a group of rows, float64.
+
+    Over ``off_value``, if that of all classes is the same.
+    """
+    n = lanes(z)
     if n_classes <= n:
         for j in range(n):
-            z_y = spread(batch.z_y[r + j], z)
+            z_y = spread(z_ys[j], z)
             row = advance(z, j * n_classes)
             store(smoothing_of(row, off, uniform, 0, n_classes, z_y), parts, j * n)
     else:
         for j in range(n):
-            z_y = spread(batch.z_y[r + j], z)
+            z_y = spread(z_ys[j], z)
             row = advance(z, j * n_classes)
             terms = smoothing_of_row(row, off, uniform, n_classes, z_y)
             store(terms, parts, j * n)
-    terms = sums_of_rows(parts, n)
-    return terms * at.off_value[0] if uniform else terms
+    return sums_of_rows(parts, n)
 
 
 @inner
@@ -204,50 +206,30 @@ def residuals_of_row(e, q, on, off, n_classes, slope, high, low, has_q, out):
 
 
 @inner
-def residuals_of_short_row(batch, r, e, t, n_classes, out):
+def residuals_of_short_row(e, t, n_classes, slope, high, low, out):
     """Write the gradient of a row no longer than a vector."""
-    slope = spread(batch.slope[r], out)
-    high, low = spread(batch.share[r], out), spread(batch.share_low[r], out)
     g = residual(high, low, load_part(e, 0, n_classes, 0.0), slope * t)
     store_part(g, out, 0, n_classes)
 
 
 @inner
-def residuals_of_group(batch, r, q, on, off, n_classes, has_q, out):
-    """Write the gradients of a group of rows."""
+def residuals_of_group(tile, factors, q, on, off, n_classes, has_q, out):
+    """Write the gradients of a group of rows.
+
+    ``factors`` point to ``slope``, ``share`` and ``share_low`` of each.
+    """
+    slopes, shares, lows = factors
     n = lanes(out)
-    tile = advance(batch.tile, r * n_classes)
-    if n_classes <= n and has_q:
-        for j in range(n):
-            at = j * n_classes
-            t = target_of(advance(q, at), on, off, 0, n_classes)
-            residuals_of_short_row(
-                batch, r + j, advance(tile, at), t, n_classes, advance(out, at)
-            )
-        return
-    if n_classes <= n:
-        for j in range(n):
-            at = j * n_classes
-            residuals_of_short_row(
-                batch,
-                r + j,
-                advance(tile, at),
-                load(off, 0),
-                n_classes,
-                advance(out, at),
-            )
-        return
     for j in range(n):
         at = j * n_classes
-        residuals_of_row(
-            advance(tile, at),
-            advance(q, at),
-            on,
-            off,
-            n_classes,
-            spread(batch.slope[r + j], out),
-            spread(batch.share[r + j], out),
-            spread(batch.share_low[r + j], out),
-            has_q,
-            advance(out, at),
-        )
+        e, g = advance(tile, at), advance(out, at)
+        slope, high = spread(slopes[j], out), spread(shares[j], out)
+        low = spread(lows[j], out)
+        if n_classes > n:
+            q_j = advance(q, at)
+            residuals_of_row(e, q_j, on, off, n_classes, slope, high, low, has_q, g)
+        elif has_q:
+            t = target_of(advance(q, at), on, off, 0, n_classes)
+            residuals_of_short_row(e, t, n_classes, slope, high, low, g)
+        else:
+            residuals_of_short_row(e, load(off, 0), n_classes, slope, high, low, g)

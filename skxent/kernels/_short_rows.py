@@ -5,6 +5,7 @@ results in planes ``(outer, K, inner)``.
 """
 
 from skxent.kernels._batches import MOST_CLASSES
+from skxent.kernels._block_smoothing import is_added_at_once
 from skxent.kernels._flat_planes import add_flat_planes
 from skxent.kernels._flat_rows import add_flat_rows
 from skxent.kernels._jit import inner
@@ -31,7 +32,13 @@ def short_rows_chunk(rows, target, begin, end):
             sums, lost = add_flat_rows(rows, target, begin, whole, sums, lost)
             middle = whole
         elif target.ndim == 1:
-            if n_columns >= LEAST_COLUMNS * n and not rows.options[1]:
+            at_once = not rows.options[1] or is_added_at_once(
+                rows.options,
+                rows.on_value[0],
+                rows.row_weight.size,
+                rows.loss_out.size,
+            )
+            if n_columns >= LEAST_COLUMNS * n and at_once:
                 sums, lost = add_flat_planes(rows, target, begin, whole, sums, lost)
                 middle = whole
     sums, lost = add_tile_rows(rows, target, middle, end, sums, lost)

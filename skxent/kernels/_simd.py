@@ -70,6 +70,7 @@ __all__ = [
     "low_half",
     "magnitude",
     "maximum",
+    "minimum",
     "muladd",
     "narrowed",
     "numbers",
@@ -465,6 +466,16 @@ def _type_pair(x: Any, y: Any) -> Any:
 @compiled(maximum, _type_pair)
 def _maximum(s: Builder, x: Any, y: Any) -> Any:
     return s.b.select(s.b.fcmp_ordered(">", x, y), x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """Return the smaller of both, ``y`` where one of them is nan."""
+    return lanes_of(np.where(x < y, x, y))
+
+
+@compiled(minimum, _type_pair)
+def _minimum(s: Builder, x: Any, y: Any) -> Any:
+    return s.b.select(s.b.fcmp_ordered("<", x, y), x, y)
 
 
 def magnitude(x: Any) -> Any:

@@ -68,6 +68,7 @@ __all__ = [
     "add_to_total",
     "divided",
     "exp_nonpositive",
+    "exp_of_reduced",
     "exp_shifted",
     "grown",
     "is_far",
@@ -78,6 +79,7 @@ __all__ = [
     "log1p",
     "log1p_of_fraction",
     "power_of",
+    "reduced",
     "shift_of",
     "total_in_parts",
     "two_difference",
@@ -145,14 +147,19 @@ def _shift_64(m):
 shift_of = by_dtype(_shift_32, _shift_64)
 
 
-def _exp_32(z, offset, lowest):
+@rule
+def _reduced_32(x, offset):
     # Coefficients that are no constants for LLVM stay in registers over a loop; in long
     # functions it reads constants again for every vector, a tenth of the time.
     zero = offset - offset
-    x = maximum(lowest, z)
     t = muladd(x, zero + LOG2_E, offset)
     n = t - offset
-    r = fma(n, zero - LOG_2_LOW_32, fma(n, zero - LOG_2_32, x))
+    return t, fma(n, zero - LOG_2_LOW_32, fma(n, zero - LOG_2_32, x))
+
+
+@rule
+def _exp_of_reduced_32(t, r, offset):
+    zero = offset - offset
     p = muladd(r, zero + 0.0013814537971343034, zero + 0.008368745078931258)
     p = muladd(p, r, zero + 0.0416683908110588)
     p = muladd(p, r, zero + 0.16666520399498505)
@@ -162,12 +169,17 @@ def _exp_32(z, offset, lowest):
     return p * float_of(bits(t) << MANTISSA_32)
 
 
-def _exp_64(z, offset, lowest):
+@rule
+def _reduced_64(x, offset):
     zero = offset - offset
-    x = maximum(lowest, z)
     t = muladd(x, zero + LOG2_E, offset)
     n = t - offset
-    r = fma(n, zero - LOG_2_LOW, fma(n, zero - LOG_2, x))
+    return t, fma(n, zero - LOG_2_LOW, fma(n, zero - LOG_2, x))
+
+
+@rule
+def _exp_of_reduced_64(t, r, offset):
+    zero = offset - offset
     p = muladd(r, zero + 2.5000018833187373e-08, zero + 2.7630306250293600e-07)
     p = muladd(p, r, zero + 2.7557586803895324e-06)
     p = muladd(p, r, zero + 2.4801492949633869e-05)
@@ -182,8 +194,17 @@ def _exp_64(z, offset, lowest):
     return p * float_of(bits(t) << MANTISSA)
 
 
-# ``exp(z)`` times the power of 2 of :func:`shift_of`: 0 for -inf, nan for nan.
-exp_shifted = by_dtype(_exp_32, _exp_64)
+# (t, r): the number that ``n`` is rounded in, and ``r``, of logits that are not far.
+reduced = by_dtype(_reduced_32, _reduced_64)
+# ``exp_shifted`` of these.
+exp_of_reduced = by_dtype(_exp_of_reduced_32, _exp_of_reduced_64)
+
+
+@rule
+def exp_shifted(z, offset, lowest):
+    """Return ``exp(z)`` times the power of 2 of `shift_of`: 0 for -inf, nan for nan."""
+    t, r = reduced(maximum(lowest, z), offset)
+    return exp_of_reduced(t, r, offset)
 
 
 def _exp_nonpositive_32(x):

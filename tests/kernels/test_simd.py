@@ -32,6 +32,7 @@ from skxent.kernels._simd import (
     low_half,
     magnitude,
     maximum,
+    minimum,
     muladd,
     narrowed,
     numbers,
@@ -136,6 +137,7 @@ def reductions(p, q, out):
     out[2] = first(x)
     store(maximum(x, load(p, 16)), out, 16)
     out[32] = total(widened(x))
+    store(minimum(x, load(p, 16)), out, 48)
 
 
 def integers(p, q, out):
