@@ -134,16 +134,16 @@ def exponentiate_rows(p, tile, size, guess, left, counts):
 
 
 @inner
-def exponentiate_near(p, tile, size, guess, left, no_counts):
+def exponentiate_near(p, tile, size, guess, left, nothing):
     """Write exponentials to the tile; return the guess that suits, and if there is one.
 
     Where the largest logit is too far from the guess, it is the next one. Write what is
-    ``left`` of the block before, and return counts, unless ``no_counts`` is None.
+    ``left`` of the block before. Return counts, from ``nothing`` on, unless it is None.
     """
     near, out, _, end = left
-    counts = no_counts
+    counts = nothing
     for _ in range(2):
-        top, counts = exponentiate_rows(p, tile, size, guess, left, no_counts)
+        top, counts = exponentiate_rows(p, tile, size, guess, left, nothing)
         if abs(top - guess) < MOST_OFF:
             return guess, True, counts
         if first(is_far(spread(top, p))):
